@@ -349,9 +349,8 @@ def _task_gradients(name: str) -> None:
     task, flat = _task(name)
     batch = next(task.batches(torch.Generator().manual_seed(0)))
     for objective, loss in zip(task.objectives, task.losses(flat.model(), batch), strict=True):
-        gradient = torch.empty_like(flat.theta)
-        with torch.no_grad():
-            flat.gradient(loss, gradient, keep=task.shared_forward)
+        keep, gradient = task.shared_forward, torch.empty_like(flat.theta, requires_grad=False)
+        flat.gradient(loss, gradient, keep=keep)
         if isinstance(loss, tasks.Known):
             (expected,) = torch.autograd.grad(loss.value, flat.theta, allow_unused=True)
             _require(expected is not None, f"the value of {objective!r} does not depend on the parameters")

@@ -60,6 +60,7 @@ class Flat:
         pieces = zip(self.shapes.items(), torch.split(vector, self.sizes), strict=True)
         return {name: self._shaped(piece, shape) for (name, shape), piece in pieces}
 
+    @torch.no_grad()
     def write(self, vector: Tensor, values: dict[str, Tensor]) -> None:
         """Fill a flat vector ``(P,)`` with one tensor per parameter; zero where there is none."""
         for name, part in self.parts(vector).items():

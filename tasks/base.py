@@ -112,6 +112,10 @@ class Task(ABC):
     def batches(self, generator: torch.Generator) -> Iterator[Batch]:
         """Batches without end, in an order that only ``generator`` decides."""
 
+    def samples(self, count: int) -> list[tuple[Tensor, str]]:
+        """Training examples to look at, ``(H, W, 3)`` uint8, each with what it shows; none by default."""
+        return []
+
     @abstractmethod
     def evaluate(self, model: Model, split: str) -> dict[str, float]:
         """Every objective under its name, and the task's further metrics, over a whole split."""

@@ -11,18 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from tasks.base import Batch, Model, Task
-from tasks.data import carve, check_source
+from tasks.base import Batch, Model
+from tasks.data import carve, check_source, with_validation
 from tasks.data.digits import EMBEDDED_TEST_FRACTION, embedded_digits
-from tasks.data.images import CHUNK, CIFAR10, MNIST, Images, read_images
+from tasks.data.images import CHUNK, CIFAR10, MNIST, ResidentImages, read_images
 from tasks.data.photographs import load_patches
-from tasks.residual import ResidualNet, Score
+from tasks.residual import ResidualNet, Standardise
+from tasks.vision import ImageTask, Score
 
 OPACITY = 128 / 255
 
 
 @dataclass
-class CifarMnist(Task):
+class CifarMnist(ImageTask):
     """A residual network with two heads and one forward pass, as in Figure 4 of the Bloop paper.
 
     Main: cross-entropy of the photograph's label in nats. Auxiliary: that of the digit's. Further metrics:
@@ -37,31 +38,14 @@ class CifarMnist(Task):
 
     Source: Hsieh et al. 2024, arXiv 2402.02998, Section 5.2; Hotegni et al. 2023 (the data set).
 
-    Args:
-        blocks: the residual network (`tasks.residual.BLOCKS`).
-        width: channels of its first stage.
-        stem: its first layer (`tasks.residual.STEMS`).
-        batch_size: images per step.
-        validation_fraction: share of the training images kept for validation.
-        padding: random crops shift training images by up to so many pixels.
-        flip: mirror training images at random, as a whole.
-        evaluation_limit: at most so many images of each split are evaluated, the first; None: all.
+    The settings are those of every `ImageTask`.
     """
-
-    blocks: str = "resnet8"
-    width: int = 8
-    stem: str = "3x3"
-    batch_size: int = 64
-    validation_fraction: float = 0.1
-    padding: int = 1
-    flip: bool = True
-    evaluation_limit: int | None = None
 
     name: ClassVar[str] = "cifar_mnist"
     shared_forward: ClassVar[bool] = True
 
     @cached_property
-    def dataset(self) -> Images:
+    def dataset(self) -> ResidentImages:
         """Composed images with ``labels`` and ``digits``."""
         kind = check_source(self.data)
         if kind == "embedded":
@@ -71,10 +55,8 @@ class CifarMnist(Task):
             name = f"{CIFAR10.name} and {MNIST.name}"
             below, above = read_images(CIFAR10, self.data), read_images(MNIST, self.data)
             train, test = (_composed(below[split], above[split]) for split in ("train", "test"))
-        train, validation = carve(train, self.validation_fraction)
-        splits = {"train": train, "validation": validation, "test": test}
-        kept = {split: tensors for split, tensors in splits.items() if len(tensors["labels"])}
-        return Images(kind, name, kept, padding=self.padding, flip=self.flip).to(self.device)
+        splits = with_validation(train, test, self.validation_fraction)
+        return ResidentImages(kind, name, splits, self.padding, self.flip).to(self.device)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -85,7 +67,8 @@ class CifarMnist(Task):
         """The network; its first head is for the photograph."""
         train = self.dataset.splits["train"]
         classes = tuple(int(train[label].max()) + 1 for label in ("labels", "digits"))
-        return ResidualNet(self.blocks, self.width, self.stem, self.dataset.moments(), classes)
+        net = ResidualNet(self.blocks, self.width, self.stem, 3, classes)
+        return nn.Sequential(Standardise(*self.dataset.moments()), net)
 
     def losses(self, model: Model, batch: Batch) -> Iterator[Tensor]:
         """Cross-entropies of the two heads."""
@@ -96,6 +79,13 @@ class CifarMnist(Task):
     def batches(self, generator: torch.Generator) -> Iterator[Batch]:
         """Shuffled, cropped and mirrored training images."""
         return self.dataset.batches(self.batch_size, generator)
+
+    def samples(self, count: int) -> list[tuple[Tensor, str]]:
+        """The first training images."""
+        train = self.dataset.splits["train"]
+        labels = zip(train["labels"][:count].tolist(), train["digits"][:count].tolist(), strict=True)
+        captions = [f"class {label}, digit {digit}" for label, digit in labels]
+        return list(zip(train["images"][:count].cpu(), captions, strict=True))
 
     def evaluate(self, model: Model, split: str) -> dict[str, float]:
         """Losses and accuracies of both heads, on images as they are."""

@@ -1,20 +1,17 @@
-"""Residual networks of any width for small and large images, with one head per label."""
+"""Residual networks of any width for small and large images, with one or more heads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
-import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
-Stem = Literal["7x7", "3x3", "3x3/2"]
-BLOCKS: dict[str, tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]] = {
-    "resnet8": (BasicBlock, (1, 1, 1)),
-    "resnet18": (BasicBlock, (2, 2, 2, 2)),
-    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+BLOCKS = {
+    "resnet8": ("BasicBlock", (1, 1, 1)),
+    "resnet18": ("BasicBlock", (2, 2, 2, 2)),
+    "resnet50": ("Bottleneck", (3, 4, 6, 3)),
 }
+"""torchvision's kind of block, and how many of them each stage has."""
 STEMS: dict[str, tuple[int, int]] = {"7x7": (7, 2), "3x3": (3, 1), "3x3/2": (3, 2)}
 """Size and stride of the first convolution; ``7x7`` is ImageNet's, and is followed by max pooling."""
 
@@ -44,12 +41,9 @@ class ResidualNet(nn.Module):
         blocks: a name from `BLOCKS`.
         width: channels of the first stage; each further stage doubles them.
         stem: a name from `STEMS`.
-        moments: mean and standard deviation of the pixels' channels, ``(C,)`` each.
+        channels: of the images.
         classes: of each head.
         norm: makes the normalisation of so many channels.
-
-    Raises:
-        ValueError: an unknown name.
     """
 
     def __init__(
@@ -57,19 +51,18 @@ class ResidualNet(nn.Module):
         blocks: str,
         width: int,
         stem: str,
-        moments: tuple[Tensor, Tensor],
+        channels: int,
         classes: tuple[int, ...],
         norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
     ) -> None:
         super().__init__()
-        for name, known in ((blocks, BLOCKS), (stem, STEMS)):
-            if name not in known:
-                raise ValueError(f"unknown residual network or stem {name!r}; known: {', '.join(known)}")
-        block, counts = BLOCKS[blocks]
+        from torchvision.models import resnet
+
+        kind, counts = BLOCKS[blocks]
+        block = getattr(resnet, kind)
         kernel, stride = STEMS[stem]
         layers: list[nn.Module] = [
-            Standardise(*moments),
-            nn.Conv2d(len(moments[0]), width, kernel, stride, kernel // 2, bias=False),
+            nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False),
             norm(width),
             nn.ReLU(inplace=True),
         ]
@@ -93,27 +86,6 @@ class ResidualNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Logits of each head, ``(B, classes)``, of images ``(B, H, W, C)`` from 0 to 255."""
+        """Logits of each head, ``(B, classes)``, of standardised images ``(B, C, H, W)``."""
         features = self.trunk(images)
         return tuple(head(features) for head in self.heads)
-
-
-class Score:
-    """Mean cross-entropy in nats and accuracy in [0, 1], summed up over chunks on the device."""
-
-    def __init__(self) -> None:
-        self.sums: Tensor | None = None
-        self.count = 0
-
-    def add(self, logits: Tensor, labels: Tensor) -> None:
-        """A chunk: logits ``(B, classes)`` and labels ``(B,)``."""
-        loss = nn.functional.cross_entropy(logits, labels, reduction="sum").double()
-        sums = torch.stack([loss, (logits.argmax(1) == labels).sum().double()])
-        self.sums = sums if self.sums is None else self.sums + sums
-        self.count += len(labels)
-
-    def values(self) -> tuple[float, float]:
-        """Mean cross-entropy and accuracy."""
-        assert self.sums is not None
-        loss, accuracy = (self.sums / self.count).tolist()
-        return loss, accuracy

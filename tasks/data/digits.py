@@ -5,7 +5,7 @@ from torch import Tensor
 
 from tasks.data.images import MNIST, read_images
 from tasks.data.source import Data, check_source
-from tasks.data.splits import carve
+from tasks.data.splits import carve, with_validation
 
 EMBEDDED_TEST_FRACTION = 0.2
 _INK = 16
@@ -32,9 +32,7 @@ def load_digits(source: str, validation_fraction: float) -> Data:
         train, test = (
             _flat(splits[s]["images"].double() / 255, splits[s]["labels"]) for s in ("train", "test")
         )
-    train, validation = carve(train, validation_fraction)
-    splits = {"train": train, "validation": validation, "test": test}
-    return Data(kind, name, {split: t for split, t in splits.items() if len(t["labels"])})
+    return Data(kind, name, with_validation(train, test, validation_fraction))
 
 
 def embedded_digits() -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,12 +21,12 @@ CHUNK = 500
 
 
 class ImageSet(NamedTuple):
-    """A data set of the hub, and what its rows must be."""
+    """A data set of the hub, and what its rows must be; ``shape`` is None where images differ in size."""
 
     name: str
     image: str
     label: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, int, int] | None
     classes: int
 
 
@@ -33,9 +34,34 @@ MNIST = ImageSet("ylecun/mnist", "image", "label", (28, 28, 1), 10)
 CIFAR10 = ImageSet("uoft-cs/cifar10", "img", "label", (32, 32, 3), 10)
 
 
+class Images(Data, ABC):
+    """Labelled images, wherever they lie. A batch: ``images`` ``(B, H, W, C)`` uint8, ``labels`` int64."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> int:
+        """How many values ``labels`` has."""
+
+    @abstractmethod
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each channel of the training images, ``(C,)``, from 0 to 255."""
+
+    @abstractmethod
+    def steps(self, batch_size: int) -> int:
+        """Full batches in the training split."""
+
+    @abstractmethod
+    def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Shuffled and augmented training batches without end, which only ``generator`` decides."""
+
+    @abstractmethod
+    def in_order(self, split: str, limit: int | None = None) -> Iterator[Batch]:
+        """The first ``limit`` images of a split (all of them where it is None), not augmented, in chunks."""
+
+
 @dataclass(frozen=True)
-class Images(Data):
-    """Labelled images in memory. A batch: ``images`` ``(B, H, W, C)`` uint8 and one or more int64 labels.
+class ResidentImages(Images):
+    """Labelled images in memory, perhaps with more labels than one.
 
     Args:
         padding: training images are shifted by up to so many pixels, in either direction.
@@ -46,13 +72,12 @@ class Images(Data):
     flip: bool = False
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of an image."""
-        height, width, channels = self.splits["train"]["images"].shape[1:]
-        return height, width, channels
+    def classes(self) -> int:
+        """One more than the largest training label."""
+        return int(self.splits["train"]["labels"].max()) + 1
 
     def moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each channel of the training images, ``(C,)``, from 0 to 255."""
+        """Those of all training pixels."""
         pixels = self.splits["train"]["images"].flatten(0, 2).cpu()
         counts = torch.stack(
             [torch.bincount(channel, minlength=256) for channel in pixels.unbind(1)]
@@ -66,13 +91,13 @@ class Images(Data):
         return full_batches(len(self.splits["train"]["images"]), batch_size)
 
     def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Shuffled and augmented training batches without end, which only ``generator`` decides."""
+        """Cropped and mirrored on the device, each image by itself."""
         for batch in epochs(self.splits["train"], batch_size, generator):
             images = crop_flip(batch["images"], self.padding, self.flip, generator)
             yield {**batch, "images": images}
 
     def in_order(self, split: str, limit: int | None = None) -> Iterator[Batch]:
-        """The first ``limit`` images of a split (all of them where it is None), as they are, in chunks."""
+        """As they are."""
         first = {name: tensor[:limit] for name, tensor in self.splits[split].items()}
         chunks = zip(*(torch.split(tensor, CHUNK) for tensor in first.values()), strict=True)
         return (dict(zip(first, chunk, strict=True)) for chunk in chunks)
@@ -95,9 +120,7 @@ def read_images(known: ImageSet, source: str) -> dict[str, Batch]:
 
 def _decoded(known: ImageSet, split: str, rows: Any) -> Batch:
     where = f"data set {known.name}, split {split}"
-    for column in (known.image, known.label):
-        if column not in rows.column_names:
-            raise DataError(f"{where}: no column {column!r}; it has {', '.join(rows.column_names)}")
+    check_columns(known, where, rows)
     labels = _labels(known, where, rows)
     file = cache_folder() / f"{known.name.replace('/', '-')}-{split}-{rows._fingerprint}.npy"
     if not file.exists():
@@ -108,27 +131,44 @@ def _decoded(known: ImageSet, split: str, rows: Any) -> Batch:
     return {"images": torch.from_numpy(np.load(file, mmap_mode="c")), "labels": labels}
 
 
-def _labels(known: ImageSet, where: str, rows: Any) -> Tensor:
+def check_columns(known: ImageSet, where: str, rows: Any) -> None:
+    """Refuse rows without the columns, or with another number of classes.
+
+    Raises:
+        DataError: one is missing, or not what it should be.
+    """
+    for column in (known.image, known.label):
+        if column not in rows.features:
+            raise DataError(f"{where}: no column {column!r}; it has {', '.join(rows.features)}")
     named = getattr(rows.features[known.label], "num_classes", known.classes)
     if named != known.classes:
         raise DataError(f"{where}: {named} classes in column {known.label!r}, expected {known.classes}")
+
+
+def _labels(known: ImageSet, where: str, rows: Any) -> Tensor:
     labels = list(rows[known.label])
     for row, label in enumerate(labels):
-        if label is None:
-            raise DataError(f"{where}, row {row}: no label")
-        if not 0 <= label < known.classes:
-            raise DataError(f"{where}, row {row}: label {label} is none of {known.classes} classes")
+        check_label(known, label, f"{where}, row {row}")
     return torch.tensor(labels, dtype=torch.int64)
+
+
+def check_label(known: ImageSet, label: int | None, where: str) -> None:
+    """Refuse a label that is missing or no class.
+
+    Raises:
+        DataError: it is.
+    """
+    if label is None or not 0 <= label < known.classes:
+        problem = "no label" if label is None else f"label {label} is none of {known.classes} classes"
+        raise DataError(f"{where}: {problem}")
 
 
 def _decode(known: ImageSet, where: str, rows: Any) -> np.ndarray:
     import datasets
 
     encoded = rows.select_columns([known.image]).cast_column(known.image, datasets.Image(decode=False))
-    pixels = np.empty((len(encoded), *known.shape), np.uint8)
-    for row, cell in enumerate(encoded):
-        pixels[row] = decode(cell[known.image], known.shape, f"{where}, row {row}")
-    return pixels
+    cells = enumerate(encoded)
+    return np.stack([decode(cell[known.image], known.shape, f"{where}, row {row}") for row, cell in cells])
 
 
 def decode(cell: dict[str, Any] | None, shape: tuple[int, int, int] | None, where: str) -> np.ndarray:

@@ -89,6 +89,15 @@ def open_hub(name: str, source: str, streaming: bool = False) -> Any:
         raise _missing(name, f"{'folder' if folder else 'hub'}: {cause}") from error
 
 
+def list_files(name: str, source: str) -> dict[str, list[str]]:
+    """The files of each split of a data set that `open_hub` opens; hub addresses hold the revision."""
+    import datasets
+
+    folder = check_source(source) == "folder"
+    builder = datasets.load_dataset_builder(str(Path(source) / name) if folder else name)
+    return {split: list(files) for split, files in (builder.config.data_files or {}).items()}
+
+
 def _missing(name: str, cause: str) -> DataError:
     return DataError(
         f"data set {name} could not be read ({cause}); provide it with --data hub (downloads it), "
