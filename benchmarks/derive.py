@@ -8,12 +8,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from benchmarks import analysis, figures
+from benchmarks import analysis, figures, verdicts
 from benchmarks.errors import UserError
-from benchmarks.experiment import ADAPTER, MANIFEST, AnyExperiment, Experiment
+from benchmarks.experiment import (
+    ADAPTER,
+    MANIFEST,
+    AnyExperiment,
+    Experiment,
+    NoiseExperiment,
+    RatesExperiment,
+    load,
+)
 from benchmarks.records import Folder, Record, write_atomically
+from benchmarks.settings import AnyRun, DataRecord
 from benchmarks.simulations import SIMULATIONS
 
 FILE = "experiment.json"
@@ -21,11 +31,13 @@ FILE = "experiment.json"
 
 @dataclass(frozen=True)
 class Derived:
-    """What a person is shown of it: a title, a table, and the records that were left out."""
+    """What a person is shown of it: a title, a table, the verdicts, and the records that were left out."""
 
     title: str
     overview: pd.DataFrame
+    claims: pd.DataFrame
     left_out: list[str]
+    records: int
 
 
 def write_manifest(folder: Folder, experiment: AnyExperiment, fingerprint: str | None) -> None:
@@ -51,18 +63,27 @@ def write_manifest(folder: Folder, experiment: AnyExperiment, fingerprint: str |
 def read_manifest(folder: Folder) -> tuple[AnyExperiment, str | None]:
     """The experiment, and the fingerprint of its data.
 
+    A sweep that states no claims is asked those of the suite's experiment of its name.
+
     Raises:
         UserError: the folder has none.
     """
     file = folder.path / FILE
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
-        return ADAPTER.validate_python(manifest["experiment"], context=MANIFEST), manifest["data"]
+        experiment = ADAPTER.validate_python(manifest["experiment"], context=MANIFEST)
+        data: str | None = manifest["data"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         cause = "no such file" if isinstance(error, OSError) else "not a manifest of this version"
         raise UserError(
             f"{file}: {cause}; give a folder that `scalpel sweep` wrote, such as results/fig3a/laptop"
         ) from error
+    if not experiment.claims:
+        with suppress(UserError):
+            known = load(experiment.name, experiment.scale)
+            if known.kind == experiment.kind:
+                experiment = experiment.model_copy(update={"claims": known.claims})
+    return experiment, data
 
 
 def derive(folder: Folder) -> Derived:
@@ -75,24 +96,71 @@ def derive(folder: Folder) -> Derived:
     records, rejected = folder.read()
     if not records:
         raise UserError(f"{folder.runs}: no valid records")
+    found = len(records) + len(rejected)
     if not isinstance(experiment, Experiment):
+        records, left_out = _of_the_sweep(records, experiment)
         rows = [{"seed": record.run.seed, **row} for record in records for row in record.trajectory]
         frame = pd.DataFrame(rows)
         _write_csv(folder, "summary", frame)
         figures.draw_simulation(folder.path / "figures", frame, experiment)
-        overview, what, left_out = SIMULATIONS[experiment.kind].overview(frame), "", list[str]()
+        simulation = SIMULATIONS[experiment.kind]
+        overview, what = simulation.overview(frame), ""
+        quantities = {int(str(seed)): simulation.quantities(of) for seed, of in frame.groupby("seed")}
+        claims = verdicts.judge_simulation(experiment, quantities)
     else:
         tables = analysis.analyse(records, experiment, fingerprint)
         _write_csv(folder, "summary", tables.summary)
         _write_csv(folder, "fronts", tables.fronts)
         _write_csv(folder, "metrics", tables.metrics)
+        _write_csv(folder, "attainment", tables.attainment)
+        _write_csv(folder, "selected", tables.selected)
         kept = set(tables.summary["id"])
         records = [record for record in records if record.id in kept]
         figures.draw(folder.path / "figures", tables, records, experiment)
-        what = ": main loss relative to sum at equal auxiliary loss, mean [95 % interval] over seeds"
+        claims = verdicts.judge(experiment, tables.summary, records)
+        what = (
+            ": main loss relative to sum at equal auxiliary loss, geometric mean [95 % interval] over seeds"
+        )
         overview, left_out = ratio_table(tables.metrics), tables.left_out
-    _write_provenance(folder, records)
-    return Derived(f"{experiment.title} ({experiment.paper}){what}", overview, [*rejected, *left_out])
+    _write_csv(folder, "claims", claims)
+    left_out = [*rejected, *left_out]
+    _write_provenance(folder, records, len(left_out))
+    return Derived(f"{experiment.title} ({experiment.paper}){what}", overview, claims, left_out, found)
+
+
+def _of_the_sweep(
+    records: list[Record], experiment: NoiseExperiment | RatesExperiment
+) -> tuple[list[Record], list[str]]:
+    """The records of a simulation with the same settings, and a line for each other one.
+
+    Raises:
+        UserError: there are none.
+    """
+    planned = experiment.plan(lambda settings: DataRecord(name="none", fingerprint="0"))[0]
+    kept: list[Record] = []
+    left_out = []
+    for record in records:
+        run = record.run
+        if (run.experiment, run.scale) != (experiment.name, experiment.scale):
+            left_out.append(f"{record.id}: of {run.experiment} at scale {run.scale}")
+        elif not _alike(run, planned):
+            left_out.append(f"{record.id}: its settings are not the sweep's")
+        else:
+            kept.append(record)
+    if not kept:
+        raise UserError(f"no record belongs to {experiment.name} at scale {experiment.scale}: {left_out[0]}")
+    return kept, left_out
+
+
+def _alike(run: AnyRun, planned: AnyRun) -> bool:
+    """Whether two simulations differ in nothing but their seed, and the last digits of a grid."""
+    has, wants = (r.model_dump(exclude={"seed", "label"}) for r in (run, planned))
+    return has.keys() == wants.keys() and all(
+        has[key] == value
+        if isinstance(value, str)
+        else np.shape(has[key]) == np.shape(value) and np.allclose(has[key], value, rtol=1e-9, atol=0)
+        for key, value in wants.items()
+    )
 
 
 def ratio_table(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -116,12 +184,13 @@ def _write_csv(folder: Folder, name: str, frame: pd.DataFrame) -> None:
     write_atomically(folder.path / f"{name}.csv", frame.to_csv(index=False, float_format="%.8g"))
 
 
-def _write_provenance(folder: Folder, records: list[Record]) -> None:
-    """Where the numbers come from: data, environments, and how the runs ended."""
+def _write_provenance(folder: Folder, records: list[Record], left_out: int) -> None:
+    """Where the numbers come from: data, environments, how the runs ended, how many records do not count."""
     environments = Counter(json.dumps(record.environment, sort_keys=True) for record in records)
     runs = [record.run.model_dump(mode="json", include={"data"}) for record in records]
     provenance = {
         "runs": dict(Counter(record.status for record in records)),
+        "left_out": left_out,
         "data": sorted(
             {f"{run['data']['name']} {run['data']['fingerprint']}" for run in runs if "data" in run}
         ),

@@ -13,7 +13,7 @@ import torch
 
 import methods
 import tasks
-from benchmarks import contract, derive, display, figures
+from benchmarks import contract, derive, display, figures, verdicts
 from benchmarks.errors import Stopped, UserError, as_user_error
 from benchmarks.experiment import AnyExperiment, Experiment, available, load
 from benchmarks.records import Folder, Record
@@ -35,11 +35,14 @@ def sweep(experiments: list[AnyExperiment], place: Place, results: Path, dry_run
         folder.prepare()
     with Tracker(wandb, results) as tracker:
         ended = _execute(missing, place, tracker)
+        claims = []
         for e in experiments:
             derive.write_manifest(folders[e.name], e, _fingerprint(e, place))
             _draw_samples(e, place, folders[e.name])
-            report(folders[e.name].path)
+            claims.append(report(folders[e.name].path))
             tracker.log_fronts(e, folders[e.name])
+    if len(claims) > 1:
+        _show_verdicts("all experiments", pd.concat(claims))
     failed = [done for done in ended if done.record.status == "failed"]
     for done in failed:
         display.warn(f"{_title(done.job)} failed: {done.record.reason}\n{done.traceback}")
@@ -98,14 +101,26 @@ def run_one(
     display.table("end values", pd.DataFrame([{"split": split, **last[split]} for split in splits]))
 
 
-def report(path: Path) -> None:
-    """Write and show what is derived from the records of one folder."""
+def report(path: Path) -> pd.DataFrame:
+    """Write and show what is derived from the records of one folder. Returns its verdicts."""
     folder = Folder(path)
     derived = derive.derive(folder)
     for line in derived.left_out:
         display.warn(f"left out: {line}")
+    if derived.left_out:
+        display.warn(f"{path}: {len(derived.left_out)} of {derived.records} records left out")
     display.table(f"{path}: {derived.title}", derived.overview)
+    _show_verdicts(str(path), derived.claims)
     display.say(f"tables and figures: {path}")
+    return derived.claims
+
+
+def _show_verdicts(title: str, claims: pd.DataFrame) -> None:
+    if claims.empty:
+        return
+    display.table(f"{title}: verdicts, each with its effect and interval", verdicts.side_by_side(claims))
+    for claim in claims.drop_duplicates("id").itertuples():
+        display.say(f"{claim.id}: {claim.text}")
 
 
 def with_methods(experiment: AnyExperiment, labels: list[str]) -> AnyExperiment:
