@@ -23,6 +23,8 @@ def _listed(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+Measures = Annotated[tuple[Measure, ...], BeforeValidator(_listed), Field(min_length=1)]
+"""Of which ratios: front ratios, or those of the end values of a loss at equal λ."""
 
 
 class Stated(Settings):
@@ -54,12 +56,11 @@ class Compared(Stated):
 class Better(Compared):
     """``method`` has less loss: its ratio to each is below 1 − ``margin``.
 
-    The ratio is the front ratio, or that of the end values of a loss at equal λ. With ``limit``, it must also
-    be above 1 − ``limit``: better, but only slightly.
+    With ``limit``, it must also be above 1 − ``limit``: better, but only slightly.
     """
 
     kind: Literal["better"]
-    of: Annotated[tuple[Measure, ...], BeforeValidator(_listed), Field(min_length=1)] = ("front_ratio",)
+    of: Measures = ("front_ratio",)
     margin: float = Field(0, ge=0, lt=1)
     limit: float | None = Field(None, gt=0, lt=1)
 
@@ -75,6 +76,19 @@ class Better(Compared):
         return (1 - self.limit if self.limit else 0.0, 1 - self.margin)
 
 
+class Worse(Compared):
+    """``method`` has more loss: its ratio to each is above 1 + ``margin``."""
+
+    kind: Literal["worse"]
+    of: Measures = ("front_ratio",)
+    margin: float = Field(0, ge=0)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where the ratio must lie."""
+        return (1 + self.margin, math.inf)
+
+
 class Equal(Stated):
     """Each of ``methods`` is equivalent to ``than``: the ratio lies between 1 / (1 + margin) and 1 + margin.
 
@@ -85,7 +99,7 @@ class Equal(Stated):
     methods: Names
     than: str
     split: Split = "train"
-    of: Annotated[tuple[Measure, ...], BeforeValidator(_listed), Field(min_length=1)] = ("front_ratio",)
+    of: Measures = ("front_ratio",)
     margin: float = Field(gt=0)
 
     @property
@@ -181,6 +195,6 @@ class Within(Stated):
         )
 
 
-Comparison = Better | Equal | TradeOff | LowerMixedLoss | Apart | Cost
+Comparison = Better | Worse | Equal | TradeOff | LowerMixedLoss | Apart | Cost
 AnyClaim = Comparison | Within
 ComparisonClaim = Annotated[Comparison, Field(discriminator="kind")]

@@ -22,6 +22,7 @@ from benchmarks.claims import (
     Equal,
     LowerMixedLoss,
     TradeOff,
+    Worse,
 )
 from benchmarks.comparisons import Answer
 from benchmarks.experiment import Experiment, NoiseExperiment, RatesExperiment
@@ -88,9 +89,9 @@ class Evidence:
 def judge(experiment: Experiment, summary: pd.DataFrame, records: Iterable[Record]) -> pd.DataFrame:
     """A row for each claim and each learning-rate protocol that the runs allow.
 
-    A claim of several comparisons is supported where each is, and not supported where one is not (an
-    intersection-union test, Berger 1982); ``effect``, ``low`` and ``high`` are those of the comparison that
-    decides, the weakest.
+    A claim of several comparisons is supported where each is (an intersection-union test, Berger 1982, which
+    needs no correction), and not supported where one is not (an error that grows with their number).
+    ``effect``, ``low`` and ``high`` are those of the comparison that decides, the weakest.
 
     Args:
         experiment: with its claims.
@@ -180,7 +181,7 @@ def _alternatives(
         yield [Evidence(f"step time of {claim.method} / {m}", answer, claim.bounds) for m, answer in times]
     elif f"{claim.split}_main" not in runs:
         yield [Evidence(claim.split, ({}, "no values"), (0, 1))]
-    elif isinstance(claim, Better):
+    elif isinstance(claim, Better | Worse):
         pairs = [(claim.method, other) for other in claim.than]
         yield [Evidence(*found, claim.bounds) for found in _measured(claim, pairs, experiment, runs)]
     elif isinstance(claim, Equal):
@@ -214,7 +215,7 @@ def _alternatives(
 
 
 def _measured(
-    claim: Better | Equal, pairs: list[tuple[str, str]], experiment: Experiment, runs: pd.DataFrame
+    claim: Better | Worse | Equal, pairs: list[tuple[str, str]], experiment: Experiment, runs: pd.DataFrame
 ) -> Iterator[tuple[str, Answer]]:
     """Name and ratios of each measure of each pair."""
     for (method, other), measure in product(pairs, claim.of):

@@ -25,6 +25,12 @@ STATED = {
 }
 
 
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch) -> None:
+    for name in ("draw", "draw_simulation"):
+        monkeypatch.setattr(derive.figures, name, lambda *arguments: None)
+
+
 @pytest.fixture
 def folder(tmp_path) -> Folder:
     """Three seeds in which Bloop's main loss is 0.8 of the others' at equal auxiliary loss."""
@@ -88,7 +94,6 @@ def test_an_old_manifest_is_asked_the_claims_of_the_suite(folder, tmp_path) -> N
 
 
 def test_simulations_of_other_settings_are_left_out(tmp_path) -> None:
-    folder = Folder(tmp_path / "fig2")
     session.sweep([load("fig2", "smoke", {"draws": 50})], Place(), tmp_path, False, "disabled")
     session.sweep([load("fig2", "smoke", {"draws": 60})], Place(), tmp_path, False, "disabled")
     folder = Folder(tmp_path / "fig2" / "smoke")

@@ -189,9 +189,13 @@ class TestEndValues:
         return rows.iloc[0]
 
     def test_bad_on_both_losses(self) -> None:
-        bad = claim("better", method="sum", than="bloop (rho=0.001)", of=["main", "aux"])
+        bad = claim("worse", method="bloop (rho=0.001)", than=["sum", "bloop (rho=0.01)"], of=["main", "aux"])
         assert self.verdict(bad)["verdict"] == "supported"
-        assert self.verdict({**bad, "than": "bloop (rho=0.01)"})["verdict"] == "not supported"
+        assert self.verdict({**bad, "margin": 0.5})["verdict"] == "not supported"
+        assert (
+            self.verdict({**bad, "method": "bloop (rho=0.01)", "than": "sum"})["verdict"] == "not supported"
+        )
+        assert self.verdict({**bad, "kind": "better"})["verdict"] == "not supported"
 
     def test_follows(self) -> None:
         follows = claim("equal", methods="bloop (rho=0.9)", than="sum", of=["main", "aux"], margin=0.05)
