@@ -79,7 +79,7 @@ class Experiment(Common):
     axes: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     region: Region
     labels: Labels
-    figure: Literal["fronts", "paths"] = "fronts"
+    figure: Literal["fronts", "paths", "trajectories"] = "fronts"
 
     @field_validator("lam", mode="before")
     @classmethod
