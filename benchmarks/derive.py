@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import analysis, figures
+from benchmarks import analysis, figures, mixed_loss, trajectories
 from benchmarks.errors import UserError
-from benchmarks.experiment import ADAPTER, MANIFEST, AnyExperiment, Experiment
+from benchmarks.experiment import ADAPTER, MANIFEST, AnyExperiment, Experiment, MixedLossExperiment
 from benchmarks.records import Folder, Record, write_atomically
 from benchmarks.simulations import SIMULATIONS
 
@@ -72,6 +72,8 @@ def derive(folder: Folder) -> Derived:
         UserError: the folder is none of a sweep, or has no valid records.
     """
     experiment, fingerprint = read_manifest(folder)
+    if isinstance(experiment, MixedLossExperiment):
+        return _derive_mixed_loss(folder, experiment)
     records, rejected = folder.read()
     if not records:
         raise UserError(f"{folder.runs}: no valid records")
@@ -91,8 +93,27 @@ def derive(folder: Folder) -> Derived:
         figures.draw(folder.path / "figures", tables, records, experiment)
         what = ": main loss relative to sum at equal auxiliary loss, mean [95 % interval] over seeds"
         overview, left_out = ratio_table(tables.metrics), tables.left_out
+        if experiment.figure == "trajectories":
+            what, overview = ": end values, mean over seeds", trajectories.overview(tables.summary)
     _write_provenance(folder, records)
     return Derived(f"{experiment.title} ({experiment.paper}){what}", overview, [*rejected, *left_out])
+
+
+def _derive_mixed_loss(folder: Folder, experiment: MixedLossExperiment) -> Derived:
+    source = mixed_loss.source_of(folder, experiment)
+    compared, fingerprint = read_manifest(source)
+    if not isinstance(compared, Experiment):
+        raise UserError(f"{source.path}: {experiment.source} compares no methods")
+    records, rejected = source.read()
+    tables = analysis.analyse(records, compared, fingerprint)
+    fixed = next(analysis.protocols(tables.summary, compared))
+    frame = mixed_loss.tabulate(fixed.runs, experiment.points)
+    _write_csv(folder, "summary", frame)
+    figures.draw_mixed_loss(folder.path / "figures", frame, experiment)
+    used = set(fixed.runs["id"])
+    _write_provenance(folder, [record for record in records if record.id in used])
+    title = f"{experiment.title} ({experiment.paper}): mean over seeds, from the runs of {source.path}"
+    return Derived(title, mixed_loss.overview(frame), [*rejected, *tables.left_out])
 
 
 def ratio_table(metrics: pd.DataFrame) -> pd.DataFrame:

@@ -11,9 +11,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks import style, trajectories
+from benchmarks import mixed_loss, style, trajectories
 from benchmarks.analysis import Tables
-from benchmarks.experiment import AnyExperiment, Experiment, NoiseExperiment, RatesExperiment
+from benchmarks.experiment import (
+    AnyExperiment,
+    Experiment,
+    MixedLossExperiment,
+    NoiseExperiment,
+    RatesExperiment,
+)
 from benchmarks.records import Record
 from benchmarks.settings import TrainingRun
 from benchmarks.simulations import SIMULATIONS
@@ -54,6 +60,14 @@ def draw_simulation(folder: Path, frame: pd.DataFrame, experiment: NoiseExperime
         SIMULATIONS[experiment.kind].draw(axes, frame)
         axes.set_title(_caption(experiment), fontsize=8)
         axes.legend(fontsize=7)
+        _save(figure, folder / experiment.kind)
+
+
+def draw_mixed_loss(folder: Path, frame: pd.DataFrame, experiment: MixedLossExperiment) -> None:
+    """The figure of an experiment that is computed from another's runs."""
+    with mpl.rc_context(_SETTINGS):
+        figure = mixed_loss.draw(frame)
+        figure.suptitle(_caption(experiment), fontsize=8)
         _save(figure, folder / experiment.kind)
 
 

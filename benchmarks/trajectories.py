@@ -42,10 +42,16 @@ def draw(summary: pd.DataFrame, records: list[Record], experiment: Experiment) -
         for setting, losses in (("ylim", frame["main"]), ("xlim", frame["aux"])):
             margin = 0.03 * (losses.max() - losses.min() or 1.0)
             axes.set(**{setting: (losses.min() - margin, losses.max() + margin)})
-        axes.set(xlabel=experiment.labels.aux, title=f"{split}, {used['seed'].nunique()} seeds")
+        axes.set(xlabel=experiment.labels.aux, title=f"{split}, {used['seed'].nunique()} seed(s)")
     panels[0].set_ylabel(experiment.labels.main)
     panels[0].legend(fontsize=7)
     return figure
+
+
+def overview(summary: pd.DataFrame) -> pd.DataFrame:
+    """Losses at the end of training, mean over seeds, a row per method."""
+    losses = [f"{split}_{objective}" for split in ("train", "test") for objective in ("main", "aux")]
+    return summary.groupby("method")[[column for column in losses if column in summary]].mean().reset_index()
 
 
 def _looks(labels: list[str]) -> dict[str, dict[str, str]]:
