@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from benchmarks import memory
 from benchmarks.experiment import Experiment, load
 from benchmarks.records import environment, write_atomically
 from benchmarks.settings import DataRecord
@@ -42,7 +43,7 @@ def run(results: Path) -> pd.DataFrame:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        rows = [*_steps_of_methods(), *_spectral_norm()]
+        rows = [*_steps_of_methods(), *_spectral_norm(), *memory.rows()]
         facts = environment("cpu")
     finally:
         torch.set_num_threads(threads)
