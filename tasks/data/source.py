@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -23,11 +24,13 @@ class Data:
         source: ``"embedded"``, ``"hub"`` or ``"folder"``.
         name: the data set, as a reader would look it up.
         splits: for each of train, validation and test that has data, its tensors by name.
+        notes: what a reader of the run should know of the data, such as how many rows were skipped.
     """
 
     source: str
     name: str
     splits: dict[str, dict[str, Tensor]]
+    notes: dict[str, int] = field(default_factory=dict)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -39,10 +42,17 @@ class Data:
                 digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
-    def to(self, device: str) -> Data:
+    def to(self, device: str) -> Self:
         """The same data on another device."""
         moved = {s: {n: t.to(device) for n, t in tensors.items()} for s, tensors in self.splits.items()}
-        return Data(self.source, self.name, moved)
+        return replace(self, splits=moved)
+
+
+def cache_folder() -> Path:
+    """Where decoded data is kept between runs: ``$XDG_CACHE_HOME/scalpel`` (default ``~/.cache/scalpel``)."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "scalpel"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def check_source(source: str) -> str:
@@ -60,8 +70,10 @@ def check_source(source: str) -> str:
     return "folder"
 
 
-def open_hub(name: str, source: str) -> Any:
+def open_hub(name: str, source: str, config: str | None = None) -> Any:
     """The hub data set ``name`` (such as ``ylecun/mnist``) from the hub or a folder, as a ``DatasetDict``.
+
+    ``config`` names one of the hub's configurations; a folder holds only one.
 
     Raises:
         DataError: it is not there, or cannot be read.
@@ -73,9 +85,12 @@ def open_hub(name: str, source: str) -> Any:
 
     datasets.disable_progress_bars()
     try:
-        return datasets.load_dataset(str(Path(source) / name) if folder else name)
+        if folder:
+            return datasets.load_dataset(str(Path(source) / name))
+        return datasets.load_dataset(name, config)
     except Exception as error:
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        root = error.__cause__ or error
+        cause = str(root).splitlines()[0] if str(root) else type(root).__name__
         raise _missing(name, f"{'folder' if folder else 'hub'}: {cause}") from error
 
 
