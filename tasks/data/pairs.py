@@ -27,7 +27,7 @@ _TEST = ("test", "validation", "dev")
 
 
 @dataclass(frozen=True)
-class Place:
+class Listing:
     """Where a corpus is found: the folder's name, and the hub's name and configuration if it has one.
 
     Args:
@@ -41,16 +41,16 @@ class Place:
 
 CORPORA = {
     "tatoeba+multi30k": (
-        Place("tatoeba_en_de", ("sentence-transformers/parallel-sentences-tatoeba", "en-de")),
-        Place("multi30k", ("bentrevett/multi30k", None)),
+        Listing("tatoeba_en_de", ("sentence-transformers/parallel-sentences-tatoeba", "en-de")),
+        Listing("multi30k", ("bentrevett/multi30k", None)),
     ),
     "paracrawl+wmt": (
-        Place(
+        Listing(
             "para_crawl_en_de",
             advice="a train split with the columns en and de, such as the English-German file of "
             "paracrawl.eu as Parquet",
         ),
-        Place(
+        Listing(
             "wmt_en_de",
             advice="train.jsonl (the test sets of WMT 2009-2019) and test.jsonl (WMT 2020) with the keys en "
             "and de; `sacrebleu -t wmt20 -l en-de --echo src ref` prints one of them",
@@ -93,14 +93,14 @@ class Corpus:
         for part, split in own.items():
             for number, batch in enumerate(self.parts[part]()):
                 rows = []
-                for index, (source, target) in enumerate(batch, number * READ):
-                    source, target = self._side(source, part, index), self._side(target, part, index)
+                for row, sides in enumerate(batch, number * READ):
+                    source, target = (self._text(side, part, row) for side in sides)
                     if source and target:
-                        place = int(_hash(source) / self.share) if part == "train" else len(carved)
-                        rows.append((carved[place] if place < len(carved) else split, source, target))
+                        index = int(_hash(source) / self.share) if part == "train" else len(carved)
+                        rows.append((carved[index] if index < len(carved) else split, source, target))
                 yield rows, len(batch) - len(rows)
 
-    def _side(self, text: Any, part: str, row: int) -> str:
+    def _text(self, text: Any, part: str, row: int) -> str:
         if not isinstance(text, str | None):
             raise DataError(f"data set {self.name}, split {part}, row {row}: {text!r} is not text")
         return " ".join((text or "").split())
@@ -120,7 +120,7 @@ def open_corpora(source: str, corpora: str) -> tuple[Corpus, Corpus]:
         raise DataError(f"corpora must be one of {', '.join(CORPORA)}, got {corpora!r}")
     if check_source(source) == "embedded":
         return _embedded("formats", cldr.noisy_formats), _embedded("names", cldr.clean_names)
-    main, aux = (_open(place, source) for place in CORPORA[corpora])
+    main, aux = (_open(listing, source) for listing in CORPORA[corpora])
     return main, aux
 
 
@@ -146,20 +146,22 @@ def _batched(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
         yield batch
 
 
-def _open(place: Place, source: str) -> Corpus:
+def _open(listing: Listing, source: str) -> Corpus:
     folder = check_source(source) == "folder"
-    if not folder and place.hub is None:
+    if not folder and listing.hub is None:
         raise DataError(
-            f"data set {place.folder}: the hub has none that can be loaded; give --data PATH where "
-            f"PATH/{place.folder} holds {place.advice}"
+            f"data set {listing.folder}: the hub has none that can be loaded; give --data PATH where "
+            f"PATH/{listing.folder} holds {listing.advice}"
         )
-    name, config = (place.folder, None) if folder or place.hub is None else place.hub
+    name, config = (listing.folder, None) if folder or listing.hub is None else listing.hub
     try:
         parts = open_hub(name, source, config)
     except DataError as error:
         if isinstance(error.__cause__, UnicodeDecodeError):
             raise DataError(_undecodable(Path(source) / name, name)) from error
-        raise DataError(f"{error}; {name} holds {place.advice}" if place.advice else str(error)) from error
+        raise DataError(
+            f"{error}; {name} holds {listing.advice}" if listing.advice else str(error)
+        ) from error
     if "train" not in parts:
         raise DataError(f"data set {name} has no split 'train'; it has {', '.join(parts)}")
     for part, rows in parts.items():
