@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -15,9 +16,11 @@ from torch import Tensor
 from benchmarks import memory
 from benchmarks.experiment import Experiment, load
 from benchmarks.records import environment, write_atomically
-from benchmarks.settings import DataRecord
+from benchmarks.settings import DataRecord, TrainingRun
 from benchmarks.training import Stepper
-from tasks import Data
+from tasks import Batch, Data, Task
+from tasks.cifar_mnist import CifarMnist
+from tasks.data.images import ResidentImages
 from tasks.smooth_mlp import SmoothMLP
 from tasks.spectral import log_spectral_norm, start_basis
 
@@ -35,6 +38,17 @@ class _MNISTShapes(SmoothMLP):
         return Data("embedded", "random", {"train": {"images": images, "labels": labels}})
 
 
+class _CIFARShapes(CifarMnist):
+    """`cifar_mnist` on random images of CIFAR-10's shape."""
+
+    @property
+    def dataset(self) -> ResidentImages:
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randint(256, (256, 32, 32, 3), dtype=torch.uint8, generator=generator)
+        labels = {"labels": torch.arange(256) % 10, "digits": torch.arange(256) // 10 % 10}
+        return ResidentImages("embedded", "random", {"train": {"images": images, **labels}})
+
+
 def run(results: Path) -> pd.DataFrame:
     """Measure, write ``results/bench/quick.json``, and return the table of figures and targets.
 
@@ -43,7 +57,7 @@ def run(results: Path) -> pd.DataFrame:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        rows = [*_steps_of_methods(), *_spectral_norm(), *memory.rows()]
+        rows = [*_steps_of_methods(), *_spectral_norm(), *_residual_network(), *memory.rows()]
         facts = environment("cpu")
     finally:
         torch.set_num_threads(threads)
@@ -94,17 +108,53 @@ def _spectral_norm() -> list[dict[str, object]]:
     ]
 
 
+def _residual_network() -> list[dict[str, object]]:
+    """Bloop against `sum`, ResNet-18 on the shapes of CIFAR-10, both losses of Cifar10Mnist."""
+    experiment = load("fig4", "paper")
+    assert isinstance(experiment, Experiment)
+    runs = experiment.plan(lambda settings: DataRecord(name="random", fingerprint="0"))
+    settings = {**experiment.task, "batch_size": 128}
+    task = _CIFARShapes(**{name: value for name, value in settings.items() if name != "name"})
+    chosen = {run.label: run for run in runs if run.label in ("sum", "bloop") and run.seed == 0}
+    steppers = {label: Stepper(run, task) for label, run in chosen.items()}
+    batch = next(task.batches(torch.Generator().manual_seed(0)))
+    peaks = {label: memory.peak(partial(_two_steps, run, task, batch)) for label, run in chosen.items()}
+    times = _in_turns({label: lambda s=s: s.step(batch) for label, s in steppers.items()}, rounds=4)  # type: ignore[misc]
+    vector = 4 * steppers["sum"].flat.theta.numel()
+    return [
+        {
+            "figure": "step of bloop / step of sum with two gradients (ResNet-18, CIFAR shapes, batch 128)",
+            "ratio": times["bloop"] / times["sum"],
+            "target": 1.03,
+            "milliseconds": 1e3 * times["bloop"],
+        },
+        {
+            "figure": "peak memory of bloop − peak memory of sum, in parameter vectors (ResNet-18)",
+            "ratio": (peaks["bloop"] - peaks["sum"]) / vector,
+            "target": 1.05,
+            "milliseconds": None,
+        },
+    ]
+
+
+def _two_steps(run: TrainingRun, task: Task, batch: Batch) -> None:
+    stepper = Stepper(run, task)
+    for _ in range(2):
+        stepper.step(batch)
+
+
 def _gradient(logs: list[Tensor], weights: list[Tensor]) -> None:
     torch.autograd.grad(torch.stack(logs).sum(), weights)
 
 
-def _in_turns(functions: dict[str, Callable[[], object]]) -> dict[str, float]:
+def _in_turns(functions: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
     """Median seconds of each, measured in turns after a warm-up."""
     times: dict[str, list[float]] = {name: [] for name in functions}
-    for turn in range(ROUNDS + 3):
+    warm = min(3, rounds // 3)
+    for turn in range(rounds + warm):
         for name, function in functions.items():
             started = time.perf_counter()
             function()
-            if turn >= 3:
+            if turn >= warm:
                 times[name].append(time.perf_counter() - started)
     return {name: median(values) for name, values in times.items()}

@@ -316,7 +316,8 @@ def _task_losses(name: str) -> None:
         len(losses) == len(task.objectives), f"{len(losses)} losses for {len(task.objectives)} objectives"
     )
     for objective, loss in zip(task.objectives, losses, strict=True):
-        _require(loss.shape == () and loss.isfinite(), f"loss {objective!r} is {loss}")
+        value = loss.value if isinstance(loss, tasks.Known) else loss
+        _require(value.shape == () and value.isfinite(), f"loss {objective!r} is {value}")
 
 
 def _task_evaluates(name: str) -> None:
@@ -348,7 +349,11 @@ def _task_gradients(name: str) -> None:
     task, flat = _task(name)
     batch = next(task.batches(torch.Generator().manual_seed(0)))
     for objective, loss in zip(task.objectives, task.losses(flat.model(), batch), strict=True):
-        keep = task.shared_forward
-        (gradient,) = torch.autograd.grad(loss, flat.theta, retain_graph=keep)
+        keep, gradient = task.shared_forward, torch.empty_like(flat.theta, requires_grad=False)
+        flat.gradient(loss, gradient, keep=keep)
+        if isinstance(loss, tasks.Known):
+            (expected,) = torch.autograd.grad(loss.value, flat.theta, allow_unused=True)
+            _require(expected is not None, f"the value of {objective!r} does not depend on the parameters")
+            _close(gradient, expected, 1e-5, f"the known gradient of {objective!r} is not that of its value")
         _require(gradient.isfinite().all(), f"the gradient of {objective!r} is not finite")
         _require(gradient.any(), f"the gradient of {objective!r} is zero")

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+from torch import Tensor
 
 from benchmarks import mixed_loss, style, trajectories
 from benchmarks.analysis import Tables
@@ -71,6 +73,19 @@ def draw_mixed_loss(folder: Path, frame: pd.DataFrame, experiment: MixedLossExpe
         _save(figure, folder / experiment.kind)
 
 
+def draw_samples(folder: Path, samples: list[tuple[Tensor, str]], title: str) -> list[Path]:
+    """Training examples of a task, eight in a row."""
+    rows = -(-len(samples) // 8)
+    with mpl.rc_context(_SETTINGS):
+        figure = Figure(figsize=(8.0, 1.25 * rows + 0.3), layout="constrained")
+        for axes, (pixels, caption) in zip(figure.subplots(rows, 8).flat, samples, strict=True):
+            axes.imshow(pixels.numpy())
+            axes.set_axis_off()
+            axes.set_title(caption, fontsize=7)
+        figure.suptitle(title, fontsize=8)
+        return _save(figure, folder / "samples")
+
+
 def _draw_fronts(
     protocol: str, fronts: pd.DataFrame, summary: pd.DataFrame, records: list[Record], experiment: Experiment
 ) -> Figure:
@@ -112,6 +127,11 @@ def _frame(axes: Axes, runs: pd.DataFrame, split: str, experiment: Experiment) -
         axes.set_yscale("log")
     if experiment.labels.log_aux:
         axes.set_xscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log":
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
     axes.axhline(cap, color="0.6", lw=0.8, ls=":")
     if not near.any():
         return

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
+from itertools import accumulate
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -59,16 +57,9 @@ def rows() -> list[dict[str, object]]:
 
 
 def peak(function: Callable[[], object]) -> int:
-    """The most bytes of CPU memory that a function held at once, beyond those that it found."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+    """The most bytes that lay allocated at once during a call, above what lay there before it."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         function()
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "trace.json"
-        profiled.export_chrome_trace(str(file))
-        events = json.loads(file.read_text(encoding="utf-8"))["traceEvents"]
-    changes = sorted((e["ts"], e["args"]["Bytes"]) for e in events if e.get("name") == "[memory]")
-    held = most = 0
-    for _, change in changes:
-        held += change
-        most = max(most, held)
-    return most
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    return max(accumulate(changes), default=0)

@@ -13,7 +13,7 @@ import torch
 
 import methods
 import tasks
-from benchmarks import contract, derive, display, mixed_loss
+from benchmarks import contract, derive, display, figures, mixed_loss
 from benchmarks.errors import Stopped, UserError, as_user_error
 from benchmarks.experiment import AnyExperiment, Experiment, MixedLossExperiment, available, load
 from benchmarks.records import Folder, Record
@@ -44,6 +44,7 @@ def sweep(experiments: list[AnyExperiment], place: Place, results: Path, dry_run
         ended = _execute(missing, place, tracker)
         for e in experiments:
             derive.write_manifest(folders[e.name], e, _fingerprint(e, place))
+            _draw_samples(e, place, folders[e.name])
             report(folders[e.name].path)
             tracker.log_fronts(e, folders[e.name])
     failed = [done for done in ended if done.record.status == "failed"]
@@ -246,6 +247,13 @@ def _fingerprint(experiment: AnyExperiment, place: Place) -> str | None:
     if not isinstance(experiment, Experiment):
         return None
     return describe_data(experiment.task, place).fingerprint
+
+
+def _draw_samples(experiment: AnyExperiment, place: Place, folder: Folder) -> None:
+    if isinstance(experiment, Experiment):
+        task = get_task(experiment.task, place)
+        if samples := task.samples(16):
+            figures.draw_samples(folder.path / "figures", samples, f"Training images: {task.dataset.name}")
 
 
 def _title(job: Job) -> str:

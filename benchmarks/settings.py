@@ -7,7 +7,7 @@ import json
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
@@ -16,11 +16,19 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Option = Annotated[Literal[True] | None, BeforeValidator(lambda value: value or None)]
+"""On, or None where it is off: then it is no part of a run's identity."""
+
+
 class Training(Settings):
     """How a run is trained.
 
     ``lr`` is the rate after warm-up; ``cosine`` falls to zero at the last step. SGD uses Nesterov momentum.
     Evaluations are evenly spaced over the steps, the last one at the end; the start is evaluated too.
+
+    Options for speed, off unless set: ``channels_last`` lays convolutions out by pixel; ``bf16`` runs the
+    forward passes of training in bfloat16 autocast (evaluation stays in float32); ``compile`` compiles the
+    model.
     """
 
     optimizer: Literal["adam", "sgd"]
@@ -30,6 +38,9 @@ class Training(Settings):
     warmup_epochs: float = Field(0, ge=0)
     epochs: int = Field(gt=0)
     evaluations: int = Field(10, gt=0)
+    channels_last: Option = None
+    bf16: Option = None
+    compile: Option = None
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Self:

@@ -89,7 +89,7 @@ def execute(job: Job, place: Place, on_step: Callable[[int], None] = lambda step
     """Execute one run here and record it. A run that raises is recorded as failed.
 
     Raises:
-        UserError: the record cannot be written.
+        UserError: the record cannot be written, or data that a stream reached is not what it should be.
     """
     run, trace = job.run, ""
     facts: dict[str, Any] = {"id": run.id, "run": run, "environment": environment(place.device)}
@@ -113,6 +113,8 @@ def execute(job: Job, place: Place, on_step: Callable[[int], None] = lambda step
                 timings=outcome.timings,
                 **facts,
             )
+    except tasks.DataError as error:
+        raise UserError(str(error)) from error
     except Exception as error:
         trace = traceback.format_exc()
         record = Record(status="failed", reason=f"{type(error).__name__}: {error}", **facts)

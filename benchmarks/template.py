@@ -58,7 +58,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks import Batch, Data, Model, Task
-from tasks.base import epochs, full_batches
+from tasks.data import epochs, full_batches
 
 
 @dataclass

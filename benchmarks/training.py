@@ -6,15 +6,17 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 import methods
 from benchmarks.settings import Training, TrainingRun
-from tasks import Batch, Model, Task
+from tasks import Batch, Known, Loss, Model, Task
 
 Trajectory = list[dict[str, Any]]
 
@@ -29,23 +31,53 @@ class Outcome:
 
 
 class Flat:
-    """A module seen as a function of one flat parameter vector ``theta`` ``(P,)``."""
+    """A module seen as a function of one flat parameter vector ``theta`` ``(P,)``.
 
-    def __init__(self, module: nn.Module, device: str) -> None:
+    With ``channels_last``, the weights of convolutions lie in it by output, row, column, input.
+    """
+
+    def __init__(
+        self, module: nn.Module, device: str, channels_last: bool = False, compile: bool = False
+    ) -> None:
         self.module = module.to(device)
         parameters = dict(module.named_parameters())
-        self.names = list(parameters)
-        self.shapes = [p.shape for p in parameters.values()]
+        self.channels_last = channels_last
+        self.call = torch.compile(functional_call) if compile else functional_call
+        self.shapes = {name: p.shape for name, p in parameters.items()}
         self.sizes = [p.numel() for p in parameters.values()]
         self.buffers = dict(module.named_buffers())
-        self.theta = torch.cat([p.detach().flatten() for p in parameters.values()]).requires_grad_()
+        first = next(iter(parameters.values()))
+        self.theta = torch.empty(sum(self.sizes), dtype=first.dtype, device=first.device)
+        self.write(self.theta, {name: p.detach() for name, p in parameters.items()})
+        self.theta.requires_grad_()
 
     def model(self) -> Model:
         """The model at the present ``theta``; gradients flow back to it."""
-        parts = (
-            part.view(s) for part, s in zip(torch.split(self.theta, self.sizes), self.shapes, strict=True)
-        )
-        return Model(self.module, dict(zip(self.names, parts, strict=True)), self.buffers)
+        return Model(self.module, self.parts(self.theta), self.buffers, self.call)
+
+    def parts(self, vector: Tensor) -> dict[str, Tensor]:
+        """Views of a flat vector ``(P,)``, one per parameter and of its shape."""
+        pieces = zip(self.shapes.items(), torch.split(vector, self.sizes), strict=True)
+        return {name: self._shaped(piece, shape) for (name, shape), piece in pieces}
+
+    @torch.no_grad()
+    def write(self, vector: Tensor, values: dict[str, Tensor]) -> None:
+        """Fill a flat vector ``(P,)`` with one tensor per parameter; zero where there is none."""
+        for name, part in self.parts(vector).items():
+            part.copy_(values[name]) if name in values else part.zero_()
+
+    def gradient(self, loss: Loss, row: Tensor, keep: bool) -> None:
+        """Write the gradient of a loss into ``row`` ``(P,)``; ``keep`` its graph for another loss."""
+        if isinstance(loss, Known):
+            self.write(row, loss.gradient)
+        else:
+            row.copy_(torch.autograd.grad(loss, self.theta, retain_graph=keep)[0])
+
+    def _shaped(self, piece: Tensor, shape: torch.Size) -> Tensor:
+        if self.channels_last and len(shape) == 4:
+            outputs, inputs, height, width = shape
+            return piece.view(outputs, height, width, inputs).permute(0, 3, 1, 2)
+        return piece.view(shape)
 
 
 def train(run: TrainingRun, task: Task, on_step: Callable[[int], None] = lambda step: None) -> Outcome:
@@ -78,7 +110,11 @@ class Stepper:
     def __init__(self, run: TrainingRun, task: Task) -> None:
         torch.manual_seed(_stream(run.seed, "initialisation"))
         self.task = task
-        self.flat = Flat(task.build(), task.device)
+        options = run.training
+        self.flat = Flat(task.build(), task.device, bool(options.channels_last), bool(options.compile))
+        self.precision = partial(
+            torch.autocast, self.flat.theta.device.type, torch.bfloat16, enabled=bool(options.bf16)
+        )
         self.method = methods.create(**run.method, lam=run.lam).with_blocks(self.flat.sizes)
         self.steps = run.training.epochs * task.steps_per_epoch
         self.optimizer = _optimizer(run.training, self.flat.theta)
@@ -95,15 +131,16 @@ class Stepper:
     def step(self, batch: Batch) -> None:
         """One gradient per objective, surgery, one step of the optimiser; nothing waits for the device."""
         self.flat.module.train()
-        theta, last = self.flat.theta, len(self.task.objectives) - 1
-        for k, loss in enumerate(self.task.losses(self.flat.model(), batch)):
-            keep = self.task.shared_forward and k < last
-            (self.gradients[k],) = torch.autograd.grad(loss, theta, retain_graph=keep)
-            self.losses[k] = loss.detach()
+        losses, last = self.task.losses(self.flat.model(), batch), len(self.task.objectives) - 1
+        for k, row in enumerate(self.gradients):
+            with self.precision():
+                loss = next(losses)
+            self.flat.gradient(loss, row, keep=self.task.shared_forward and k < last)
+            self.losses[k] = (loss.value if isinstance(loss, Known) else loss).detach()
         if self.state is None:
             self.state = self.method.init(self.gradients)
         self.direction, self.state = self.method.combine(self.gradients, self.state, self.losses)
-        theta.grad = self.direction
+        self.flat.theta.grad = self.direction
         self.optimizer.step()
         self.scheduler.step()
         self.done += 1
@@ -146,6 +183,8 @@ class _Log:
         with torch.no_grad():
             model = flat.model()
             metrics = {split: task.evaluate(model, split) for split in task.splits}
+            if step == self.stepper.steps:
+                metrics = {split: {**values, **task.final(model, split)} for split, values in metrics.items()}
         self.evaluating += time.perf_counter() - started
         if not all(math.isfinite(v) for values in metrics.values() for v in values.values()):
             return step

@@ -4,7 +4,7 @@
 >>> module = task.build()
 """
 
-from tasks.base import REGISTRY, Batch, Model, Task
+from tasks.base import REGISTRY, Batch, Known, Loss, Model, Task
 from tasks.data import Data, DataError, check_source
 
 available, create, get, origin = REGISTRY.available, REGISTRY.create, REGISTRY.get, REGISTRY.origin
@@ -14,6 +14,8 @@ __all__ = [
     "Batch",
     "Data",
     "DataError",
+    "Known",
+    "Loss",
     "Model",
     "Task",
     "available",

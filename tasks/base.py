@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +27,24 @@ class Model:
     module: nn.Module
     parameters: dict[str, Tensor]
     buffers: dict[str, Tensor]
+    call: Callable[..., Any] = torch.func.functional_call
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The module's forward pass with these parameters and buffers."""
-        return torch.func.functional_call(self.module, {**self.parameters, **self.buffers}, args, kwargs)
+        return self.call(self.module, {**self.parameters, **self.buffers}, args, kwargs)
+
+
+class Known(NamedTuple):
+    """A loss whose gradient has a closed form, so that it needs no backward pass.
+
+    ``gradient`` maps names of parameters to tensors of their shape; it is zero for those that it leaves out.
+    """
+
+    value: Tensor
+    gradient: dict[str, Tensor]
+
+
+Loss = Tensor | Known
 
 
 @dataclass
@@ -88,8 +102,8 @@ class Task(ABC):
         """A new network on the CPU, initialised from the global generator."""
 
     @abstractmethod
-    def losses(self, model: Model, batch: Batch) -> Iterator[Tensor]:
-        """The scalar loss of each objective, one at a time, main first.
+    def losses(self, model: Model, batch: Batch) -> Iterator[Loss]:
+        """The scalar loss of each objective, one at a time, main first; `Known` where it needs no backward.
 
         A loss is yielded before the next is computed, so that its graph can be freed in between.
         """
@@ -98,34 +112,17 @@ class Task(ABC):
     def batches(self, generator: torch.Generator) -> Iterator[Batch]:
         """Batches without end, in an order that only ``generator`` decides."""
 
+    def samples(self, count: int) -> list[tuple[Tensor, str]]:
+        """Training examples to look at, ``(H, W, 3)`` uint8, each with what it shows; none by default."""
+        return []
+
     @abstractmethod
     def evaluate(self, model: Model, split: str) -> dict[str, float]:
         """Every objective under its name, and the task's further metrics, over a whole split."""
 
+    def final(self, model: Model, split: str) -> dict[str, float]:
+        """Metrics too dear for every evaluation: taken once, at the end of a run."""
+        return {}
+
 
 REGISTRY: Registry[Task] = Registry("task", "tasks")
-
-
-def full_batches(size: int, batch_size: int) -> int:
-    """How many batches of ``batch_size`` an epoch over ``size`` examples has.
-
-    Raises:
-        ValueError: not even one.
-    """
-    if not 1 <= batch_size <= size:
-        raise ValueError(f"batch_size must lie between 1 and the {size} training examples, got {batch_size}")
-    return size // batch_size
-
-
-def epochs(data: Batch, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
-    """Shuffled full batches without end; each epoch's remainder is dropped.
-
-    Raises:
-        ValueError: a batch is larger than the data.
-    """
-    size = len(next(iter(data.values())))
-    steps = full_batches(size, batch_size)
-    while True:
-        order = torch.randperm(size, generator=generator)
-        for rows in torch.split(order[: steps * batch_size], batch_size):
-            yield {name: tensor[rows.to(tensor.device)] for name, tensor in data.items()}

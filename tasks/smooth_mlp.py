@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tasks.base import Batch, Model, Task, epochs, full_batches
-from tasks.data import Data
+from tasks.base import Batch, Model, Task
+from tasks.data import Data, epochs, full_batches
 from tasks.data.digits import load_digits
 from tasks.spectral import log_spectral_norm, start_basis
 

@@ -1,6 +1,16 @@
 """Where data comes from: the hub, a folder in the hub's layout, or embedded in the dependencies."""
 
+from tasks.data.batches import epochs, full_batches
 from tasks.data.source import Data, DataError, check_source, open_hub
-from tasks.data.splits import carve
+from tasks.data.splits import carve, with_validation
 
-__all__ = ["Data", "DataError", "carve", "check_source", "open_hub"]
+__all__ = [
+    "Data",
+    "DataError",
+    "carve",
+    "check_source",
+    "epochs",
+    "full_batches",
+    "open_hub",
+    "with_validation",
+]

@@ -1,16 +1,15 @@
 """Handwritten digits: MNIST from the hub or a folder, scikit-learn's 8 x 8 digits embedded."""
 
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor
 
-from tasks.data.source import Data, DataError, check_source, open_hub
-from tasks.data.splits import carve
+from tasks.data.images import MNIST, read_images
+from tasks.data.source import Data, check_source
+from tasks.data.splits import carve, with_validation
 
-MNIST = "ylecun/mnist"
 EMBEDDED_TEST_FRACTION = 0.2
+_INK = 16
+"""The darkest pixel of scikit-learn's digits."""
 
 
 def load_digits(source: str, validation_fraction: float) -> Data:
@@ -24,36 +23,30 @@ def load_digits(source: str, validation_fraction: float) -> Data:
     """
     kind = check_source(source)
     if kind == "embedded":
-        from sklearn.datasets import load_digits as load_embedded
-
-        embedded = load_embedded()
-        everything = _tensors(embedded.images / 16.0, embedded.target)
         name = "scikit-learn digits"
-        train, test = carve(everything, EMBEDDED_TEST_FRACTION)
+        images, labels = _embedded()
+        train, test = carve(_flat(images / _INK, labels), EMBEDDED_TEST_FRACTION)
     else:
-        name = MNIST
-        hub = open_hub(MNIST, source)
-        train, test = (_from_hub(hub, split) for split in ("train", "test"))
-    train, validation = carve(train, validation_fraction)
-    splits = {"train": train, "validation": validation, "test": test}
-    return Data(kind, name, {split: t for split, t in splits.items() if len(t["labels"])})
+        name = MNIST.name
+        splits = read_images(MNIST, source)
+        train, test = (
+            _flat(splits[s]["images"].double() / 255, splits[s]["labels"]) for s in ("train", "test")
+        )
+    return Data(kind, name, with_validation(train, test, validation_fraction))
 
 
-def _from_hub(hub: Any, split: str) -> dict[str, Tensor]:
-    if split not in hub:
-        raise DataError(f"data set {MNIST} has no split {split!r}; it has {', '.join(hub)}")
-    rows = hub[split]
-    for column in ("image", "label"):
-        if column not in rows.column_names:
-            raise DataError(f"data set {MNIST}, split {split}: no column {column!r}")
-    labels = list(rows["label"])
-    if None in labels:
-        raise DataError(f"data set {MNIST}, split {split}, row {labels.index(None)}: no label")
-    return _tensors(np.stack([np.asarray(image) for image in rows["image"]]) / 255.0, labels)
+def embedded_digits() -> dict[str, Tensor]:
+    """scikit-learn's digits: ``images`` ``(1797, 8, 8, 1)`` uint8 from 0 to 255, ``labels`` ``(1797,)``."""
+    images, labels = _embedded()
+    return {"images": (images * (255 / _INK)).round().byte()[..., None], "labels": labels}
 
 
-def _tensors(images: Any, labels: Any) -> dict[str, Tensor]:
-    return {
-        "images": torch.as_tensor(images, dtype=torch.float32).flatten(1),
-        "labels": torch.as_tensor(np.asarray(labels), dtype=torch.int64),
-    }
+def _embedded() -> tuple[Tensor, Tensor]:
+    from sklearn.datasets import load_digits as load_embedded
+
+    digits = load_embedded()
+    return torch.from_numpy(digits.images), torch.from_numpy(digits.target).long()
+
+
+def _flat(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    return {"images": images.float().flatten(1), "labels": labels}

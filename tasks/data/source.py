@@ -30,7 +30,7 @@ class Data:
     source: str
     name: str
     splits: dict[str, dict[str, Tensor]]
-    notes: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict, kw_only=True)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -90,8 +90,18 @@ def open_hub(name: str, source: str, config: str | None = None, streaming: bool 
             return datasets.load_dataset(str(Path(source) / name), streaming=streaming)
         return datasets.load_dataset(name, config, streaming=streaming)
     except Exception as error:
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        root = error.__cause__ or error
+        cause = str(root).splitlines()[0] if str(root) else type(root).__name__
         raise _missing(name, f"{'folder' if folder else 'hub'}: {cause}") from error
+
+
+def list_files(name: str, source: str) -> dict[str, list[str]]:
+    """The files of each split of a data set that `open_hub` opens; hub addresses hold the revision."""
+    import datasets
+
+    folder = check_source(source) == "folder"
+    builder = datasets.load_dataset_builder(str(Path(source) / name) if folder else name)
+    return {split: list(files) for split, files in (builder.config.data_files or {}).items()}
 
 
 def _missing(name: str, cause: str) -> DataError:

@@ -23,3 +23,12 @@ def carve(tensors: dict[str, Tensor], fraction: float) -> tuple[dict[str, Tensor
     count = round(size * fraction)
     taken, left = order[:count].sort().values, order[count:].sort().values
     return {n: t[left] for n, t in tensors.items()}, {n: t[taken] for n, t in tensors.items()}
+
+
+def with_validation(
+    train: dict[str, Tensor], test: dict[str, Tensor], fraction: float
+) -> dict[str, dict[str, Tensor]]:
+    """Train, validation and test, validation carved from train; without validation where it is empty."""
+    train, validation = carve(train, fraction)
+    splits = {"train": train, "validation": validation, "test": test}
+    return {split: tensors for split, tensors in splits.items() if len(next(iter(tensors.values())))}

@@ -79,7 +79,7 @@ def load_text(
         kind,
         f"{main.name} and {aux.name}",
         {split: {"main": main.bytes(split, window), "aux": aux.bytes(split, window)} for split in splits},
-        {
+        notes={
             f"{name} {key}": n
             for name, corpus in (("main", main), ("aux", aux))
             for key, n in corpus.notes.items()

@@ -43,6 +43,13 @@ def test_sweep_writes_records_tables_and_figures(swept) -> None:
             assert (folder / "figures" / f"{name}.{suffix}").stat().st_size > 5000
 
 
+def test_a_sweep_on_images_shows_some_of_them(tmp_path) -> None:
+    scalpel("sweep", "fig4", *SMALL, "--methods", "sum", "--lam", "1", cwd=tmp_path)
+    folder = tmp_path / "results" / "fig4" / "smoke"
+    assert {f.name for f in (folder / "figures").glob("*.png")} == {"fronts.png", "samples.png"}
+    assert len(pd.read_csv(folder / "summary.csv")) == 1
+
+
 def test_a_second_sweep_runs_nothing_and_keeps_everything(swept) -> None:
     runs = swept / "results" / "conditioning" / "smoke" / "runs"
     before = {f.name: f.stat().st_mtime_ns for f in runs.iterdir()}

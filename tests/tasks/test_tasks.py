@@ -9,8 +9,7 @@ import tasks
 from benchmarks.contract import task_rules
 from benchmarks.training import Flat
 from tasks import DataError
-from tasks.base import epochs
-from tasks.data import carve
+from tasks.data import carve, epochs
 
 NAMES = tasks.available()
 
@@ -30,8 +29,9 @@ def test_flat_gradients_equal_autograd_on_the_module(name: str) -> None:
     (main, *_), parameters = task.losses(flat.model(), batch), list(module.parameters())
     (flat_gradient,) = torch.autograd.grad(main, flat.theta)
     direct, *_ = task.losses(tasks.Model(module, dict(module.named_parameters()), flat.buffers), batch)
-    gradients = torch.autograd.grad(direct, parameters)
-    torch.testing.assert_close(flat_gradient, torch.cat([g.flatten() for g in gradients]))
+    gradients = torch.autograd.grad(direct, parameters, allow_unused=True)
+    zeros = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
+    torch.testing.assert_close(flat_gradient, torch.cat([g.flatten() for g in zeros]))
 
 
 def test_a_fingerprint_is_of_the_contents() -> None:
@@ -40,7 +40,7 @@ def test_a_fingerprint_is_of_the_contents() -> None:
 
 
 def test_unknown_task_and_setting() -> None:
-    with pytest.raises(ValueError, match="unknown task 'mlp'; known: conditioning"):
+    with pytest.raises(ValueError, match="unknown task 'mlp'; known: .*conditioning"):
         tasks.create("mlp")
     with pytest.raises(ValueError, match="'quadratic'.*depth"):
         tasks.create("quadratic", depth=3)
