@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks import analysis, figures, verdicts
+from benchmarks import analysis, figures, mixed_loss, trajectories, verdicts
 from benchmarks.errors import UserError
 from benchmarks.experiment import (
     ADAPTER,
     MANIFEST,
     AnyExperiment,
     Experiment,
+    MixedLossExperiment,
     NoiseExperiment,
     RatesExperiment,
     load,
@@ -93,6 +94,8 @@ def derive(folder: Folder) -> Derived:
         UserError: the folder is none of a sweep, or has no valid records.
     """
     experiment, fingerprint = read_manifest(folder)
+    if isinstance(experiment, MixedLossExperiment):
+        return _derive_mixed_loss(folder, experiment)
     records, rejected = folder.read()
     if not records:
         raise UserError(f"{folder.runs}: no valid records")
@@ -122,6 +125,8 @@ def derive(folder: Folder) -> Derived:
             ": main loss relative to sum at equal auxiliary loss, geometric mean [95 % interval] over seeds"
         )
         overview, left_out = ratio_table(tables.metrics), tables.left_out
+        if experiment.figure == "trajectories":
+            what, overview = ": end values, mean over seeds", trajectories.overview(tables.summary)
     _write_csv(folder, "claims", claims)
     left_out = [*rejected, *left_out]
     _write_provenance(folder, records, len(left_out))
@@ -161,6 +166,25 @@ def _alike(run: AnyRun, planned: AnyRun) -> bool:
         else np.shape(has[key]) == np.shape(value) and np.allclose(has[key], value, rtol=1e-9, atol=0)
         for key, value in wants.items()
     )
+
+
+def _derive_mixed_loss(folder: Folder, experiment: MixedLossExperiment) -> Derived:
+    source = mixed_loss.source_of(folder, experiment)
+    compared, fingerprint = read_manifest(source)
+    if not isinstance(compared, Experiment):
+        raise UserError(f"{source.path}: {experiment.source} compares no methods")
+    records, rejected = source.read()
+    tables = analysis.analyse(records, compared, fingerprint)
+    fixed = next(analysis.protocols(tables.summary, compared))
+    frame = mixed_loss.tabulate(fixed.runs, experiment.points)
+    _write_csv(folder, "summary", frame)
+    figures.draw_mixed_loss(folder.path / "figures", frame, experiment)
+    used = set(fixed.runs["id"])
+    left_out = [*rejected, *tables.left_out]
+    _write_provenance(folder, [record for record in records if record.id in used], len(left_out))
+    title = f"{experiment.title} ({experiment.paper}): mean over seeds, from the runs of {source.path}"
+    claims = pd.DataFrame(columns=verdicts.COLUMNS)
+    return Derived(title, mixed_loss.overview(frame), claims, left_out, len(records) + len(rejected))
 
 
 def ratio_table(metrics: pd.DataFrame) -> pd.DataFrame:
