@@ -19,7 +19,8 @@ def push(paths: list[Path], results: Path, mode: str, project: str | None, entit
     """Send what these folders hold, by default all under ``results``. Returns the exit status.
 
     Raises:
-        UserError: there are no records, nobody is logged in to W&B, or a name is wrong.
+        UserError: there are no records, two folders are parts of one sweep, nobody is logged in to W&B, or a
+            name is wrong.
     """
     folders = [Folder(path) for path in paths] or _recorded(results)
     for folder in folders:
@@ -27,19 +28,25 @@ def push(paths: list[Path], results: Path, mode: str, project: str | None, entit
             raise UserError(f"{folder.path}: no records; give folders such as results/fig3a/laptop")
     sweeps: list[Sweep] = []
     taken: dict[str, Path] = {}
-    with Tracker(mode, results, project, entity) as tracker:
+    with Tracker(mode, results, project, entity, yields=False) as tracker:
         for folder in folders:
             records, experiment, left_out = _read(folder)
             left_out += [f"{r.id}: sent from {taken[r.id]} already" for r in records if r.id in taken]
             runs = [jobs.of_record(record) for record in records if record.id not in taken]
             taken |= {run.id: folder.path for run in runs}
-            sent = list(runs)
-            if runs and experiment:
-                sent.append(jobs.of_sweep(folder))
-                if isinstance(experiment, Experiment):
-                    sweeps.append(Sweep(runs, sent[-1]))
-            for job in sent:
+            for job in runs:
                 tracker.put(job, folder)
+            if runs and experiment:
+                analysis = jobs.of_sweep(folder)
+                if analysis.id in taken:
+                    other = taken[analysis.id]
+                    raise UserError(
+                        f"{folder.path} and {other} are parts of one sweep: put their runs/ together"
+                    )
+                taken[analysis.id] = folder.path
+                tracker.put(analysis, folder)
+                if isinstance(experiment, Experiment):
+                    sweeps.append(Sweep(runs, analysis))
             for line in left_out:
                 display.warn(f"left out: {line}")
             display.say(f"{folder.path}: {len(runs)} runs to send, {len(left_out)} left out")

@@ -55,6 +55,7 @@ def of_record(record: Record) -> Job:
     if isinstance(run, TrainingRun):
         name = f"{run.label} λ={run.lam:g} seed {run.seed}"
         config |= {"lr": run.training.lr, "data_source": record.data_source}
+        config |= {"fingerprint": run.data.fingerprint}
         others = [f"{axis}={value:g}" for axis, value in run.axes.items() if axis != LEARNING_RATE]
         tags += [run.data.name, f"lr={run.training.lr:g}", *others]
     history = [_flat(row) for row in record.trajectory]
@@ -90,7 +91,7 @@ def of_sweep(folder: Folder) -> Job:
         "group": group,
         "job_type": ANALYSIS,
         "tags": [experiment.name, experiment.scale, ANALYSIS],
-        "config": {**experiment.model_dump(mode="json"), "data": {"fingerprint": fingerprint}},
+        "config": {**experiment.model_dump(mode="json"), "fingerprint": fingerprint},
     }
     return Job(
         start,

@@ -1,7 +1,7 @@
 """The process that talks to Weights & Biases, apart from training: a JSON line in, a JSON line out.
 
-It imports nothing of the suite, so that it starts fast, and yields the processor to training. Its first line
-says that W&B can be used; then one for each run that arrived, or the error that ended it.
+It imports nothing of the suite, so that it starts fast, and beside training it yields the processor. Its
+first line says that W&B can be used; then one for each run that arrived, or the error that kept it away.
 """
 
 from __future__ import annotations
@@ -97,9 +97,10 @@ def main() -> None:
 
     A run that fails is left out; after some in a row, none sent between them, nothing more is tried.
     """
-    if hasattr(os, "nice"):
+    first = json.loads(sys.stdin.readline())
+    if first["yields"] and hasattr(os, "nice"):
         os.nice(10)
-    place = json.loads(sys.stdin.readline())
+    place = first["place"]
     online = place["mode"] == "online"
     lock = Lock()
     failures = 0

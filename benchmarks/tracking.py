@@ -35,17 +35,24 @@ class Tracker:
         results: where W&B writes its files, in ``wandb/``, unless ``WANDB_DIR`` says otherwise.
         project: default: ``WANDB_PROJECT``, else "scalpel".
         entity: default: ``WANDB_ENTITY``, else the account's own.
+        yields: whether the sender leaves the processor to others, as beside training.
 
     Raises:
         UserError: the project's name cannot be one, or W&B is not installed.
     """
 
     def __init__(
-        self, mode: str, results: Path, project: str | None = None, entity: str | None = None
+        self,
+        mode: str,
+        results: Path,
+        project: str | None = None,
+        entity: str | None = None,
+        yields: bool = True,
     ) -> None:
         self.mode = mode
         self.project = project or os.environ.get("WANDB_PROJECT") or PROJECT
         self.entity = entity or os.environ.get("WANDB_ENTITY")
+        self.yields = yields
         self.folder = Path(os.environ.get("WANDB_DIR") or results)
         self.sent: dict[str, dict[str, Any]] = {}
         self._queued: dict[str, Path] = {}
@@ -80,7 +87,7 @@ class Tracker:
             start_new_session=True,
         )
         place = {"mode": self.mode, "project": self.project, "entity": self.entity, "dir": str(self.folder)}
-        self._lines.put(json.dumps(place) + "\n")
+        self._lines.put(json.dumps({"yields": self.yields, "place": place}) + "\n")
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         threading.Thread(target=self._write, daemon=True).start()

@@ -94,12 +94,19 @@ def _slug(sweep: Sweep, kind: str) -> str:
 
 
 def _filter(sweep: Sweep) -> str:
-    """The sweep's runs, at or above a λ to move; the analysis run has none."""
+    """The sweep's runs, at or above a λ to move; the analysis run has none.
+
+    A group may hold runs of the same scale on other data: they are kept apart.
+    """
     lowest = min(job.start["config"]["lam"] for job in sweep.runs)
-    return (
-        f"Metric('Group') == {sweep.group!r} and "
-        f"(Metric('JobType') == {ANALYSIS!r} or Config('lam') >= {lowest!r})"
-    )
+    clauses = [
+        f"Metric('Group') == {sweep.group!r}",
+        f"(Metric('JobType') == {ANALYSIS!r} or Config('lam') >= {lowest!r})",
+    ]
+    data = {job.start["config"]["fingerprint"] for job in [*sweep.runs, sweep.analysis]}
+    if len(data) == 1:
+        clauses.insert(1, f"Config('fingerprint') == {data.pop()!r}")
+    return " and ".join(clauses)
 
 
 def _splits(sweep: Sweep) -> list[str]:
@@ -112,6 +119,7 @@ def _fronts(sweep: Sweep) -> list[Any]:
     from wandb_workspaces.reports import v2 as wr
 
     lam, splits = wr.Config("lam"), _splits(sweep)
+    labels = sweep.analysis.start["config"]["labels"]
     charts = [
         wr.CustomChart(
             query={"summaryTable": {"tableKey": f"{key}_table"}},
@@ -126,6 +134,8 @@ def _fronts(sweep: Sweep) -> list[Any]:
             title=f"{split}: every run, coloured by method",
             x=wr.SummaryMetric(f"{split}/aux"),
             y=wr.SummaryMetric(f"{split}/main"),
+            log_x=labels["log_aux"],
+            log_y=labels["log_main"],
         )
         for split in splits
     ]

@@ -73,7 +73,9 @@ def test_offline_a_second_time_replaces_the_files_and_writes_the_views(recorded,
     kinds = {panel["viewType"] for panel in panels}
     assert {"Scatter Plot", "Vega2", "Parallel Coordinates Plot", "Run Comparer"} <= kinds
     assert set(section["customRunColors"].values()) == {"#000000", "#D55E00"}
-    assert '"value": 0.1' in json.dumps(section["runSets"][0]["filters"])
+    filters = json.dumps(section["runSets"][0]["filters"])
+    assert '"value": 0.1' in filters
+    assert DATA.fingerprint in filters
     curves = views["conditioning-smoke-curves"]["spec"]["section"]
     assert curves["runSets"][0]["grouping"] == [{"section": "run", "name": "jobType"}]
     assert set(curves["customRunColors"].values()) == {"#000000", "#D55E00"}
@@ -99,6 +101,14 @@ def test_single_runs_have_no_analysis(recorded) -> None:
     (recorded / FOLDER / derive.FILE).unlink()
     assert scalpel("dashboard", "--wandb", "offline", cwd=recorded) == 0
     assert {run["job_type"] for run in runs(recorded / "results").values()} == set(LEVELS)
+
+
+def test_parts_of_one_sweep_are_not_two_sweeps(recorded, capfd) -> None:
+    shutil.copytree(recorded / FOLDER, recorded / "other")
+    for number, file in enumerate(sorted((recorded / FOLDER / "runs").iterdir())):
+        (recorded / ("other" if number % 2 else FOLDER) / "runs" / file.name).unlink()
+    assert scalpel("dashboard", str(FOLDER), "other", "--wandb", "offline", cwd=recorded) == 2
+    assert f"other and {FOLDER} are parts of one sweep" in capfd.readouterr().err
 
 
 @pytest.mark.slow
