@@ -1,4 +1,4 @@
-"""The command line: ``scalpel list | run | sweep | reproduce | report | check | new | bench``."""
+"""The command line: ``scalpel list | run | sweep | reproduce | report | dashboard | check | new | bench``."""
 
 from __future__ import annotations
 
@@ -37,6 +37,13 @@ class Wandb(StrEnum):
     online = "online"
 
 
+class Sent(StrEnum):
+    """Where `scalpel dashboard` puts what it sends."""
+
+    offline = "offline"
+    online = "online"
+
+
 class Kind(StrEnum):
     """What `scalpel new` writes."""
 
@@ -61,7 +68,7 @@ Workers = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, …; default: the GPU where there is one.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")]
-WandbMode = Annotated[Wandb, typer.Option(help="Log finished runs to Weights & Biases.")]
+WandbMode = Annotated[Wandb, typer.Option(envvar="WANDB_MODE", help="Log finished runs to Weights & Biases.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, section task, method or training.")
 ]
@@ -182,6 +189,24 @@ def report(
     """Make the tables and figures of recorded runs again."""
     for path in paths:
         session.report(path)
+
+
+@app.command()
+def dashboard(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Default: all folders under results.")
+    ] = None,
+    wandb: Annotated[
+        Sent, typer.Option(envvar="WANDB_MODE", help="Send to W&B, or write files for `wandb sync`.")
+    ] = Sent.online,
+    project: Annotated[str | None, typer.Option(help="W&B project; default: scalpel.")] = None,
+    entity: Annotated[str | None, typer.Option(help="W&B user or team; default: the account's.")] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Send recorded runs to Weights & Biases, with their tables, figures and saved views."""
+    from benchmarks import dashboard as recorded
+
+    raise typer.Exit(recorded.push(paths or [], results, wandb.value, project, entity))
 
 
 @app.command()

@@ -47,7 +47,7 @@ def sweep(experiments: list[AnyExperiment], place: Place, results: Path, dry_run
             derive.write_manifest(folders[e.name], e, _fingerprint(e, place))
             _draw_samples(e, place, folders[e.name])
             claims.append(report(folders[e.name].path))
-            tracker.log_fronts(e, folders[e.name])
+            tracker.log_sweep(folders[e.name])
     if len(claims) > 1:
         _show_verdicts("all experiments", pd.concat(claims))
     failed = [done for done in ended if done.record.status == "failed"]
@@ -98,7 +98,7 @@ def run_one(
     steps = base.training.epochs * get_task(run.task, place).steps_per_epoch
     with Tracker(wandb, results) as tracker, display.Steps(steps, label) as bar:
         done = execute(Job(run, folder), place, bar.update)
-        tracker.log(done.record)
+        tracker.log(done.record, folder)
     if done.record.status == "failed":
         raise RuntimeError(done.traceback)
     if done.record.status == "diverged":
@@ -247,7 +247,7 @@ def _execute(jobs: list[Job], place: Place, tracker: Tracker) -> list[Done]:
     try:
         for done in display.progress(execute_all(jobs, place), len(jobs), "runs"):
             ended.append(done)
-            tracker.log(done.record)
+            tracker.log(done.record, done.job.folder)
             if done.record.status == "diverged":
                 display.warn(f"{_title(done.job)} diverged at step {done.record.diverged_at}")
     except KeyboardInterrupt:

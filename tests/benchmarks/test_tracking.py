@@ -1,114 +1,197 @@
-"""Weights & Biases with its real client: offline files are read back; a lost server stops nothing."""
+"""Weights & Biases with its real client: offline files are read back; a stand-in server; lost servers."""
 
 import json
 import os
-import struct
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from wandb.proto import wandb_internal_pb2
+
+from benchmarks.cli import main
+from tests.benchmarks.wandb_files import runs
+from tests.benchmarks.wandb_server import KEY, serve
+
+SWEEP = ["sweep", "conditioning", "--scale", "smoke", "--workers", "1", "--lam", "0.1,1.0"]
+SWEEP += ["--methods", "sum,bloop"]
+FOLDER = Path("results/conditioning/smoke")
 
 
-def sweep(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.cli", "sweep", "conditioning", "--scale", "smoke"]
-    command += ["--workers", "1", "--lam", "0.1,1.0", "--methods", "sum,bloop", *arguments]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
-    environment |= {
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-        "WANDB_ERROR_REPORTING": "false",
-        **variables,
-    }
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=240)
+@pytest.fixture(autouse=True)
+def clean(monkeypatch) -> None:
+    for key in [key for key in os.environ if key.startswith("WANDB_")]:
+        monkeypatch.delenv(key)
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    monkeypatch.setenv("HOME", "/nonexistent")
 
 
-def frames(file: Path) -> Iterator[bytes]:
-    """The serialised records of a .wandb file: a 7-byte header, then LevelDB's log format in 32 KB blocks."""
-    data, position, frame = file.read_bytes(), 7, b""
-    while position + 7 <= len(data):
-        left = 32768 - position % 32768
-        if left < 7:
-            position += left
-            continue
-        _, length, kind = struct.unpack_from("<IHB", data, position)
-        frame += data[position + 7 : position + 7 + length]
-        position += 7 + length
-        if kind in (1, 4):
-            yield frame
-            frame = b""
+def scalpel(*arguments: str, cwd: Path) -> int:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(cwd)
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        patch.setattr(sys, "argv", ["scalpel", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return ended.value.code or 0
 
 
-def read_back(file: Path) -> dict:
-    """Configuration, group, history and summary of one offline run file."""
-    read = {"config": {}, "history": [], "summary": {}}
-    for frame in frames(file):
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(frame)
-        if record.HasField("run"):
-            read |= {"group": record.run.run_group, "job_type": record.run.job_type, "id": record.run.run_id}
-            read["config"] |= {u.key: json.loads(u.value_json) for u in record.run.config.update}
-        if record.HasField("history"):
-            items = record.history.item
-            read["history"].append({i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items})
-        if record.HasField("summary"):
-            items = record.summary.update
-            read["summary"] |= {i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items}
-    return read
+def records(folder: Path) -> list[dict]:
+    return [json.loads(file.read_text()) for file in sorted((folder / FOLDER / "runs").glob("*.json"))]
 
 
 @pytest.fixture(scope="module")
 def offline(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("offline")
-    done = sweep(folder, "--wandb", "offline")
-    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_ERROR_REPORTING", "false")
+        patch.setenv("WANDB_API_KEY", KEY)
+        patch.setenv("WANDB_PROJECT", "surgery")
+        patch.setenv("WANDB_TAGS", "mine,yours")
+        assert scalpel(*SWEEP, "--wandb", "offline", cwd=folder) == 0
     return folder
 
 
 def test_offline_files_hold_what_was_recorded(offline) -> None:
-    read = [read_back(file) for file in offline.glob("results/wandb/wandb/offline-run-*/run-*.wandb")]
-    runs = {r["id"]: r for r in read if r["job_type"] != "analysis"}
-    records = [
-        json.loads(f.read_text()) for f in (offline / "results/conditioning/smoke/runs").glob("*.json")
-    ]
-    assert len(records) == 4
-    for record in records:
-        run = runs[record["id"]]
-        assert run["group"] == "conditioning/smoke"
-        assert run["job_type"] == record["run"]["label"]
-        assert run["config"]["lam"] == record["run"]["lam"]
-        assert run["config"]["training"] == record["run"]["training"]
-        rows = record["trajectory"]
+    read = runs(offline / "results")
+    assert len(records(offline)) == 4
+    for record in records(offline):
+        run, rows = read[record["id"]], record["trajectory"]
+        assert (run["group"], run["job_type"]) == ("conditioning/smoke", record["run"]["label"])
+        assert run["project"] == "surgery"
+        assert {"conditioning", "smoke", record["run"]["label"], "lr=0.1", "mine", "yours"} < set(run["tags"])
+        for key in ("lam", "seed", "training", "task", "method", "data"):
+            assert run["config"][key] == record["run"][key]
+        assert run["config"]["environment"] == record["environment"]
         assert [h["step"] for h in run["history"]] == [row["step"] for row in rows]
         assert [h["test/main"] for h in run["history"]] == [row["test"]["main"] for row in rows]
         assert run["summary"]["status"] == "completed"
         assert run["summary"]["train/aux"] == rows[-1]["train"]["aux"]
+        assert run["summary"]["timings/train"] == record["timings"]["train"]
 
 
-def test_a_sweep_ends_with_a_table_of_its_fronts(offline) -> None:
-    read = [read_back(file) for file in offline.glob("results/wandb/wandb/offline-run-*/run-*.wandb")]
-    (analysis,) = [r for r in read if r["job_type"] == "analysis"]
+def test_a_sweep_ends_with_its_tables_figures_and_fronts(offline) -> None:
+    (analysis,) = [run for run in runs(offline / "results").values() if run["job_type"] == "analysis"]
+    assert analysis["group"] == "conditioning/smoke"
     (row,) = analysis["history"]
-    assert any("table-file" in str(value) for value in row.values())
-    (table,) = offline.glob("results/wandb/wandb/offline-run-*/files/media/table/fronts*.json")
-    rows = len((offline / "results/conditioning/smoke/fronts.csv").read_text().splitlines()) - 1
-    assert len(json.loads(table.read_text())["data"]) == rows
+    files = {key[:-5]: analysis["folder"] / "files" / row[key] for key in row if key.endswith("/path")}
+    for name, csv in (("runs", "summary"), ("fronts", "fronts"), ("metrics", "metrics")):
+        table = json.loads(files[name].read_text())
+        assert len(table["data"]) == len((offline / FOLDER / f"{csv}.csv").read_text().splitlines()) - 1
+    for figure in (offline / FOLDER / "figures").glob("*.png"):
+        assert files[f"figures/{figure.stem}"].read_bytes() == figure.read_bytes()
+    chart = json.loads(files["front_fixed_test_table"].read_text())
+    assert {line[chart["columns"].index("method")] for line in chart["data"]} == {"sum", "bloop"}
+
+
+def test_tables_wait_beside_the_runs_to_be_sent(offline) -> None:
+    """Elsewhere, `wandb sync` would drop them without a word if their folder were gone."""
+    staged = list((offline / "results/wandb/data").glob("analysis-*/artifacts/staging/*"))
+    assert len(staged) >= 3
+
+
+def test_nothing_tells_the_key_or_the_host(offline) -> None:
+    files = [file for file in (offline / "results").rglob("*") if file.is_file()]
+    assert [file for file in files if KEY.encode() in file.read_bytes()] == []
+    for run in runs(offline / "results").values():
+        assert run["host"] == "scalpel"
+        assert str(offline) not in json.dumps(run["config"])
+        assert socket.gethostname() not in run["config"].get("environment", {}).values()
+
+
+def test_a_diverged_run_has_no_end_values() -> None:
+    from benchmarks import jobs
+    from tests.benchmarks.runs import conditioning, plan, record
+
+    run = record(plan(conditioning())[0], 1e30, 1.0, status="diverged")
+    job = jobs.of_record(run.model_copy(update={"diverged_at": 7}))
+    assert job.summary == {"status": "diverged", "diverged_at": 7, "timings/train": 1.0}
+    assert job.history[0]["train/main"] == 1e30
 
 
 @pytest.mark.slow
-def test_losing_the_server_stops_nothing(tmp_path) -> None:
-    """Nothing listens on the discard port of the loopback address."""
-    done = sweep(
-        tmp_path,
-        "--wandb",
-        "online",
-        WANDB_BASE_URL="http://127.0.0.1:9",
-        WANDB_API_KEY="0" * 40,
-        WANDB_INIT_TIMEOUT="3",
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("W&B is switched off") == 1
-    assert len(list((tmp_path / "results/conditioning/smoke/runs").glob("*.json"))) == 4
-    assert (tmp_path / "results/conditioning/smoke/metrics.csv").exists()
-    assert "0000000000" not in done.stdout + done.stderr
+def test_online_the_server_receives_every_run(tmp_path, monkeypatch, capfd) -> None:
+    with serve() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        monkeypatch.setenv("WANDB_MODE", "online")
+        assert scalpel(*SWEEP, cwd=tmp_path) == 0
+    assert server.unknown == []
+    for record in records(tmp_path):
+        run, rows = server.runs[record["id"]], record["trajectory"]
+        assert (run["groupName"], run["jobType"]) == ("conditioning/smoke", record["run"]["label"])
+        assert (run["host"], run["program"], run["exitcode"]) == (None, "scalpel", 0)
+        assert run["config"]["lam"] == record["run"]["lam"]
+        assert [run["history"][k]["test/aux"] for k in sorted(run["history"])] == [
+            row["test"]["aux"] for row in rows
+        ]
+        assert run["summary"]["test/main"] == rows[-1]["test"]["main"]
+    assert len(server.runs) == 5
+    assert any(path.endswith("fronts.table.json") for path in server.uploads)
+    assert "5 runs sent to" in capfd.readouterr().out
+
+
+WRONG = {
+    "bad project": (["--project", "a/b"], "a name cannot contain '/'"),
+    "long project": (["--project", "p" * 129], "at most 128 characters"),
+    "no records": ([], "results: no records in any <experiment>/<scale>/runs"),
+    "no such folder": (["nowhere"], "nowhere: no records; give folders such as results/fig3a/laptop"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_gets_one_line_and_status_2(case, tmp_path, capfd) -> None:
+    arguments, message = WRONG[case]
+    (tmp_path / "results").mkdir()
+    if arguments[:1] == ["--project"]:
+        (tmp_path / FOLDER / "runs").mkdir(parents=True)
+        (tmp_path / FOLDER / "runs" / "x.json").write_text("{}")
+    assert scalpel("dashboard", *arguments, "--wandb", "offline", cwd=tmp_path) == 2
+    error = capfd.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_without_a_login_nothing_is_run(tmp_path, capfd) -> None:
+    assert scalpel(*SWEEP, "--wandb", "online", cwd=tmp_path) == 2
+    assert "nobody is logged in; run `wandb login`" in capfd.readouterr().err
+    assert records(tmp_path) == []
+
+
+LOST = {
+    "nothing listens": ({}, "http://127.0.0.1:9"),
+    "the key is refused": ({"refuse": 401}, None),
+    "it dies after two runs": ({"accept": 2}, None),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", LOST)
+def test_losing_the_server_stops_nothing(case, tmp_path, monkeypatch, capfd) -> None:
+    options, url = LOST[case]
+    with serve(**options) as server:
+        monkeypatch.setenv("WANDB_BASE_URL", url or server.url)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        monkeypatch.setenv("WANDB_INIT_TIMEOUT", "3")
+        monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "3")
+        assert scalpel(*SWEEP, "--wandb", "online", cwd=tmp_path) == 0
+    assert len(records(tmp_path)) == 4
+    assert (tmp_path / FOLDER / "metrics.csv").exists()
+    shown = capfd.readouterr()
+    (line,) = [line for line in shown.err.splitlines() if "W&B" in line]
+    assert "of 5 runs were not sent" in line
+    assert line.endswith(f"scalpel dashboard {FOLDER} --wandb online --project scalpel")
+    assert KEY not in shown.out + shown.err
+
+
+@pytest.mark.slow
+def test_wandb_sync_delivers_the_tables_of_an_offline_sweep(offline) -> None:
+    folders = sorted((offline / "results/wandb").glob("offline-run-*"))
+    with serve() as server:
+        variables = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
+        command = [sys.executable, "-m", "wandb", "sync", *map(str, folders)]
+        done = subprocess.run(command, cwd=offline, env=os.environ | variables, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(server.runs) == 5
+    tables = {path.rpartition("/")[2] for path in server.uploads if path.endswith(".table.json")}
+    assert {"runs.table.json", "fronts.table.json", "metrics.table.json"} <= tables

@@ -1,0 +1,123 @@
+"""`scalpel dashboard`: recorded runs, sent again and again, are the same runs in W&B."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import wandb
+
+from benchmarks import derive
+from benchmarks.records import Folder
+from benchmarks.session import with_methods
+from tests.benchmarks.runs import DATA, conditioning, plan, record
+from tests.benchmarks.test_tracking import FOLDER, clean, scalpel  # noqa: F401
+from tests.benchmarks.wandb_files import runs
+from tests.benchmarks.wandb_server import KEY, serve
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb_workspaces.*")
+LEVELS = {"sum": 1.0, "bloop": 0.5}
+
+
+@pytest.fixture
+def recorded(tmp_path) -> Path:
+    """The hand-made records of a small sweep, as if they came from another machine."""
+    experiment = with_methods(conditioning(seeds=2, figure="fronts"), list(LEVELS))
+    folder = Folder(tmp_path / FOLDER)
+    folder.prepare()
+    for run in plan(experiment):
+        folder.write(record(run, LEVELS[run.method["name"]] / run.lam, run.lam))
+    derive.write_manifest(folder, experiment, DATA.fingerprint)
+    return tmp_path
+
+
+@pytest.fixture
+def server(monkeypatch):
+    with serve() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        yield server
+        wandb.teardown()
+
+
+def test_sent_twice_the_server_has_everything_once(recorded, server, capfd) -> None:
+    for _ in range(2):
+        assert scalpel("dashboard", "--project", "surgery", cwd=recorded) == 0
+    assert server.unknown == []
+    ids = {file.stem for file in (recorded / FOLDER / "runs").glob("*.json")}
+    (analysis,) = server.runs.keys() - ids
+    assert analysis.startswith("analysis-")
+    assert {run["project"] for run in server.runs.values()} == {"surgery"}
+    assert all(run["begun"] == 2 and len(run["history"]) == 1 for run in server.runs.values())
+    assert all(len(versions) == 1 for versions in server.artifacts.values())
+    assert {view["displayName"] for view in server.views.values()} == {
+        "conditioning/smoke: fronts",
+        "conditioning/smoke: curves",
+    }
+    assert len(server.views) == 2
+    (uploaded,) = [body for path, body in server.uploads.items() if path.endswith("/runs.table.json")]
+    assert len(json.loads(uploaded)["data"]) == len(ids) == 8
+    assert any(path.endswith(".png") for path in server.uploads)
+    assert "8 runs to send, 0 left out" in capfd.readouterr().out
+
+
+def test_offline_a_second_time_replaces_the_files_and_writes_the_views(recorded, capfd) -> None:
+    for _ in range(2):
+        assert scalpel("dashboard", str(FOLDER), "--wandb", "offline", cwd=recorded) == 0
+    assert len(runs(recorded / "results")) == 9
+    assert len(list((recorded / "results/wandb/data").glob("*/artifacts/staging/*"))) == 2 * 5
+    assert "wandb sync results/wandb/offline-run-*" in capfd.readouterr().out
+    views = {file.stem: json.loads(file.read_text()) for file in (recorded / "results/wandb/views").iterdir()}
+    section = views["conditioning-smoke-fronts"]["spec"]["section"]
+    panels = [panel for part in section["panelBankConfig"]["sections"] for panel in part["panels"]]
+    kinds = {panel["viewType"] for panel in panels}
+    assert {"Scatter Plot", "Vega2", "Parallel Coordinates Plot", "Run Comparer"} <= kinds
+    assert set(section["customRunColors"].values()) == {"#000000", "#D55E00"}
+    filters = json.dumps(section["runSets"][0]["filters"])
+    assert '"value": 0.1' in filters
+    assert DATA.fingerprint in filters
+    curves = views["conditioning-smoke-curves"]["spec"]["section"]
+    assert curves["runSets"][0]["grouping"] == [{"section": "run", "name": "jobType"}]
+    assert set(curves["customRunColors"].values()) == {"#000000", "#D55E00"}
+
+
+def test_what_does_not_belong_is_named_and_left_out(recorded, capfd) -> None:
+    folder = recorded / FOLDER / "runs"
+    first, second, third = sorted(folder.glob("*.json"))[:3]
+    first.write_text(first.read_text()[:100])
+    second.write_text(second.read_text().replace('"schema_version":1', '"schema_version":9'))
+    shutil.copytree(recorded / FOLDER, recorded / "copy")
+    assert scalpel("dashboard", str(FOLDER), "copy", "--wandb", "offline", cwd=recorded) == 0
+    shown = capfd.readouterr()
+    assert f"left out: {first.name}: not a record of schema 1" in shown.err
+    assert f"left out: {second.name}: not a record of schema 1" in shown.err
+    assert f"left out: {third.stem}: sent from {FOLDER} already" in shown.err
+    assert f"{FOLDER}: 6 runs to send, 2 left out" in shown.out
+    assert "copy: 0 runs to send, 8 left out" in shown.out
+    assert len(runs(recorded / "results")) == 7
+
+
+def test_single_runs_have_no_analysis(recorded) -> None:
+    (recorded / FOLDER / derive.FILE).unlink()
+    assert scalpel("dashboard", "--wandb", "offline", cwd=recorded) == 0
+    assert {run["job_type"] for run in runs(recorded / "results").values()} == set(LEVELS)
+
+
+def test_parts_of_one_sweep_are_not_two_sweeps(recorded, capfd) -> None:
+    shutil.copytree(recorded / FOLDER, recorded / "other")
+    for number, file in enumerate(sorted((recorded / FOLDER / "runs").iterdir())):
+        (recorded / ("other" if number % 2 else FOLDER) / "runs" / file.name).unlink()
+    assert scalpel("dashboard", str(FOLDER), "other", "--wandb", "offline", cwd=recorded) == 2
+    assert f"other and {FOLDER} are parts of one sweep" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_lost_server_is_one_line_and_status_3(recorded, monkeypatch, capfd) -> None:
+    with serve(accept=2) as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "3")
+        monkeypatch.setenv("WANDB_INIT_TIMEOUT", "3")
+        assert scalpel("dashboard", "--entity", "team", cwd=recorded) == 3
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "W&B" in line]
+    assert line.endswith(f"scalpel dashboard {FOLDER} --wandb online --project scalpel --entity team")
