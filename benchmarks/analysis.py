@@ -51,7 +51,7 @@ def analyse(records: list[Record], experiment: Experiment, fingerprint: str | No
             own.append(record)
     summary = summarise(own)
     fronts, metrics = [], []
-    for protocol in protocols(summary, experiment):
+    for protocol in protocols(summary, experiment) if own else ():
         fronts += list(_front_rows(protocol))
         metrics += list(_metric_rows(protocol, experiment))
     return Tables(
@@ -82,6 +82,8 @@ def summarise(records: list[Record]) -> pd.DataFrame:
             row |= {f"{split}_{k}": v for split in SPLITS if split in last for k, v in last[split].items()}
         row["train_seconds"] = record.timings.get("train")
         rows.append(row)
+    if not rows:
+        return pd.DataFrame()
     frame = pd.DataFrame(rows)
     frame["diverged_at"] = frame["diverged_at"].astype("Int64")
     return frame.sort_values(["method", "lr", "lam", "seed"], ignore_index=True)
@@ -192,6 +194,10 @@ def _foreign(record: Record, experiment: Experiment, fingerprint: str | None) ->
     run = record.run
     if not isinstance(run, TrainingRun):
         return "not a training run"
+    if (run.experiment, run.scale) != (experiment.name, experiment.scale):
+        return f"a run of {run.experiment} at scale {run.scale}, not {experiment.name} at {experiment.scale}"
+    if record.status == "completed" and not record.trajectory:
+        return "completed, but with no trajectory"
     label = run.label.partition(" (")[0]
     if label not in experiment.methods:
         return f"method {label} is not in the experiment"
