@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -21,11 +21,16 @@ FILE = "experiment.json"
 
 @dataclass(frozen=True)
 class Derived:
-    """What a person is shown of it: a title, a table, and the records that were left out."""
+    """What a person is shown of it: a title, a table, and the records that were left out.
+
+    For the report, also the records that were used, and for an experiment that compares methods its tables.
+    """
 
     title: str
     overview: pd.DataFrame
     left_out: list[str]
+    records: list[Record] = field(default_factory=list)
+    tables: analysis.Tables | None = None
 
 
 def write_manifest(folder: Folder, experiment: AnyExperiment, fingerprint: str | None) -> None:
@@ -73,8 +78,9 @@ def derive(folder: Folder) -> Derived:
     """
     experiment, fingerprint = read_manifest(folder)
     records, rejected = folder.read()
+    tables = None
     if not records:
-        raise UserError(f"{folder.runs}: no valid records")
+        raise UserError(_none_of(folder, rejected))
     if not isinstance(experiment, Experiment):
         rows = [{"seed": record.run.seed, **row} for record in records for row in record.trajectory]
         frame = pd.DataFrame(rows)
@@ -83,6 +89,8 @@ def derive(folder: Folder) -> Derived:
         overview, what, left_out = SIMULATIONS[experiment.kind].overview(frame), "", list[str]()
     else:
         tables = analysis.analyse(records, experiment, fingerprint)
+        if tables.summary.empty:
+            raise UserError(_none_of(folder, [*rejected, *tables.left_out]))
         _write_csv(folder, "summary", tables.summary)
         _write_csv(folder, "fronts", tables.fronts)
         _write_csv(folder, "metrics", tables.metrics)
@@ -92,7 +100,13 @@ def derive(folder: Folder) -> Derived:
         what = ": main loss relative to sum at equal auxiliary loss, mean [95 % interval] over seeds"
         overview, left_out = ratio_table(tables.metrics), tables.left_out
     _write_provenance(folder, records)
-    return Derived(f"{experiment.title} ({experiment.paper}){what}", overview, [*rejected, *left_out])
+    title = f"{experiment.title} ({experiment.paper}){what}"
+    return Derived(title, overview, [*rejected, *left_out], records, tables)
+
+
+def _none_of(folder: Folder, left_out: list[str]) -> str:
+    more = f": {len(left_out)} left out, the first: {left_out[0]}" if left_out else ""
+    return f"{folder.runs}: no valid records{more}"
 
 
 def ratio_table(metrics: pd.DataFrame) -> pd.DataFrame:
