@@ -53,7 +53,8 @@ def _differences(experiment: Experiment, base: Experiment | None) -> tuple[list[
     }
     for section, (recorded, stated) in sections.items():
         for key, value in recorded.items():
-            if (written := _written(value)) != _written(stated.get(key)):
+            if _plain(value) != _plain(stated.get(key)):
+                written = json.dumps(_plain(value), separators=(",", ":"))
                 flags += ["--set", f"{section}.{key}={written}"]
     known = {label: base.methods.get(label, {"name": label}) for label in experiment.methods}
     changed = [
@@ -64,9 +65,9 @@ def _differences(experiment: Experiment, base: Experiment | None) -> tuple[list[
     return flags, f"with the settings of {', '.join(changed)} in experiment.json" if changed else ""
 
 
-def _written(value: Any) -> str:
-    """A value as TOML reads it; an option that is off is false."""
-    return json.dumps(value if value is not None else False, separators=(",", ":"))
+def _plain(value: Any) -> Any:
+    """A value as a TOML file holds it; an option that is off is false."""
+    return False if value is None else list(value) if isinstance(value, tuple) else value
 
 
 def _numbers(values: Collection[float]) -> str:

@@ -209,7 +209,7 @@ def test_the_command_says_what_differs_from_the_file() -> None:
         "--set training.epochs=7 --data PATH"
     )
     assert remark == ""
-    plain = load("conditioning", "smoke")
+    plain = load("conditioning", "smoke", {"training": {"warmup_epochs": 0.0}})
     assert (
         sweep_command(plain, {None})[0] == f"scalpel sweep conditioning --scale smoke --seeds {plain.seeds}"
     )
