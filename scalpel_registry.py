@@ -6,6 +6,7 @@ Shared by `methods` and `tasks`, which do not import each other.
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -103,14 +104,7 @@ class Registry(Generic[T]):
         Raises:
             ValueError: there is no such class.
         """
-        tree = ast.parse(inspect.getsource(sys.modules[self.get(name).__module__]))
-        for node in ast.walk(tree):
-            if (
-                isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-                and ast.get_docstring(node) is not None
-            ):
-                node.body = node.body[1:]
-        return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
+        return _digest(inspect.getsource(sys.modules[self.get(name).__module__]))
 
     def files(self, names: set[str]) -> list[str]:
         """The loose files of these classes, as ``path/to/file.py:ClassName``, for other processes to load."""
@@ -185,6 +179,17 @@ class Registry(Generic[T]):
             raise ValueError(f"{getattr(cls, '__name__', cls)} is no {self.kind} with a name of its own")
         if name is not None and cls.name != name:
             raise ValueError(f"its class is named {cls.name!r}")
+
+
+@functools.cache
+def _digest(source: str) -> str:
+    """12 hexadecimal digits of a program without its comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if documented and ast.get_docstring(node) is not None:  # type: ignore[arg-type]
+            node.body = node.body[1:]  # type: ignore[attr-defined]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
 
 
 def _place(cls: type[Any]) -> str:

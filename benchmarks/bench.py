@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from itertools import accumulate
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 
+from benchmarks import memory
 from benchmarks.experiment import Experiment, load
 from benchmarks.records import environment, write_atomically
 from benchmarks.settings import DataRecord, TrainingRun
@@ -57,7 +57,7 @@ def run(results: Path) -> pd.DataFrame:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        rows = [*_steps_of_methods(), *_spectral_norm(), *_residual_network()]
+        rows = [*_steps_of_methods(), *_spectral_norm(), *_residual_network(), *memory.rows()]
         facts = environment("cpu")
     finally:
         torch.set_num_threads(threads)
@@ -118,7 +118,7 @@ def _residual_network() -> list[dict[str, object]]:
     chosen = {run.label: run for run in runs if run.label in ("sum", "bloop") and run.seed == 0}
     steppers = {label: Stepper(run, task) for label, run in chosen.items()}
     batch = next(task.batches(torch.Generator().manual_seed(0)))
-    peaks = {label: _peak(lambda run=run: _two_steps(run, task, batch)) for label, run in chosen.items()}  # type: ignore[misc]
+    peaks = {label: memory.peak(partial(_two_steps, run, task, batch)) for label, run in chosen.items()}
     times = _in_turns({label: lambda s=s: s.step(batch) for label, s in steppers.items()}, rounds=4)  # type: ignore[misc]
     vector = 4 * steppers["sum"].flat.theta.numel()
     return [
@@ -141,15 +141,6 @@ def _two_steps(run: TrainingRun, task: Task, batch: Batch) -> None:
     stepper = Stepper(run, task)
     for _ in range(2):
         stepper.step(batch)
-
-
-def _peak(function: Callable[[], object]) -> int:
-    """The most bytes that lay allocated at once during a call, above what lay there before it."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        function()
-    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
-    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
-    return max(accumulate(changes), default=0)
 
 
 def _gradient(logs: list[Tensor], weights: list[Tensor]) -> None:

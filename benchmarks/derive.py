@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import analysis, figures
+from benchmarks import analysis, figures, mixed_loss, trajectories
 from benchmarks.errors import UserError
-from benchmarks.experiment import ADAPTER, MANIFEST, AnyExperiment, Experiment
+from benchmarks.experiment import ADAPTER, MANIFEST, AnyExperiment, Experiment, MixedLossExperiment
 from benchmarks.records import Folder, Record, write_atomically
 from benchmarks.simulations import SIMULATIONS
 
@@ -77,6 +77,8 @@ def derive(folder: Folder) -> Derived:
         UserError: the folder is none of a sweep, or has no valid records.
     """
     experiment, fingerprint = read_manifest(folder)
+    if isinstance(experiment, MixedLossExperiment):
+        return _derive_mixed_loss(folder, experiment)
     records, rejected = folder.read()
     tables = None
     if not records:
@@ -99,6 +101,8 @@ def derive(folder: Folder) -> Derived:
         figures.draw(folder.path / "figures", tables, records, experiment)
         what = ": main loss relative to sum at equal auxiliary loss, mean [95 % interval] over seeds"
         overview, left_out = ratio_table(tables.metrics), tables.left_out
+        if experiment.figure == "trajectories":
+            what, overview = ": end values, mean over seeds", trajectories.overview(tables.summary)
     _write_provenance(folder, records)
     title = f"{experiment.title} ({experiment.paper}){what}"
     return Derived(title, overview, [*rejected, *left_out], records, tables)
@@ -107,6 +111,26 @@ def derive(folder: Folder) -> Derived:
 def _none_of(folder: Folder, left_out: list[str]) -> str:
     more = f": {len(left_out)} left out, the first: {left_out[0]}" if left_out else ""
     return f"{folder.runs}: no valid records{more}"
+
+
+def _derive_mixed_loss(folder: Folder, experiment: MixedLossExperiment) -> Derived:
+    source = mixed_loss.source_of(folder, experiment)
+    compared, fingerprint = read_manifest(source)
+    if not isinstance(compared, Experiment):
+        raise UserError(f"{source.path}: {experiment.source} compares no methods")
+    records, rejected = source.read()
+    tables = analysis.analyse(records, compared, fingerprint)
+    if tables.summary.empty:
+        raise UserError(_none_of(source, [*rejected, *tables.left_out]))
+    fixed = next(analysis.protocols(tables.summary, compared))
+    frame = mixed_loss.tabulate(fixed.runs, experiment.points)
+    _write_csv(folder, "summary", frame)
+    figures.draw_mixed_loss(folder.path / "figures", frame, experiment)
+    used = set(fixed.runs["id"])
+    records = [record for record in records if record.id in used]
+    _write_provenance(folder, records)
+    title = f"{experiment.title} ({experiment.paper}): mean over seeds, from the runs of {source.path}"
+    return Derived(title, mixed_loss.overview(frame), [*rejected, *tables.left_out], records)
 
 
 def ratio_table(metrics: pd.DataFrame) -> pd.DataFrame:

@@ -79,7 +79,7 @@ class Experiment(Common):
     axes: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     region: Region
     labels: Labels
-    figure: Literal["fronts", "paths"] = "fronts"
+    figure: Literal["fronts", "paths", "trajectories"] = "fronts"
 
     @field_validator("lam", mode="before")
     @classmethod
@@ -212,7 +212,21 @@ class RatesExperiment(Common):
         return [RatesRun(seed=seed, **common) for seed in range(self.seeds)]
 
 
-AnyExperiment = Experiment | NoiseExperiment | RatesExperiment
+class MixedLossExperiment(Common):
+    """Figure 6: the least mixed loss over λ, computed from the runs of another experiment."""
+
+    kind: Literal["mixed_loss"]
+    source: str
+    points: int = Field(gt=1)
+    seeds: int = Field(1, gt=0)
+    """Of no effect: the seeds are those of the source."""
+
+    def plan(self, describe: Describe) -> list[TrainingRun]:
+        """Nothing."""
+        return []
+
+
+AnyExperiment = Experiment | NoiseExperiment | RatesExperiment | MixedLossExperiment
 ADAPTER: TypeAdapter[AnyExperiment] = TypeAdapter(Annotated[AnyExperiment, Field(discriminator="kind")])
 
 

@@ -13,9 +13,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
-from benchmarks import style
+from benchmarks import mixed_loss, style, trajectories
 from benchmarks.analysis import Tables
-from benchmarks.experiment import AnyExperiment, Experiment, NoiseExperiment, RatesExperiment
+from benchmarks.experiment import (
+    AnyExperiment,
+    Experiment,
+    MixedLossExperiment,
+    NoiseExperiment,
+    RatesExperiment,
+)
 from benchmarks.records import Record
 from benchmarks.settings import TrainingRun
 from benchmarks.simulations import SIMULATIONS
@@ -34,6 +40,10 @@ def draw(folder: Path, tables: Tables, records: list[Record], experiment: Experi
     """The figures of an experiment: its fronts under each protocol, and what the TOML asks for beside."""
     drawn = []
     with mpl.rc_context(_SETTINGS):
+        if experiment.figure == "trajectories":
+            figure = trajectories.draw(tables.summary, records, experiment)
+            figure.suptitle(_caption(experiment), fontsize=8)
+            return _save(figure, folder / "trajectories")
         for protocol, fronts in tables.fronts.groupby("protocol", sort=False):
             name = "fronts" if protocol == "fixed" else f"fronts_{protocol}"
             drawn += _save(
@@ -52,6 +62,14 @@ def draw_simulation(folder: Path, frame: pd.DataFrame, experiment: NoiseExperime
         SIMULATIONS[experiment.kind].draw(axes, frame)
         axes.set_title(_caption(experiment), fontsize=8)
         axes.legend(fontsize=7)
+        _save(figure, folder / experiment.kind)
+
+
+def draw_mixed_loss(folder: Path, frame: pd.DataFrame, experiment: MixedLossExperiment) -> None:
+    """The figure of an experiment that is computed from another's runs."""
+    with mpl.rc_context(_SETTINGS):
+        figure = mixed_loss.draw(frame)
+        figure.suptitle(_caption(experiment), fontsize=8)
         _save(figure, folder / experiment.kind)
 
 
@@ -120,7 +138,7 @@ def _frame(axes: Axes, runs: pd.DataFrame, split: str, experiment: Experiment) -
     if experiment.labels.log_main:
         axes.set_ylim(main[near].min() / 1.5, 2 * cap)
     else:
-        axes.set_ylim(0, 2 * cap)
+        axes.set_ylim(main[near].min() * 0.98, min(main[near].max() * 1.02, 2 * cap))
     low, high = aux[near].min(), aux[near].max()
     if experiment.labels.log_aux and low > 0:
         axes.set_xlim(low / 1.2, high * 1.2)

@@ -25,6 +25,7 @@ class Record(BaseModel):
     ``trajectory`` has a row per evaluation: step, epoch, the metrics of each split and the diagnostics of the
     last step (for a simulation: a row per point of its figure). A diverged run keeps the rows before
     ``diverged_at``, the step whose loss or parameters were no longer finite. ``timings`` are in seconds.
+    ``notes`` are those of the data.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -36,6 +37,7 @@ class Record(BaseModel):
     reason: str | None = None
     diverged_at: int | None = None
     data_source: str | None = None
+    notes: dict[str, int] = {}
     environment: dict[str, str | int | None]
     trajectory: list[dict[str, Any]] = []
     timings: dict[str, float] = {}

@@ -67,7 +67,7 @@ def write(path: Path, sources: list[Source], refused: list[str]) -> None:
         symbols=_SYMBOLS,
         notices=[*notices, *_mixtures(sections)],
         refused=refused,
-        totals=sum((section["endings"] for section in sections), Counter()),
+        totals=Counter({r.id: r.status for source in sources for r in source.derived.records}.values()),
         left_out=sum(len(section["left_out"]) for section in sections),
         data=Markup(_json(blocks)),
     )

@@ -14,10 +14,10 @@ import torch
 
 import methods
 import tasks
-from benchmarks import contract, derive, display, figures
+from benchmarks import contract, derive, display, figures, mixed_loss
 from benchmarks import report as page
 from benchmarks.errors import Stopped, UserError, as_user_error
-from benchmarks.experiment import AnyExperiment, Experiment, available, load
+from benchmarks.experiment import AnyExperiment, Experiment, MixedLossExperiment, available, load
 from benchmarks.records import Folder, Record
 from benchmarks.settings import TrainingRun
 from benchmarks.sweep import Done, Job, Place, describe_data, execute, execute_all, get_task
@@ -26,7 +26,14 @@ from benchmarks.tracking import Tracker
 
 def sweep(experiments: list[AnyExperiment], place: Place, results: Path, dry_run: bool, wandb: str) -> int:
     """Run what is not recorded yet, then derive tables, figures and the report. Returns the exit status."""
+    experiments = sorted(experiments, key=lambda e: isinstance(e, MixedLossExperiment))
     folders = {e.name: Folder(results / e.name / e.scale) for e in experiments}
+    for e in experiments:
+        if not isinstance(e, MixedLossExperiment):
+            continue
+        display.say(f"{e.name}: computed from the runs of {e.source}")
+        if e.source not in folders:
+            mixed_loss.source_of(folders[e.name], e)
     jobs = [job for e in experiments for job in _plan(e, place, folders[e.name])]
     recorded = {e.name: _recorded(folders[e.name]) for e in experiments}
     missing = [job for job in jobs if job.run.id not in recorded[job.run.experiment]]

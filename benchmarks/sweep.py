@@ -108,6 +108,7 @@ def execute(job: Job, place: Place, on_step: Callable[[int], None] = lambda step
                 status="completed" if outcome.diverged_at is None else "diverged",
                 diverged_at=outcome.diverged_at,
                 data_source=task.dataset.source,
+                notes=task.dataset.notes,
                 trajectory=outcome.trajectory,
                 timings=outcome.timings,
                 **facts,

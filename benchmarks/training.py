@@ -183,6 +183,8 @@ class _Log:
         with torch.no_grad():
             model = flat.model()
             metrics = {split: task.evaluate(model, split) for split in task.splits}
+            if step == self.stepper.steps:
+                metrics = {split: {**values, **task.final(model, split)} for split, values in metrics.items()}
         self.evaluating += time.perf_counter() - started
         if not all(math.isfinite(v) for values in metrics.values() for v in values.values()):
             return step

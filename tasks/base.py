@@ -120,5 +120,9 @@ class Task(ABC):
     def evaluate(self, model: Model, split: str) -> dict[str, float]:
         """Every objective under its name, and the task's further metrics, over a whole split."""
 
+    def final(self, model: Model, split: str) -> dict[str, float]:
+        """Metrics too dear for every evaluation: taken once, at the end of a run."""
+        return {}
+
 
 REGISTRY: Registry[Task] = Registry("task", "tasks")

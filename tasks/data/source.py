@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -24,11 +24,13 @@ class Data:
         source: ``"embedded"``, ``"hub"`` or ``"folder"``.
         name: the data set, as a reader would look it up.
         splits: for each of train, validation and test that has data, its tensors by name.
+        notes: what a reader of the run should know of the data, such as how many rows were skipped.
     """
 
     source: str
     name: str
     splits: dict[str, dict[str, Tensor]]
+    notes: dict[str, int] = field(default_factory=dict, kw_only=True)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -68,10 +70,11 @@ def check_source(source: str) -> str:
     return "folder"
 
 
-def open_hub(name: str, source: str, streaming: bool = False) -> Any:
+def open_hub(name: str, source: str, config: str | None = None, streaming: bool = False) -> Any:
     """The hub data set ``name`` (such as ``ylecun/mnist``) from the hub or a folder, as a ``DatasetDict``.
 
-    With ``streaming``, an ``IterableDatasetDict``, of which nothing is read yet.
+    ``config`` names one of the hub's configurations; a folder holds only one. With ``streaming``, an
+    ``IterableDatasetDict``, of which nothing is read yet.
 
     Raises:
         DataError: it is not there, or cannot be read.
@@ -83,9 +86,12 @@ def open_hub(name: str, source: str, streaming: bool = False) -> Any:
 
     datasets.disable_progress_bars()
     try:
-        return datasets.load_dataset(str(Path(source) / name) if folder else name, streaming=streaming)
+        if folder:
+            return datasets.load_dataset(str(Path(source) / name), streaming=streaming)
+        return datasets.load_dataset(name, config, streaming=streaming)
     except Exception as error:
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        root = error.__cause__ or error
+        cause = str(root).splitlines()[0] if str(root) else type(root).__name__
         raise _missing(name, f"{'folder' if folder else 'hub'}: {cause}") from error
 
 
