@@ -42,7 +42,8 @@ def _differences(experiment: Experiment, base: Experiment | None) -> tuple[list[
     if base is None or experiment.lam != base.lam:
         flags += ["--lam", _numbers(experiment.lam)]
     for axis, values in experiment.axes.items():
-        flags += ["--axis", f"{axis}={_numbers(values)}"]
+        if base is None or base.axes.get(axis) != values:
+            flags += ["--axis", f"{axis}={_numbers(values)}"]
     if base is None:
         return flags, "the TOML file is the user's own; its settings are in experiment.json"
     if experiment.methods.keys() != base.methods.keys():

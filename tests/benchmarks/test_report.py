@@ -213,6 +213,8 @@ def test_the_command_says_what_differs_from_the_file() -> None:
     assert (
         sweep_command(plain, {None})[0] == f"scalpel sweep conditioning --scale smoke --seeds {plain.seeds}"
     )
+    swept = load("fig7", "smoke")
+    assert "--axis" not in sweep_command(swept, {None})[0]
     changed = load("conditioning", "smoke", {"methods": {"bloop": {"rho": 0.5}}})
     assert sweep_command(changed, {None})[1] == "with the settings of bloop in experiment.json"
     own = plain.model_copy(update={"name": "mine"})
