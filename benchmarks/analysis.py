@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
 
+from benchmarks import metrics, selection
+from benchmarks.errors import UserError
 from benchmarks.experiment import LEARNING_RATE, Experiment
-from benchmarks.fronts import front, front_ratio, hypervolume
+from benchmarks.fronts import Points, attainment, front
+from benchmarks.metrics import REFERENCE
 from benchmarks.records import Record
 from benchmarks.settings import TrainingRun
 
-REFERENCE = "sum"
 SPLITS = ("train", "validation", "test")
+PERCENTILES = (25, 50, 75)
 METRIC_COLUMNS = ["protocol", "method", "split", "statistic", "seed", "value", "low", "high", "note"]
 FRONT_COLUMNS = ["protocol", "method", "split", "seed", "lam", "lr", "main", "aux"]
+ATTAINMENT_COLUMNS = ["protocol", "method", "split", "percentile", "main", "aux"]
 
 
 @dataclass(frozen=True)
@@ -37,29 +40,64 @@ class Tables:
     summary: pd.DataFrame
     fronts: pd.DataFrame
     metrics: pd.DataFrame
+    attainment: pd.DataFrame
+    selected: pd.DataFrame
     left_out: list[str] = field(default_factory=list)
 
 
 def analyse(records: list[Record], experiment: Experiment, fingerprint: str | None) -> Tables:
-    """Summary, fronts and metrics of the records that belong to the experiment."""
-    own, left_out = [], []
-    for record in records:
-        reason = _foreign(record, experiment, fingerprint)
-        if reason:
-            left_out.append(f"{record.id}: {reason}")
-        else:
-            own.append(record)
+    """What is derived from the records that belong to the experiment.
+
+    Raises:
+        UserError: none does.
+    """
+    own, left_out = sort_out(records, experiment, fingerprint)
+    if not own:
+        raise UserError(f"no record belongs to {experiment.name} at scale {experiment.scale}: {left_out[0]}")
     summary = summarise(own)
-    fronts, metrics = [], []
-    for protocol in protocols(summary, experiment) if own else ():
+    fronts, measured, surfaces, selected = [], [], [], []
+    for protocol in protocols(summary, experiment):
         fronts += list(_front_rows(protocol))
-        metrics += list(_metric_rows(protocol, experiment))
+        for split in _splits(protocol.runs):
+            points = end_points(protocol.runs, split)
+            for row in metrics.rows(points, experiment.region):
+                note = "; ".join(part for part in (row.note, protocol.note) if part)
+                measured.append([protocol.name, row.method, split, *row[1:-1], note])
+            surfaces += [[protocol.name, *row] for row in _surface_rows(points, split)]
+        chosen = selection.select(protocol.runs, experiment.region.main)
+        selected += [{"protocol": protocol.name, **row} for row in chosen]
     return Tables(
         summary,
         pd.DataFrame(fronts, columns=FRONT_COLUMNS),
-        pd.DataFrame(metrics, columns=METRIC_COLUMNS),
+        pd.DataFrame(measured, columns=METRIC_COLUMNS),
+        pd.DataFrame(surfaces, columns=ATTAINMENT_COLUMNS),
+        pd.DataFrame(selected, columns=["protocol", *selection.COLUMNS]),
         left_out,
     )
+
+
+def sort_out(
+    records: list[Record], experiment: Experiment, fingerprint: str | None
+) -> tuple[list[Record], list[str]]:
+    """The records that belong to the experiment, one of each run, and a line for each that is left out.
+
+    Data must have the sweep's fingerprint; where that is not known, or the task is an axis, that of most
+    records with the same label.
+    """
+    seen = Counter((r.run.label, r.run.data.fingerprint) for r in records if isinstance(r.run, TrainingRun))
+    own: dict[tuple[Any, ...], Record] = {}
+    left_out = []
+    for record in records:
+        reason = _foreign(record, experiment)
+        if not reason and isinstance(run := record.run, TrainingRun):
+            reason = _other_data(run, fingerprint, seen)
+            if not reason:
+                twin = own.setdefault((run.label, run.lam, run.training.lr, run.seed), record)
+                if twin is not record:
+                    reason = f"a second record of the same method, λ, learning rate and seed as {twin.id}"
+        if reason:
+            left_out.append(f"{record.id}: {reason}")
+    return list(own.values()), left_out
 
 
 def summarise(records: list[Record]) -> pd.DataFrame:
@@ -82,8 +120,6 @@ def summarise(records: list[Record]) -> pd.DataFrame:
             row |= {f"{split}_{k}": v for split in SPLITS if split in last for k, v in last[split].items()}
         row["train_seconds"] = record.timings.get("train")
         rows.append(row)
-    if not rows:
-        return pd.DataFrame()
     frame = pd.DataFrame(rows)
     frame["diverged_at"] = frame["diverged_at"].astype("Int64")
     return frame.sort_values(["method", "lr", "lam", "seed"], ignore_index=True)
@@ -114,8 +150,12 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
     yield Protocol("per-method", kept, note + (f"; fewer runs: {', '.join(left)}" if left else ""))
 
 
-def _points(runs: pd.DataFrame, split: str) -> Any:
-    return runs[[f"{split}_main", f"{split}_aux"]].to_numpy(float)
+def end_points(runs: pd.DataFrame, split: str) -> dict[tuple[str, int], Points]:
+    """The ``(n, 2)`` end points (main, aux) of each method and seed; NaN where a run did not complete."""
+    points: dict[tuple[str, int], Points] = {}
+    for (method, seed), own in runs.groupby(["method", "seed"]):
+        points[str(method), int(str(seed))] = own[[f"{split}_main", f"{split}_aux"]].to_numpy(float)
+    return points
 
 
 def _splits(runs: pd.DataFrame) -> list[str]:
@@ -125,77 +165,26 @@ def _splits(runs: pd.DataFrame) -> list[str]:
 def _front_rows(protocol: Protocol) -> Iterator[list[Any]]:
     for split in _splits(protocol.runs):
         for (method, seed), runs in protocol.runs.groupby(["method", "seed"]):
-            points = _points(runs, split)
+            points = runs[[f"{split}_main", f"{split}_aux"]].to_numpy(float)
             for row in runs[front(points)].sort_values(f"{split}_aux").itertuples():
                 losses = [getattr(row, f"{split}_main"), getattr(row, f"{split}_aux")]
                 yield [protocol.name, method, split, seed, row.lam, row.lr, *losses]
 
 
-def _metric_rows(protocol: Protocol, experiment: Experiment) -> Iterator[list[Any]]:
-    region = experiment.region
-    for split in _splits(protocol.runs):
-        by_seed = {key: _points(runs, split) for key, runs in protocol.runs.groupby(["method", "seed"])}
-        for method in protocol.runs["method"].unique():
-            head = [protocol.name, method, split]
-            ratios, volumes = [], []
-            seeds = [seed for name, seed in by_seed if name == method]
-            for seed in seeds:
-                points, reference = by_seed[method, seed], by_seed.get((REFERENCE, seed))
-                volume = hypervolume(points, region.main, region.aux)
-                volumes.append(volume)
-                yield [*head, "hypervolume", seed, volume, None, None, protocol.note]
-                if reference is None:
-                    yield [
-                        *head,
-                        "front_ratio",
-                        seed,
-                        None,
-                        None,
-                        None,
-                        f"no runs of {REFERENCE} at this seed",
-                    ]
-                    continue
-                ratio = front_ratio(points, reference, region.main)
-                note = "; ".join(part for part in (ratio.note, protocol.note) if part)
-                yield [*head, "front_ratio", seed, ratio.value, None, None, note]
-                yield [*head, "common_low", seed, ratio.low, None, None, note]
-                yield [*head, "common_high", seed, ratio.high, None, None, note]
-                yield [*head, "points", seed, ratio.points, None, None, note]
-                if ratio.value is not None:
-                    ratios.append(ratio.value)
-            for statistic, values in (("front_ratio", ratios), ("hypervolume", volumes)):
-                value, low, high, note = over_seeds(values, len(seeds))
-                note = "; ".join(part for part in (note, protocol.note) if part)
-                yield [*head, statistic, "all", value, low, high, note]
+def _surface_rows(points: dict[tuple[str, int], Points], split: str) -> Iterator[list[Any]]:
+    for method in dict.fromkeys(method for method, _ in points):
+        by_seed = [own for (name, _), own in points.items() if name == method]
+        for main, aux, percentile in attainment(by_seed, PERCENTILES):
+            yield [method, split, int(percentile), main, aux]
 
 
-def over_seeds(values: list[float], seeds: int) -> tuple[float | None, float | None, float | None, str]:
-    """Mean over seeds, a 95 % percentile-bootstrap interval of it, and what is missing.
-
-    Returns:
-        value, low, high, note; no interval with fewer than two seeds, no value without any.
-    """
-    note = f"{len(values)} of {seeds} seeds have a value" if len(values) < seeds else ""
-    if not values:
-        return None, None, None, note
-    mean = float(np.mean(values))
-    if len(values) == 1:
-        return mean, None, None, note or "one seed: no interval"
-    if len(values) == 2:
-        note = "; ".join(part for part in (note, "two seeds: the interval is their range") if part)
-    interval = bootstrap(
-        (values,), np.mean, method="percentile", n_resamples=9999, rng=np.random.default_rng(0)
-    ).confidence_interval
-    return mean, float(interval.low), float(interval.high), note
-
-
-def _foreign(record: Record, experiment: Experiment, fingerprint: str | None) -> str | None:
+def _foreign(record: Record, experiment: Experiment) -> str | None:
     """Why a record is not one of the experiment's, or None."""
     run = record.run
     if not isinstance(run, TrainingRun):
         return "not a training run"
     if (run.experiment, run.scale) != (experiment.name, experiment.scale):
-        return f"a run of {run.experiment} at scale {run.scale}, not {experiment.name} at {experiment.scale}"
+        return f"of {run.experiment} at scale {run.scale}"
     if record.status == "completed" and not record.trajectory:
         return "completed, but with no trajectory"
     label = run.label.partition(" (")[0]
@@ -212,13 +201,17 @@ def _foreign(record: Record, experiment: Experiment, fingerprint: str | None) ->
             path = f"{section}.{key}"
             if path != LEARNING_RATE and path not in run.axes and has.get(key) != expected.get(key):
                 return f"{path} is {has.get(key)}, not {expected.get(key)}"
-    if (
-        fingerprint
-        and run.data.fingerprint != fingerprint
-        and not any(a.startswith("task.") for a in run.axes)
-    ):
-        return f"data {run.data.name} ({run.data.fingerprint}) is not the sweep's"
     return None
+
+
+def _other_data(run: TrainingRun, fingerprint: str | None, seen: Counter[tuple[str, str]]) -> str | None:
+    """Why a run's data are not the sweep's, or None; ``seen`` counts labels with their data."""
+    if not fingerprint or any(axis.startswith("task.") for axis in run.axes):
+        same = {data: count for (label, data), count in seen.items() if label == run.label}
+        fingerprint = max(same, key=lambda data: same[data])
+    if run.data.fingerprint == fingerprint:
+        return None
+    return f"data {run.data.name} ({run.data.fingerprint}) is not the sweep's"
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:

@@ -183,7 +183,7 @@ def report(
     ] = None,
 ) -> None:
     """Make the tables and figures of recorded runs again, and one page to compare them in."""
-    session.report(paths, output)
+    session.report_all(paths, output)
 
 
 @app.command()

@@ -8,12 +8,23 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from benchmarks import analysis, figures, mixed_loss, trajectories
+from benchmarks import analysis, figures, mixed_loss, trajectories, verdicts
 from benchmarks.errors import UserError
-from benchmarks.experiment import ADAPTER, MANIFEST, AnyExperiment, Experiment, MixedLossExperiment
+from benchmarks.experiment import (
+    ADAPTER,
+    MANIFEST,
+    AnyExperiment,
+    Experiment,
+    MixedLossExperiment,
+    NoiseExperiment,
+    RatesExperiment,
+    load,
+)
 from benchmarks.records import Folder, Record, write_atomically
+from benchmarks.settings import AnyRun, DataRecord
 from benchmarks.simulations import SIMULATIONS
 
 FILE = "experiment.json"
@@ -21,15 +32,17 @@ FILE = "experiment.json"
 
 @dataclass(frozen=True)
 class Derived:
-    """What a person is shown of it: a title, a table, and the records that were left out.
+    """What a person is shown of it: a title, a table, the verdicts, and the records that were left out.
 
     For the report, also the records that were used, and for an experiment that compares methods its tables.
     """
 
     title: str
     overview: pd.DataFrame
+    claims: pd.DataFrame
     left_out: list[str]
-    records: list[Record] = field(default_factory=list)
+    records: int
+    used: list[Record] = field(default_factory=list)
     tables: analysis.Tables | None = None
 
 
@@ -56,18 +69,27 @@ def write_manifest(folder: Folder, experiment: AnyExperiment, fingerprint: str |
 def read_manifest(folder: Folder) -> tuple[AnyExperiment, str | None]:
     """The experiment, and the fingerprint of its data.
 
+    A sweep that states no claims is asked those of the suite's experiment of its name.
+
     Raises:
         UserError: the folder has none.
     """
     file = folder.path / FILE
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
-        return ADAPTER.validate_python(manifest["experiment"], context=MANIFEST), manifest["data"]
+        experiment = ADAPTER.validate_python(manifest["experiment"], context=MANIFEST)
+        data: str | None = manifest["data"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         cause = "no such file" if isinstance(error, OSError) else "not a manifest of this version"
         raise UserError(
             f"{file}: {cause}; give a folder that `scalpel sweep` wrote, such as results/fig3a/laptop"
         ) from error
+    if not experiment.claims:
+        with suppress(UserError):
+            known = load(experiment.name, experiment.scale)
+            if known.kind == experiment.kind:
+                experiment = experiment.model_copy(update={"claims": known.claims})
+    return experiment, data
 
 
 def derive(folder: Folder) -> Derived:
@@ -83,34 +105,79 @@ def derive(folder: Folder) -> Derived:
     tables = None
     if not records:
         raise UserError(_none_of(folder, rejected))
+    found = len(records) + len(rejected)
     if not isinstance(experiment, Experiment):
+        records, left_out = _of_the_sweep(records, experiment)
         rows = [{"seed": record.run.seed, **row} for record in records for row in record.trajectory]
         frame = pd.DataFrame(rows)
         _write_csv(folder, "summary", frame)
         figures.draw_simulation(folder.path / "figures", frame, experiment)
-        overview, what, left_out = SIMULATIONS[experiment.kind].overview(frame), "", list[str]()
+        simulation = SIMULATIONS[experiment.kind]
+        overview, what = simulation.overview(frame), ""
+        quantities = {int(str(seed)): simulation.quantities(of) for seed, of in frame.groupby("seed")}
+        claims = verdicts.judge_simulation(experiment, quantities)
     else:
         tables = analysis.analyse(records, experiment, fingerprint)
-        if tables.summary.empty:
-            raise UserError(_none_of(folder, [*rejected, *tables.left_out]))
         _write_csv(folder, "summary", tables.summary)
         _write_csv(folder, "fronts", tables.fronts)
         _write_csv(folder, "metrics", tables.metrics)
+        _write_csv(folder, "attainment", tables.attainment)
+        _write_csv(folder, "selected", tables.selected)
         kept = set(tables.summary["id"])
         records = [record for record in records if record.id in kept]
         figures.draw(folder.path / "figures", tables, records, experiment)
-        what = ": main loss relative to sum at equal auxiliary loss, mean [95 % interval] over seeds"
+        claims = verdicts.judge(experiment, tables.summary, records)
+        what = (
+            ": main loss relative to sum at equal auxiliary loss, geometric mean [95 % interval] over seeds"
+        )
         overview, left_out = ratio_table(tables.metrics), tables.left_out
         if experiment.figure == "trajectories":
             what, overview = ": end values, mean over seeds", trajectories.overview(tables.summary)
-    _write_provenance(folder, records)
+    _write_csv(folder, "claims", claims)
+    left_out = [*rejected, *left_out]
+    _write_provenance(folder, records, len(left_out))
     title = f"{experiment.title} ({experiment.paper}){what}"
-    return Derived(title, overview, [*rejected, *left_out], records, tables)
+    return Derived(title, overview, claims, left_out, found, records, tables)
 
 
-def _none_of(folder: Folder, left_out: list[str]) -> str:
-    more = f": {len(left_out)} left out, the first: {left_out[0]}" if left_out else ""
+def _none_of(folder: Folder, rejected: list[str]) -> str:
+    more = f": {len(rejected)} left out, the first: {rejected[0]}" if rejected else ""
     return f"{folder.runs}: no valid records{more}"
+
+
+def _of_the_sweep(
+    records: list[Record], experiment: NoiseExperiment | RatesExperiment
+) -> tuple[list[Record], list[str]]:
+    """The records of a simulation with the same settings, and a line for each other one.
+
+    Raises:
+        UserError: there are none.
+    """
+    planned = experiment.plan(lambda settings: DataRecord(name="none", fingerprint="0"))[0]
+    kept: list[Record] = []
+    left_out = []
+    for record in records:
+        run = record.run
+        if (run.experiment, run.scale) != (experiment.name, experiment.scale):
+            left_out.append(f"{record.id}: of {run.experiment} at scale {run.scale}")
+        elif not _alike(run, planned):
+            left_out.append(f"{record.id}: its settings are not the sweep's")
+        else:
+            kept.append(record)
+    if not kept:
+        raise UserError(f"no record belongs to {experiment.name} at scale {experiment.scale}: {left_out[0]}")
+    return kept, left_out
+
+
+def _alike(run: AnyRun, planned: AnyRun) -> bool:
+    """Whether two simulations differ in nothing but their seed, and the last digits of a grid."""
+    has, wants = (r.model_dump(exclude={"seed", "label"}) for r in (run, planned))
+    return has.keys() == wants.keys() and all(
+        has[key] == value
+        if isinstance(value, str)
+        else np.shape(has[key]) == np.shape(value) and np.allclose(has[key], value, rtol=1e-9, atol=0)
+        for key, value in wants.items()
+    )
 
 
 def _derive_mixed_loss(folder: Folder, experiment: MixedLossExperiment) -> Derived:
@@ -120,17 +187,17 @@ def _derive_mixed_loss(folder: Folder, experiment: MixedLossExperiment) -> Deriv
         raise UserError(f"{source.path}: {experiment.source} compares no methods")
     records, rejected = source.read()
     tables = analysis.analyse(records, compared, fingerprint)
-    if tables.summary.empty:
-        raise UserError(_none_of(source, [*rejected, *tables.left_out]))
     fixed = next(analysis.protocols(tables.summary, compared))
     frame = mixed_loss.tabulate(fixed.runs, experiment.points)
     _write_csv(folder, "summary", frame)
     figures.draw_mixed_loss(folder.path / "figures", frame, experiment)
     used = set(fixed.runs["id"])
+    left_out, found = [*rejected, *tables.left_out], len(records) + len(rejected)
     records = [record for record in records if record.id in used]
-    _write_provenance(folder, records)
+    _write_provenance(folder, records, len(left_out))
     title = f"{experiment.title} ({experiment.paper}): mean over seeds, from the runs of {source.path}"
-    return Derived(title, mixed_loss.overview(frame), [*rejected, *tables.left_out], records)
+    claims = pd.DataFrame(columns=verdicts.COLUMNS)
+    return Derived(title, mixed_loss.overview(frame), claims, left_out, found, records)
 
 
 def ratio_table(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -154,12 +221,13 @@ def _write_csv(folder: Folder, name: str, frame: pd.DataFrame) -> None:
     write_atomically(folder.path / f"{name}.csv", frame.to_csv(index=False, float_format="%.8g"))
 
 
-def _write_provenance(folder: Folder, records: list[Record]) -> None:
-    """Where the numbers come from: data, environments, and how the runs ended."""
+def _write_provenance(folder: Folder, records: list[Record], left_out: int) -> None:
+    """Where the numbers come from: data, environments, how the runs ended, how many records do not count."""
     environments = Counter(json.dumps(record.environment, sort_keys=True) for record in records)
     runs = [record.run.model_dump(mode="json", include={"data"}) for record in records]
     provenance = {
         "runs": dict(Counter(record.status for record in records)),
+        "left_out": left_out,
         "data": sorted(
             {f"{run['data']['name']} {run['data']['fingerprint']}" for run in runs if "data" in run}
         ),

@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_
 
 import methods
 import tasks
+from benchmarks.claims import AnyClaim, ComparisonClaim, Within
 from benchmarks.errors import UserError, as_user_error, explain
 from benchmarks.settings import DataRecord, NoiseRun, RatesRun, Settings, Training, TrainingRun
 
@@ -66,6 +67,8 @@ class Common(Settings):
     seeds: int = Field(gt=0)
     real_data: bool = False
     """Whether the scale means nothing on embedded data."""
+    claims: tuple[AnyClaim, ...] = Field((), max_length=0)
+    """None, unless its kind knows how to answer them."""
 
 
 class Experiment(Common):
@@ -80,6 +83,7 @@ class Experiment(Common):
     region: Region
     labels: Labels
     figure: Literal["fronts", "paths", "trajectories"] = "fronts"
+    claims: tuple[ComparisonClaim, ...] = ()
 
     @field_validator("lam", mode="before")
     @classmethod
@@ -188,6 +192,7 @@ class NoiseExperiment(Common):
     sigmas: Grid
     rhos: tuple[float, ...] = Field(min_length=1)
     draws: int = Field(gt=1)
+    claims: tuple[Within, ...] = ()
 
     def plan(self, describe: Describe) -> list[NoiseRun]:
         """A run per seed."""
@@ -204,6 +209,7 @@ class RatesExperiment(Common):
     etas: Grid
     horizon: float = Field(gt=0)
     replicas: int = Field(gt=0)
+    claims: tuple[Within, ...] = ()
 
     def plan(self, describe: Describe) -> list[RatesRun]:
         """A run per seed."""
@@ -263,9 +269,24 @@ def load(name: str, scale: str, overrides: dict[str, Any] | None = None) -> AnyE
         raise UserError(f"{path.name}: unknown scale {scale!r}; it has {', '.join(scales)}")
     settings = {"kind": "training", **_merge(raw, scales[scale], overrides or {})}
     try:
-        return ADAPTER.validate_python({**settings, "name": path.stem, "scale": scale})
+        loaded = ADAPTER.validate_python({**settings, "name": path.stem, "scale": scale})
     except ValidationError as error:
         raise UserError(f"{path.name}: {explain(error, skip=1)}") from error
+    with as_user_error(path.name):
+        _check_claims(loaded)
+    return loaded
+
+
+def _check_claims(experiment: AnyExperiment) -> None:
+    """Refuse claims of the same id, and claims about methods that the experiment does not have."""
+    ids = [claim.id for claim in experiment.claims]
+    if doubled := [id for id in ids if ids.count(id) > 1]:
+        raise ValueError(f"claims: two have the id {doubled[0]!r}")
+    for claim in experiment.claims:
+        for label in claim.labels:
+            if isinstance(experiment, Experiment) and label.partition(" (")[0] not in experiment.methods:
+                known = ", ".join(experiment.methods)
+                raise ValueError(f"claims: {claim.id}: no method {label!r}; there are {known}")
 
 
 def _merge(*layers: dict[str, Any]) -> dict[str, Any]:

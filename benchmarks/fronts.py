@@ -1,7 +1,8 @@
-"""Fronts of (main, aux) points, both minimised: non-domination, hypervolume, the front ratio."""
+"""Fronts of (main, aux) points, both minimised: non-domination, quality indicators, attainment."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +30,58 @@ def hypervolume(points: Points, main: float, aux: float) -> float:
     """
     import moocore
 
-    inside = points[np.isfinite(points).all(axis=1) & (points < [main, aux]).all(axis=1)]
+    inside = _within(points, main, aux)
     return float(moocore.hypervolume(inside, ref=np.array([main, aux]))) if len(inside) else 0.0
+
+
+def pooled_front(points: Points, main: float, aux: float) -> Points:
+    """The non-dominated of the ``(n, 2)`` points that lie inside the region; ``(0, 2)`` where none does."""
+    inside = _within(points, main, aux)
+    return inside[front(inside)]
+
+
+def igd_plus(points: Points, pooled: Points, main: float, aux: float) -> float | None:
+    """IGD+: how far, on average, a pooled front lies from what the points dominate (Ishibuchi et al. 2015).
+
+    Both losses are measured from the pooled front's best to the region's end, as 0 to 1, so that neither
+    unit weighs more.
+
+    Args:
+        points: ``(n, 2)``.
+        pooled: ``(m, 2)`` from `pooled_front`, with the same region (``main``, ``aux``).
+
+    Returns:
+        0 is best; None without a finite point or a pooled front.
+    """
+    import moocore
+
+    finite = points[np.isfinite(points).all(axis=1)]
+    if not len(finite) or not len(pooled):
+        return None
+    best = pooled.min(axis=0)
+    extent = np.array([main, aux]) - best
+    return float(moocore.igd_plus((finite - best) / extent, ref=(pooled - best) / extent))
+
+
+def attainment(by_seed: Sequence[Points], percentiles: Sequence[float]) -> Points:
+    """Empirical attainment surfaces: what a share of the seeds reaches (Grunert da Fonseca et al. 2001).
+
+    Args:
+        by_seed: ``(n, 2)`` points of each seed; a seed without a finite point counts for nothing.
+        percentiles: shares in percent; 25 is the surface of the best quarter, 50 the median.
+
+    Returns:
+        ``(k, 3)``: main, aux, percentile; the corners of each surface in order of aux.
+    """
+    import moocore
+
+    fronts = [points[front(points)] for points in by_seed]
+    fronts = [points for points in fronts if len(points)]
+    if not fronts:
+        return np.empty((0, 3))
+    sets = np.repeat(np.arange(len(fronts)), [len(points) for points in fronts])
+    corners: Points = moocore.eaf(np.concatenate(fronts), sets, percentiles=list(percentiles))
+    return corners[np.lexsort((corners[:, 1], corners[:, 2]))]
 
 
 @dataclass(frozen=True)
@@ -74,6 +125,10 @@ def front_ratio(points: Points, reference: Points, cap: float) -> Ratio:
     covered = int(((ours[:, 1] >= low) & (ours[:, 1] <= high)).sum())
     difference = (_integral(ours, low, high) - _integral(theirs, low, high)) / (high - low)
     return Ratio(float(np.exp(difference)), float(low), float(high), covered)
+
+
+def _within(points: Points, main: float, aux: float) -> Points:
+    return points[np.isfinite(points).all(axis=1) & (points < [main, aux]).all(axis=1)]
 
 
 def _inside(points: Points, cap: float) -> Points:

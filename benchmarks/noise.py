@@ -45,6 +45,17 @@ def simulate(run: NoiseRun) -> list[dict[str, Any]]:
     return rows
 
 
+def quantities(frame: pd.DataFrame) -> dict[str, float]:
+    """What claims are about: distances at the highest noise, such as ``to_mixed rho=1``."""
+    noisiest = frame[frame["sigma"] == frame["sigma"].max()].set_index("rho")
+    columns = ("to_bloop", "to_mixed")
+    return {
+        f"{column} rho={rho:g}": float(noisiest.loc[rho, column])
+        for column in columns
+        for rho in noisiest.index
+    }
+
+
 def overview(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean distances at the lowest and the highest noise."""
     mean = frame.groupby(["rho", "sigma"], as_index=False)[["to_bloop", "to_mixed"]].mean()

@@ -10,7 +10,7 @@ import pandas as pd
 import methods
 from benchmarks.analysis import SPLITS, Tables, protocols
 from benchmarks.experiment import Experiment
-from benchmarks.records import Folder, Record
+from benchmarks.records import Record
 from benchmarks.settings import TrainingRun
 from benchmarks.style import look, on_dark, order, title
 from methods.bloop import Bloop
@@ -29,25 +29,23 @@ DIAGNOSTICS = {
     "direction_norm": "‖d‖",
     "memory_norm": "‖m‖",
 }
-ATTAINMENT_COLUMNS = ["protocol", "method", "split", "percentile", "main", "aux"]
 
 
 def block(
-    tables: Tables, records: list[Record], experiment: Experiment, folder: Folder, budget: int
-) -> tuple[dict[str, Any], list[str]]:
+    tables: Tables, records: list[Record], experiment: Experiment, budget: int
+) -> tuple[dict[str, Any], str]:
     """The data of one experiment.
 
     Args:
         tables: of the experiment's records.
         records: those of ``tables``.
         experiment: whose labels and region the figures have.
-        folder: may hold ``attainment.csv``.
         budget: how many numbers the trajectories may have.
 
     Returns:
         data: runs and their end values as columns; fronts and attainment surfaces by protocol and split;
         trajectories as one list per run and quantity.
-        notices: what was left out of these.
+        notice: what was left out of the trajectories, or nothing.
     """
     by_id = {record.id: record for record in records}
     own = [by_id[identity] for identity in tables.summary["id"]]
@@ -57,7 +55,6 @@ def block(
     rows = [row for record in own for row in record.trajectory]
     metrics = list(dict.fromkeys(key for row in rows for split in splits for key in row.get(split, {})))
     place = {identity: index for index, identity in enumerate(tables.summary["id"])}
-    surfaces, problem = _attainment(folder, position)
     curves, notice = _curves(own, splits, metrics, budget)
     summary = tables.summary
     return {
@@ -86,9 +83,9 @@ def block(
             for split in splits
         },
         "fronts": _fronts(tables.fronts, position),
-        "attainment": surfaces,
+        "attainment": _attainment(tables.attainment, position),
         "curves": curves,
-    }, [line for line in (problem, notice) if line]
+    }, notice
 
 
 def _method(label: str) -> dict[str, str]:
@@ -118,17 +115,7 @@ def _fronts(fronts: pd.DataFrame, position: dict[str, int]) -> list[dict[str, An
     ]
 
 
-def _attainment(folder: Folder, position: dict[str, int]) -> tuple[list[dict[str, Any]], str]:
-    file = folder.path / "attainment.csv"
-    if not file.exists():
-        return [], ""
-    try:
-        frame = pd.read_csv(file)
-        if missing := [column for column in ATTAINMENT_COLUMNS if column not in frame]:
-            return [], f"attainment.csv left out: no column {', '.join(missing)}"
-        frame = frame[frame["method"].isin(position)].astype(dict.fromkeys(ATTAINMENT_COLUMNS[3:], float))
-    except (OSError, ValueError) as error:
-        return [], f"attainment.csv left out: {str(error).splitlines()[0]}"
+def _attainment(surfaces: pd.DataFrame, position: dict[str, int]) -> list[dict[str, Any]]:
     keys = ["protocol", "split", "method", "percentile"]
     return [
         {
@@ -139,8 +126,8 @@ def _attainment(folder: Folder, position: dict[str, int]) -> tuple[list[dict[str
             "aux": [shorten(value) for value in points["aux"]],
             "main": [shorten(value) for value in points["main"]],
         }
-        for (protocol, split, method, percentile), points in frame.sort_values("aux").groupby(keys)
-    ], ""
+        for (protocol, split, method, percentile), points in surfaces.sort_values("aux").groupby(keys)
+    ]
 
 
 def _curves(

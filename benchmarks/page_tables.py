@@ -7,49 +7,34 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.records import Folder
 from benchmarks.style import order, title
 
-CLAIM_COLUMNS = [
-    *("id", "text", "paper", "protocol", "split", "verdict", "effect"),
-    *("low", "high", "seeds", "scale", "data", "reason"),
-]
 _PROTOCOLS = ["fixed", "main-tuned", "per-method"]
 _WIDEST = 4.0
 """Front ratios beyond this factor from 1 are drawn at the end of their bar."""
 
 
-def read_claims(folder: Folder, name: str) -> tuple[list[dict[str, str]], str]:
-    """The rows of ``claims.csv`` beside the records of an experiment, and what is wrong with the file."""
-    file = folder.path / "claims.csv"
-    if not file.exists():
-        return [], ""
-    try:
-        frame = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        return [], f"claims.csv left out: {str(error).splitlines()[0]}"
-    if missing := [column for column in CLAIM_COLUMNS if column not in frame]:
-        return [], f"claims.csv left out: no column {', '.join(missing)}"
-    rows = frame[CLAIM_COLUMNS].to_numpy()
-    return [dict(zip(CLAIM_COLUMNS, row, strict=True), experiment=name) for row in rows], ""
+def by_claim(claims: pd.DataFrame) -> list[dict[str, Any]]:
+    """One entry per claim, its verdicts by protocol, and what the learning rate does to it.
 
-
-def by_claim(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
-    """One entry per claim and split, its verdicts by protocol, and what the learning rate does to it."""
-    claims: dict[tuple[str, ...], dict[str, Any]] = {}
-    for row in rows:
-        key = tuple(row[name] for name in ("experiment", "scale", "id", "split", "text"))
-        entry = claims.setdefault(key, {**row, "verdicts": {}})
-        shown = {name: _number(row[name]) for name in ("effect", "low", "high")}
-        entry["verdicts"][row["protocol"]] = {**row, **shown}
-    for entry in claims.values():
+    Args:
+        claims: as `benchmarks.verdicts` makes them, with the column ``experiment``.
+    """
+    entries: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for given in claims.to_dict("records"):
+        row = {str(name): value for name, value in given.items()}
+        key = tuple(row[name] for name in ("experiment", "scale", "id", "split"))
+        entry = entries.setdefault(key, {**row, "verdicts": {}})
+        numbers = {name: _number(row[name]) for name in ("effect", "low", "high")}
+        entry["verdicts"][row["protocol"]] = {**row, **numbers}
+    for entry in entries.values():
         entry["flag"] = _flag({protocol: row["verdict"] for protocol, row in entry["verdicts"].items()})
-    return list(claims.values())
+    return list(entries.values())
 
 
-def protocols(rows: list[dict[str, str]]) -> list[str]:
+def protocols(claims: pd.DataFrame) -> list[str]:
     """The learning-rate protocols of claims, in the order of columns."""
-    names = {row["protocol"] for row in rows}
+    names = set(claims["protocol"])
     return [name for name in _PROTOCOLS if name in names] + sorted(names - set(_PROTOCOLS))
 
 
@@ -97,8 +82,5 @@ def _flag(verdicts: dict[str, str]) -> str:
     return "depends on the learning rate" if len(set(verdicts.values())) > 1 else ""
 
 
-def _number(text: str) -> str:
-    try:
-        return f"{float(text):.3g}"
-    except ValueError:
-        return text
+def _number(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.3g}"

@@ -64,6 +64,11 @@ def exponent(frame: pd.DataFrame, column: str) -> float:
     return float(np.polyfit(np.log(frame["eta"]), np.log(frame[column]), 1)[0])
 
 
+def quantities(frame: pd.DataFrame) -> dict[str, float]:
+    """What claims are about: the fitted exponents of η."""
+    return {column: exponent(frame, column) for column in COLUMNS}
+
+
 def overview(frame: pd.DataFrame) -> pd.DataFrame:
     """Fitted exponents, their range over seeds, and the theory's."""
     rows = []

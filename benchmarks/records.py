@@ -84,7 +84,10 @@ class Folder:
             except (ValidationError, OSError) as error:
                 rejected.append(f"{file.name}: not a record of schema 1 ({_first_line(error)})")
                 continue
-            if record.run.id != record.id or file.stem != record.id:
+            if record.run.id == record.id != file.stem:
+                rejected.append(f"{file.name}: a copy of the record of run {record.id}")
+                continue
+            if record.run.id != record.id:
                 rejected.append(f"{file.name}: its id is not the hash of its settings")
                 continue
             records.append(record)

@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -43,23 +44,24 @@ def write(path: Path, sources: list[Source], refused: list[str]) -> None:
         refused: a line for each folder of which nothing could be used.
 
     Raises:
-        UserError: the file cannot be written, or a figure cannot be read.
+        UserError: the file cannot be written.
     """
-    sections, blocks, claims, notices = [], [], [], []
+    sections, blocks, notices = [], [], []
     for index, source in enumerate(sources):
         experiment, _ = read_manifest(source.folder)
         section = _section(source, experiment, f"e{index}")
         sections.append(section)
-        rows, problem = page_tables.read_claims(source.folder, experiment.name)
-        claims += rows
-        problems = [problem] if problem else []
         if isinstance(experiment, Experiment) and source.derived.tables is not None:
-            tables, records = source.derived.tables, source.derived.records
             budget = page_data.NUMBERS // len(sources)
-            block, more = page_data.block(tables, records, experiment, source.folder, budget)
+            block, notice = page_data.block(source.derived.tables, source.derived.used, experiment, budget)
             blocks.append({"id": section["id"], **block})
-            problems += more
-        notices += [f"{section['name']}: {line}" for line in problems]
+            notices += [f"{section['name']}: {notice}"] if notice else []
+    claims = pd.concat(
+        [
+            source.derived.claims.assign(experiment=section["experiment"].name)
+            for source, section in zip(sources, sections, strict=True)
+        ]
+    )
     html = _render(
         sections=sections,
         claims=page_tables.by_claim(claims),
@@ -67,7 +69,7 @@ def write(path: Path, sources: list[Source], refused: list[str]) -> None:
         symbols=_SYMBOLS,
         notices=[*notices, *_mixtures(sections)],
         refused=refused,
-        totals=Counter({r.id: r.status for source in sources for r in source.derived.records}.values()),
+        totals=Counter({r.id: r.status for source in sources for r in source.derived.used}.values()),
         left_out=sum(len(section["left_out"]) for section in sections),
         data=Markup(_json(blocks)),
     )
@@ -108,7 +110,7 @@ def _json(data: Any) -> str:
 
 def _section(source: Source, experiment: AnyExperiment, anchor: str) -> dict[str, Any]:
     derived, folder = source.derived, source.folder.path
-    records = derived.records
+    records = derived.used
     provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     command, remark = sweep_command(experiment, {record.data_source for record in records})
     compares = isinstance(experiment, Experiment)
@@ -157,10 +159,8 @@ def _unfinished(record: Record) -> dict[str, Any]:
 
 
 def _image(file: Path) -> str:
-    try:
-        return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
-    except OSError as error:
-        raise UserError(f"{file}: {error.strerror}") from error
+    """The figure as a data URI; nothing where it was not drawn."""
+    return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode() if file.exists() else ""
 
 
 def _short(value: Any) -> str:

@@ -14,7 +14,7 @@ import torch
 
 import methods
 import tasks
-from benchmarks import contract, derive, display, figures, mixed_loss
+from benchmarks import contract, derive, display, figures, mixed_loss, verdicts
 from benchmarks import report as page
 from benchmarks.errors import Stopped, UserError, as_user_error
 from benchmarks.experiment import AnyExperiment, Experiment, MixedLossExperiment, available, load
@@ -48,8 +48,10 @@ def sweep(experiments: list[AnyExperiment], place: Place, results: Path, dry_run
         for e in experiments:
             derive.write_manifest(folders[e.name], e, _fingerprint(e, place))
             _draw_samples(e, place, folders[e.name])
-            sources.append(_derive(folders[e.name]))
+            sources.append(report(folders[e.name].path))
             tracker.log_fronts(e, folders[e.name])
+    if len(sources) > 1:
+        _show_verdicts("all experiments", pd.concat([source.derived.claims for source in sources]))
     alone = folders[experiments[0].name].path / "report.html"
     over_all = results / f"report-{experiments[0].scale}.html"
     _write_page(alone if len(experiments) == 1 else over_all, sources, [])
@@ -111,7 +113,7 @@ def run_one(
     display.table("end values", pd.DataFrame([{"split": split, **last[split]} for split in splits]))
 
 
-def report(paths: list[Path], output: Path | None) -> None:
+def report_all(paths: list[Path], output: Path | None) -> None:
     """Write and show what is derived from the records of each folder, and one page over all of them.
 
     Args:
@@ -128,7 +130,7 @@ def report(paths: list[Path], output: Path | None) -> None:
     sources, refused = [], []
     for path in paths:
         try:
-            sources.append(_derive(Folder(path)))
+            sources.append(report(path))
         except UserError as error:
             if len(paths) == 1:
                 raise
@@ -139,18 +141,31 @@ def report(paths: list[Path], output: Path | None) -> None:
     _write_page(output, sources, refused)
 
 
-def _derive(folder: Folder) -> page.Source:
-    derived = derive.derive(folder)
-    for line in derived.left_out:
-        display.warn(f"left out: {line}")
-    display.table(f"{folder.path}: {derived.title}", derived.overview)
-    display.say(f"tables and figures: {folder.path}")
-    return page.Source(folder, derived)
-
-
 def _write_page(path: Path, sources: list[page.Source], refused: list[str]) -> None:
     page.write(path, sources, refused)
     display.say(f"report: {path}")
+
+
+def report(path: Path) -> page.Source:
+    """Write and show what is derived from the records of one folder."""
+    folder = Folder(path)
+    derived = derive.derive(folder)
+    for line in derived.left_out:
+        display.warn(f"left out: {line}")
+    if derived.left_out:
+        display.warn(f"{path}: {len(derived.left_out)} of {derived.records} records left out")
+    display.table(f"{path}: {derived.title}", derived.overview)
+    _show_verdicts(str(path), derived.claims)
+    display.say(f"tables and figures: {path}")
+    return page.Source(folder, derived)
+
+
+def _show_verdicts(title: str, claims: pd.DataFrame) -> None:
+    if claims.empty:
+        return
+    display.table(f"{title}: verdicts, each with its effect and interval", verdicts.side_by_side(claims))
+    for claim in claims.drop_duplicates("id").itertuples():
+        display.say(f"{claim.id}: {claim.text}")
 
 
 def with_methods(experiment: AnyExperiment, labels: list[str]) -> AnyExperiment:

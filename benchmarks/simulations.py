@@ -1,4 +1,4 @@
-"""Figures that need no training: each a module with ``simulate``, ``overview`` and ``draw``."""
+"""Figures that need no training: each a module with ``simulate``, ``quantities``, ``overview``, ``draw``."""
 
 from types import ModuleType
 

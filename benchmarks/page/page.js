@@ -13,7 +13,7 @@ class Experiment {
       curve: "main",
       diagnostic: Object.keys(data.curves.diagnostics)[0],
       trajectories: data.runs.id.length <= 300,
-      bands: true,
+      bands: new Set(data.runs.seed).size > 2,
       whole: false,
     };
     this.plots = {};

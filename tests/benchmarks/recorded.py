@@ -1,10 +1,8 @@
-"""A recorded sweep, made by hand: two learning rates, a diverged and a failed run, claims, attainment."""
+"""A recorded sweep, made by hand: two learning rates, a diverged and a failed run, a claim."""
 
 import math
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from benchmarks.derive import write_manifest
 from benchmarks.records import Folder, Record
@@ -14,6 +12,7 @@ from tests.benchmarks.runs import conditioning, plan
 HOSTILE = "</script><script>alert('method')</script>"
 LAMS = [0.1, 0.2, 0.4, 0.8]
 FACTORS = {"sum": 1.0, "bloop": 0.8, HOSTILE: 1.1}
+CLAIM = {"id": "better", "text": "Bloop <b>is</b> better", "paper": "Section 3.3", "kind": "better"}
 
 
 def recorded(path: Path, fingerprint: str = "0" * 16, status: str = "completed") -> Path:
@@ -26,6 +25,7 @@ def recorded(path: Path, fingerprint: str = "0" * 16, status: str = "completed")
         axes={"training.lr": [0.1, 0.5]},
         methods={HOSTILE: {"name": "mgda"}},
         region={"main": 2.0, "aux": 9.0},
+        claims=[{**CLAIM, "method": "bloop", "than": "sum"}],
     )
     folder = Folder(path)
     folder.prepare()
@@ -40,8 +40,6 @@ def recorded(path: Path, fingerprint: str = "0" * 16, status: str = "completed")
         folder.write(made)
     kept = {label: settings for label, settings in experiment.methods.items() if label in FACTORS}
     write_manifest(folder, experiment.model_copy(update={"methods": kept}), fingerprint)
-    _claims().to_csv(path / "claims.csv", index=False)
-    _attainment().to_csv(path / "attainment.csv", index=False)
     return path
 
 
@@ -55,32 +53,3 @@ def _record(run: TrainingRun) -> Record:
         rows.append({"step": step, "epoch": float(step), "train": losses, "test": test, "diagnostics": given})
     environment = {"commit": "abc", "device": "cpu"}
     return Record(id=run.id, run=run, status="completed", environment=environment, trajectory=rows)
-
-
-def _claims() -> pd.DataFrame:
-    common = {"paper": "Section 3.3", "split": "test", "seeds": 2, "scale": "smoke", "data": "none"}
-    front = {
-        "id": "front",
-        "text": "Bloop's front is better",
-        "effect": 0.8,
-        "low": 0.7,
-        "high": 0.9,
-        **common,
-    }
-    cost = {"id": "cost", "text": "Bloop costs <b>nothing</b>", "effect": "", "low": "", "high": "", **common}
-    return pd.DataFrame(
-        [
-            {**front, "protocol": "fixed", "verdict": "supported", "reason": ""},
-            {**front, "protocol": "per-method", "verdict": "not supported", "reason": ""},
-            {**cost, "protocol": "", "verdict": "inconclusive", "reason": "too few seeds"},
-        ]
-    )
-
-
-def _attainment() -> pd.DataFrame:
-    rows = [
-        {"percentile": percentile, "main": factor * math.exp(-2 * lam), "aux": 15 * lam}
-        for percentile, factor in ((25, 0.9), (50, 1.2), (75, 1.4))
-        for lam in LAMS
-    ]
-    return pd.DataFrame(rows).assign(protocol="fixed", method="bloop", split="test")

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.analysis import analyse, over_seeds
+from benchmarks.analysis import analyse
+from benchmarks.errors import UserError
 from benchmarks.records import Record
 from tests.benchmarks.runs import DATA, conditioning, plan, record
 
@@ -46,8 +47,9 @@ def test_fixed_rate_alone() -> None:
     assert metric(tables, "fixed", "bloop", "front_ratio", 0)["value"] == pytest.approx(0.8)
     assert metric(tables, "fixed", "bloop", "front_ratio", 1)["value"] == pytest.approx(0.88)
     over = metric(tables, "fixed", "bloop", "front_ratio", "all")
-    assert over["value"] == pytest.approx(0.84)
-    assert 0.8 - 1e-9 <= over["low"] < over["value"] < over["high"] <= 0.88 + 1e-9
+    assert over["value"] == pytest.approx((0.8 * 0.88) ** 0.5)
+    assert over["low"] < 0.8 < 0.88 < over["high"]
+    assert over["note"] == "2 seeds: Student's t"
     assert metric(tables, "fixed", "bloop", "common_low", 0)["value"] == pytest.approx(1.0)
     assert metric(tables, "fixed", "bloop", "common_high", 0)["value"] == pytest.approx(8.0)
     assert metric(tables, "fixed", "bloop", "points", 0)["value"] == 4
@@ -120,13 +122,108 @@ def test_no_reference_is_said_so() -> None:
     assert row["note"] == "no runs of sum at this seed"
 
 
-def test_over_seeds() -> None:
-    assert over_seeds([], 2) == (None, None, None, "0 of 2 seeds have a value")
-    assert over_seeds([0.5], 1) == (0.5, None, None, "one seed: no interval")
-    value, low, high, note = over_seeds([1.0, 2.0, 3.0, 4.0], 5)
-    assert value == 2.5
-    assert 1.0 <= low < 2.5 < high <= 4.0
-    assert note == "4 of 5 seeds have a value"
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
-    assert over_seeds([1.0, 2.0, 4.0], 3) == over_seeds([1.0, 2.0, 4.0], 3)
-    assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
+def test_another_scale_and_second_records_are_left_out_by_name() -> None:
+    records, experiment = sweep()
+    far = records[0].run.model_copy(update={"scale": "paper"})
+    twin = records[1].run.model_copy(update={"data": DATA.model_copy(update={"name": "copy"})})
+    tables = analyse([*records, record(far, 1, 1), record(twin, 9, 9)], experiment, DATA.fingerprint)
+    assert len(tables.summary) == len(records)
+    assert any("of conditioning at scale paper" in line for line in tables.left_out)
+    assert any(f"as {records[1].id}" in line for line in tables.left_out)
+
+
+def test_mixed_data_of_an_unknown_sweep_are_left_out_by_majority() -> None:
+    records, experiment = sweep()
+    other = records[1].run.model_copy(update={"data": DATA.model_copy(update={"fingerprint": "f" * 16})})
+    tables = analyse([record(other, 9, 9), *records], experiment, None)
+    assert set(tables.summary["id"]) == {r.id for r in records}
+    assert len(tables.left_out) == 1
+
+
+def test_nothing_left_is_one_clear_error() -> None:
+    records, experiment = sweep()
+    far = record(records[0].run.model_copy(update={"scale": "paper"}), 1, 1)
+    with pytest.raises(UserError, match="no record belongs to conditioning at scale smoke: .* scale paper"):
+        analyse([far], experiment, DATA.fingerprint)
+
+
+def test_igd_plus_is_zero_for_the_best_front_alone() -> None:
+    records, experiment = sweep()
+    tables = analyse(records, experiment, DATA.fingerprint)
+    best = metric(tables, "fixed", "bloop", "igd_plus", 0)["value"]
+    assert best == pytest.approx(0)
+    assert metric(tables, "fixed", "sum", "igd_plus", 0)["value"] > 0.001
+
+
+def test_tests_and_wins_need_their_seeds() -> None:
+    records, experiment = sweep()
+    tables = analyse(records, experiment, DATA.fingerprint)
+    row = metric(tables, "fixed", "bloop", "p_front_ratio", "all")
+    assert np.isnan(row["value"])
+    assert row["note"] == "too few seeds: 2, a test needs 6"
+    records, experiment = sweep(seeds=6)
+    tables = analyse(records, experiment, DATA.fingerprint)
+    assert metric(tables, "fixed", "bloop", "front_ratio", 2)["value"] == pytest.approx(0.96)
+    row = metric(tables, "fixed", "bloop", "p_front_ratio", "all")
+    logs = np.log(0.8 * (1 + 0.1 * np.arange(6)))
+    signs = np.array(np.meshgrid(*[[1, -1]] * 6)).reshape(6, -1)
+    expected = (np.abs(logs @ signs) >= abs(logs.sum()) - 1e-12).mean()
+    assert row["value"] == pytest.approx(expected)
+    wins = metric(tables, "fixed", "bloop", "beats_sum", "all")
+    assert wins["value"] == 3 / 6
+    assert wins["low"] < 0.5 < wins["high"]
+
+
+def test_attainment_of_one_seed_is_its_front() -> None:
+    records, experiment = sweep(seeds=1)
+    tables = analyse(records, experiment, DATA.fingerprint)
+    fronts = tables.fronts.sort_values(["method", "split", "aux"])[["method", "split", "main", "aux"]]
+    for percentile in (25, 50, 75):
+        surface = tables.attainment[tables.attainment["percentile"] == percentile]
+        surface = surface.sort_values(["method", "split", "aux"])[["method", "split", "main", "aux"]]
+        assert surface.to_numpy().tolist() == fronts.to_numpy().tolist()
+
+
+class TestSelection:
+    def test_takes_the_least_validation_loss_within_the_budget_of_sum(self) -> None:
+        """Main falls as aux = 10 λ grows; the median of aux 1, 2, 4, 8 is 3: λ = 0.2 is the best within."""
+        records, experiment = sweep()
+        chosen = analyse(records, experiment, DATA.fingerprint).selected
+        assert list(chosen["method"]) == ["bloop", "sum"]
+        assert list(chosen["lam"]) == [0.2, 0.2]
+        assert list(chosen["budget"]) == [3.0, 3.0]
+        bloop = chosen.iloc[0]
+        assert bloop["test_main"] == pytest.approx(np.exp(-2) * 0.84)
+        assert bloop["test_main_low"] < bloop["test_main"] < bloop["test_main_high"]
+
+    def test_ignores_test_values(self) -> None:
+        records, experiment = sweep()
+        losses = [r.trajectory[-1]["test"] for r in records]
+        order = np.random.default_rng(0).permutation(len(records))
+        mixed = []
+        for r, k in zip(records, order, strict=True):
+            row = {**r.trajectory[-1], "test": losses[k]}
+            mixed.append(r.model_copy(update={"trajectory": [row]}))
+        columns = ["method", "lam", "lr", "budget", "validation_main", "validation_aux"]
+        before, after = (analyse(rs, experiment, DATA.fingerprint).selected for rs in (records, mixed))
+        assert before[columns].equals(after[columns])
+        assert not before["test_main"].equals(after["test_main"])
+
+    def test_a_lam_that_diverged_at_a_seed_is_no_candidate(self) -> None:
+        records, experiment = sweep()
+        records = [
+            r.model_copy(update={"status": "diverged"})
+            if (r.run.label, r.run.lam, r.run.seed) == ("bloop", 0.2, 1)
+            else r
+            for r in records
+        ]
+        chosen = analyse(records, experiment, DATA.fingerprint).selected
+        assert dict(zip(chosen["method"], chosen["lam"], strict=True)) == {"bloop": 0.1, "sum": 0.2}
+
+    def test_without_validation_it_says_so(self) -> None:
+        records, experiment = sweep()
+        for r in records:
+            del r.trajectory[-1]["validation"]
+        chosen = analyse(records, experiment, DATA.fingerprint).selected
+        assert set(chosen["note"]) == {"no validation or no test values"}
+        assert chosen["lam"].isna().all()

@@ -37,7 +37,12 @@ def test_sweep_writes_records_tables_and_figures(swept) -> None:
     summary, fronts, metrics = (pd.read_csv(folder / f"{n}.csv") for n in ("summary", "fronts", "metrics"))
     assert len(summary) == 24
     assert set(fronts["split"]) == {"train", "validation", "test"}
-    assert set(metrics["statistic"]) == {"front_ratio", "hypervolume", "common_low", "common_high", "points"}
+    assert set(metrics["statistic"]) == {
+        *("front_ratio", "common_low", "common_high", "points", "hypervolume", "igd_plus", "beats_sum"),
+        *("p_front_ratio", "p_hypervolume", "p_igd_plus"),
+    }
+    assert set(pd.read_csv(folder / "attainment.csv")["percentile"]) == {25, 50, 75}
+    assert len(pd.read_csv(folder / "selected.csv")) == 6
     for name in ("fronts", "paths"):
         for suffix in ("png", "pdf"):
             assert (folder / "figures" / f"{name}.{suffix}").stat().st_size > 5000

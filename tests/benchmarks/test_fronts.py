@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.fronts import front, front_ratio, hypervolume
+from benchmarks.fronts import attainment, front, front_ratio, hypervolume, igd_plus, pooled_front
 
 STEPS = np.array([[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]])
 
@@ -73,3 +73,36 @@ def test_ratio_with_itself_is_one() -> None:
     rng = np.random.default_rng(0)
     points = rng.random((30, 2)) + 0.1
     assert front_ratio(points, points, cap=1.0).value == pytest.approx(1.0)
+
+
+def test_pooled_front_is_of_all_points_inside_the_region() -> None:
+    pooled = pooled_front(np.vstack([STEPS, STEPS + 0.1, [[0.5, 9.0], [np.nan, 0.0]]]), 4.0, 4.0)
+    assert sorted(map(tuple, pooled)) == sorted(map(tuple, STEPS))
+    assert pooled_front(STEPS, 0.5, 0.5).shape == (0, 2)
+
+
+def test_igd_plus_counts_what_is_missing_and_nothing_that_is_better() -> None:
+    """From ideal (1, 1) to the region's end (5, 5): (2, 2) misses (1, 3) and (3, 1) by 1 of 4, each."""
+    pooled = pooled_front(STEPS, 5.0, 5.0)
+    assert igd_plus(STEPS, pooled, 5.0, 5.0) == 0
+    assert igd_plus(np.array([[2.0, 2.0]]), pooled, 5.0, 5.0) == pytest.approx((0.25 + 0 + 0.25) / 3)
+    assert igd_plus(np.array([[0.0, 0.0]]), pooled, 5.0, 5.0) == 0
+    assert igd_plus(np.full((1, 2), np.nan), pooled, 5.0, 5.0) is None
+    assert igd_plus(STEPS, pooled_front(STEPS, 0.5, 0.5), 0.5, 0.5) is None
+
+
+def test_attainment_of_one_seed_is_its_front_at_every_percentile() -> None:
+    surfaces = attainment([np.vstack([STEPS, [[3.0, 3.0], [np.nan, 0.0]]])], [25, 50, 75])
+    for percentile in (25, 50, 75):
+        surface = surfaces[surfaces[:, 2] == percentile, :2]
+        assert surface.tolist() == STEPS[::-1].tolist()
+
+
+def test_attainment_orders_seeds() -> None:
+    """Shifted fronts: with three seeds the median surface is the middle one."""
+    seeds = [STEPS + shift for shift in (0.2, 0.0, 0.1)]
+    surfaces = attainment([*seeds, np.full((1, 2), np.nan)], [1, 50, 100])
+    for percentile, shift in ((1, 0.0), (50, 0.1), (100, 0.2)):
+        surface = surfaces[surfaces[:, 2] == percentile, :2]
+        assert surface == pytest.approx(STEPS[::-1] + shift)
+    assert attainment([np.full((1, 2), np.nan)], [50]).shape == (0, 3)

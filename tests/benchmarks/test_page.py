@@ -21,7 +21,7 @@ def folder(tmp_path_factory) -> Path:
     path = recorded(tmp_path_factory.mktemp("recorded") / "conditioning" / "smoke")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "draw", lambda *arguments: [])
-        session.report([path], None)
+        session.report_all([path], None)
     return path
 
 
@@ -132,9 +132,9 @@ def test_metrics_diagnostics_bands_and_tables_can_be_chosen(page) -> None:
     assert figure(page, "diagnostic").locator(".axis").first.inner_text() == "‖g_m‖"
     figure(page, "curve").locator("select[name=lam]").select_option("0.1")
     assert figure(page, "diagnostic").locator("select[name=lam]").input_value() == "0.1"
-    assert figure(page, "front").locator(".band").count() == 1
-    figure(page, "front").get_by_label("Attainment bands").uncheck()
     assert figure(page, "front").locator(".band").count() == 0
+    figure(page, "front").get_by_label("Attainment bands").check()
+    assert figure(page, "front").locator(".band").count() == 3
     page.get_by_text("All runs").click()
     expect(page.locator("details[data-runs] tbody tr")).to_have_count(52)
     figure(page, "front").get_by_text("Data of this figure").click()

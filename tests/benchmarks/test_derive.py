@@ -1,0 +1,117 @@
+"""What is written beside records and shown of them, from hand-made records."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import derive, session
+from benchmarks.errors import UserError
+from benchmarks.experiment import load
+from benchmarks.records import Folder
+from benchmarks.sweep import Place
+from benchmarks.verdicts import COLUMNS
+from tests.benchmarks.runs import DATA, conditioning, plan, record
+
+STATED = {
+    "id": "bloop-better",
+    "text": "Bloop's front is better",
+    "paper": "claim 0",
+    "kind": "better",
+    "method": "bloop",
+    "than": "sum",
+}
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch) -> None:
+    for name in ("draw", "draw_simulation"):
+        monkeypatch.setattr(derive.figures, name, lambda *arguments: None)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Folder:
+    """Three seeds in which Bloop's main loss is 0.8 of the others' at equal auxiliary loss."""
+    experiment = conditioning(seeds=3, lam=[0.1, 0.4], claims=[STATED], region={"main": 2.0, "aux": 9.0})
+    folder = Folder(tmp_path / "sweep")
+    folder.prepare()
+    for run in plan(experiment):
+        factor = 0.8 + 0.001 * run.seed if run.label == "bloop" else 1.0
+        made = record(run, factor * np.exp(-10 * run.lam), 10 * run.lam)
+        row = {
+            k: {**v, "a": 0.0, "b": 0.0, "distance": 1.0}
+            for k, v in made.trajectory[0].items()
+            if k in ("train", "validation", "test")
+        }
+        folder.write(made.model_copy(update={"trajectory": [{**made.trajectory[0], **row}]}))
+    derive.write_manifest(folder, experiment, DATA.fingerprint)
+    return folder
+
+
+def test_report_writes_the_tables_and_shows_the_verdicts(folder, capsys) -> None:
+    session.report(folder.path)
+    claims = pd.read_csv(folder.path / "claims.csv")
+    assert list(claims.columns) == COLUMNS
+    assert list(claims["verdict"]) == ["supported"]
+    assert len(pd.read_csv(folder.path / "selected.csv")) == 6
+    assert set(pd.read_csv(folder.path / "attainment.csv")["percentile"]) == {25, 50, 75}
+    shown = capsys.readouterr().out
+    assert "verdicts" in shown
+    assert "bloop-better: Bloop's front is better" in shown
+
+
+def test_records_that_do_not_count_are_named_and_counted(folder, capsys) -> None:
+    first, second, third, fourth, *_ = sorted(folder.runs.iterdir())
+    first.write_text(first.read_text()[:100])
+    second.write_text(second.read_text().replace('"schema_version":1', '"schema_version":2'))
+    shutil.copy(third, third.with_name("again.json"))
+    other = Folder.read(folder)[0][1].run.model_copy(update={"data": {"name": "x", "fingerprint": "f" * 16}})
+    other = type(other).model_validate(other.model_dump(warnings=False))
+    folder.write(record(other, 1e-9, 1e-9))
+    session.report(folder.path)
+    error = capsys.readouterr().err
+    assert f"{first.name}: not a record of schema 1" in error
+    assert f"{second.name}: not a record of schema 1 (schema_version" in error
+    assert f"again.json: a copy of the record of run {third.stem}" in error
+    assert f"{other.id}: data x ({'f' * 16}) is not the sweep's" in error
+    assert "4 of 38 records left out" in error
+    assert json.loads((folder.path / "provenance.json").read_text())["left_out"] == 4
+    assert len(pd.read_csv(folder.path / "summary.csv")) == 34
+    assert fourth.exists()
+
+
+def test_an_old_manifest_is_asked_the_claims_of_the_suite(folder, tmp_path) -> None:
+    fig2 = Folder(tmp_path / "fig2")
+    derive.write_manifest(Folder(folder.path), load("fig2", "smoke"), None)
+    manifest = json.loads((folder.path / "experiment.json").read_text())
+    assert manifest["experiment"].pop("claims")
+    fig2.prepare()
+    (fig2.path / "experiment.json").write_text(json.dumps(manifest))
+    experiment, _ = derive.read_manifest(fig2)
+    assert experiment.claims == load("fig2", "smoke").claims
+
+
+def test_simulations_of_other_settings_are_left_out(tmp_path) -> None:
+    session.sweep([load("fig2", "smoke", {"draws": 50})], Place(), tmp_path, False, "disabled")
+    session.sweep([load("fig2", "smoke", {"draws": 60})], Place(), tmp_path, False, "disabled")
+    folder = Folder(tmp_path / "fig2" / "smoke")
+    derived = derive.derive(folder)
+    assert derived.records == 2
+    assert [line.partition(": ")[2] for line in derived.left_out] == ["its settings are not the sweep's"]
+    for file in folder.runs.iterdir():
+        file.write_text(file.read_text().replace('"smoke"', '"paper"'))
+    with pytest.raises(UserError, match="no valid records"):
+        derive.derive(folder)
+
+
+def test_a_sweep_of_several_ends_with_the_verdicts_of_all(tmp_path, capsys) -> None:
+    loaded = [load("fig2", "smoke", {"draws": 50}), load("theorem2", "smoke", {"horizon": 0.5})]
+    assert session.sweep(loaded, Place(), tmp_path, False, "disabled") == 0
+    last = capsys.readouterr().out.rpartition("all experiments: verdicts")[2]
+    assert "fig2-noise-makes-mixed: Without an EMA" in last
+    assert "theorem2-ema: The EMA's squared error" in last
+    claims = pd.read_csv(tmp_path / "fig2" / "smoke" / "claims.csv")
+    assert list(claims["verdict"]) == ["inconclusive"]
+    assert "too few seeds" in claims["reason"][0]

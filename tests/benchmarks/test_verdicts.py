@@ -1,0 +1,306 @@
+"""Hand-made records whose verdicts are known."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.analysis import summarise
+from benchmarks.experiment import Experiment, load
+from benchmarks.records import Record
+from benchmarks.settings import TrainingRun
+from benchmarks.verdicts import COLUMNS, judge, judge_simulation, side_by_side
+from tests.benchmarks.runs import conditioning, plan, record
+
+LAMS = [0.1, 0.2, 0.4, 0.8]
+Losses = Callable[[TrainingRun], tuple[float, float]]
+
+
+def claim(kind: str, **settings: Any) -> dict[str, Any]:
+    return {"id": kind.replace("_", "-"), "text": "t", "paper": "claim 0", "kind": kind, **settings}
+
+
+def swept(claims: list[dict[str, Any]], seeds: int = 3, **overrides: Any) -> Experiment:
+    settings = {"lam": LAMS, "training": {"lr": 0.1}, "region": {"main": 2.0, "aux": 9.0}}
+    return conditioning(claims=claims, seeds=seeds, **settings, **overrides)
+
+
+def curve(factors: dict[str, float], noise: float = 0.02) -> Losses:
+    """Main = factor · exp(−10 λ), aux = 10 λ; seeds spread all factors but that of sum by ± noise."""
+
+    def losses(run: TrainingRun) -> tuple[float, float]:
+        name = run.label.partition(" (")[0]
+        spread = 1 + noise * (run.seed % 3 - 1) * (name != "sum")
+        return factors.get(run.label, 1.0) * spread * np.exp(-10 * run.lam), 10 * run.lam
+
+    return losses
+
+
+def answer(
+    experiment: Experiment, losses: Losses, keep: Callable[[TrainingRun], bool] = bool
+) -> pd.DataFrame:
+    records = [record(run, *losses(run)) for run in plan(experiment) if keep(run)]
+    return judge(experiment, summarise(records), records)
+
+
+def verdict(claims: list[dict[str, Any]], losses: Losses, **settings: Any) -> pd.Series:
+    return answer(swept(claims, **settings), losses).iloc[0]
+
+
+BETTER = claim("better", method="bloop", than=["sum", "pcgrad"])
+EQUAL = claim("equal", methods=["pcgrad", "dynamic_barrier"], than="sum", margin=0.05)
+
+
+class TestBetter:
+    def test_supported_below(self) -> None:
+        row = verdict([BETTER], curve({"bloop": 0.8}))
+        assert list(row.index) == COLUMNS
+        assert row["verdict"] == "supported"
+        assert row["effect"] == pytest.approx(0.8, rel=0.01)
+        assert row["low"] < row["effect"] < row["high"] < 1
+        assert (row["seeds"], row["scale"], row["data"], row["protocol"]) == (3, "smoke", "none", "fixed")
+        assert "front ratio of bloop / pcgrad" in row["reason"]
+
+    def test_evidence_against_is_not_supported(self) -> None:
+        assert verdict([BETTER], curve({"bloop": 1.2}))["verdict"] == "not supported"
+
+    def test_straddling_is_inconclusive(self) -> None:
+        assert verdict([BETTER], curve({"bloop": 0.99}, noise=0.1))["verdict"] == "inconclusive"
+
+    def test_every_comparison_must_hold_and_the_weakest_is_shown(self) -> None:
+        row = verdict([BETTER], curve({"bloop": 0.8, "pcgrad": 0.5}))
+        assert row["verdict"] == "not supported"
+        assert row["effect"] == pytest.approx(1.6, rel=0.01)
+
+    def test_margin_and_limit(self) -> None:
+        losses = curve({"bloop": 0.8})
+        assert verdict([{**BETTER, "margin": 0.1}], losses)["verdict"] == "supported"
+        assert verdict([{**BETTER, "margin": 0.3}], losses)["verdict"] == "not supported"
+        assert verdict([{**BETTER, "limit": 0.1}], losses)["verdict"] == "not supported"
+        assert verdict([{**BETTER, "limit": 0.3}], losses)["verdict"] == "supported"
+
+    @pytest.mark.parametrize("seeds", [2, 3, 7])
+    def test_a_method_is_never_better_than_itself_and_always_equal(self, seeds: int) -> None:
+        losses = curve({}, noise=0.3)
+        itself = {**BETTER, "method": "bloop", "than": ["bloop"]}
+        assert verdict([itself], losses, seeds=seeds)["verdict"] == "not supported"
+        itself = {**EQUAL, "methods": ["bloop"], "than": "bloop"}
+        assert verdict([itself], losses, seeds=seeds)["verdict"] == "supported"
+
+
+class TestEqual:
+    def test_equivalence_needs_the_interval_inside_the_margin(self) -> None:
+        assert verdict([EQUAL], curve({}))["verdict"] == "supported"
+        assert verdict([EQUAL], curve({}, noise=0.3))["verdict"] == "inconclusive"
+        assert verdict([EQUAL], curve({"pcgrad": 1.3}))["verdict"] == "not supported"
+        assert verdict([EQUAL], curve({"pcgrad": 0.7}))["verdict"] == "not supported"
+
+    def test_the_interval_is_at_90_percent(self) -> None:
+        row = verdict([EQUAL], curve({}))
+        logs = np.log([0.98, 1.0, 1.02])
+        half = 2.919986 * logs.std(ddof=1) / 3**0.5
+        assert np.log(row["high"]) == pytest.approx(logs.mean() + half, rel=1e-5)
+
+
+class TestTooLittle:
+    def test_one_seed(self) -> None:
+        row = verdict([BETTER], curve({"bloop": 0.1}), seeds=1)
+        assert row["verdict"] == "inconclusive"
+        assert "too few seeds" in row["reason"]
+        assert np.isnan(row["low"])
+
+    def test_missing_runs(self) -> None:
+        rows = answer(
+            swept([BETTER]), curve({"bloop": 0.1}), lambda run: (run.label, run.seed) != ("bloop", 2)
+        )
+        assert rows.iloc[0]["verdict"] == "inconclusive"
+        assert rows.iloc[0]["reason"].startswith("4 of 36 runs are missing")
+
+    def test_missing_method(self) -> None:
+        rows = answer(swept([BETTER]), curve({"bloop": 0.1}), lambda run: run.label != "pcgrad")
+        assert rows.iloc[0]["verdict"] == "inconclusive"
+        assert "no runs of pcgrad" in rows.iloc[0]["reason"]
+
+    def test_no_common_range(self) -> None:
+        def losses(run: TrainingRun) -> tuple[float, float]:
+            main, aux = curve({})(run)
+            return main, aux + 100 * (run.label == "bloop")
+
+        row = verdict([BETTER], losses)
+        assert (row["verdict"], row["seeds"]) == ("inconclusive", 0)
+        assert "no common range" in row["reason"]
+        assert np.isnan(row["effect"])
+
+    def test_diverged_runs_are_counted(self) -> None:
+        experiment = swept([BETTER])
+        records = [record(run, *curve({"bloop": 0.5})(run)) for run in plan(experiment)]
+        records[0] = records[0].model_copy(update={"status": "diverged", "diverged_at": 3})
+        row = judge(experiment, summarise(records), records).iloc[0]
+        assert "1 runs diverged" in row["reason"]
+
+    def test_a_split_that_was_not_measured(self) -> None:
+        experiment = swept([{**BETTER, "split": "test"}])
+        records = [record(run, 1.0, 1.0) for run in plan(experiment)]
+        for r in records:
+            del r.trajectory[-1]["test"]
+        row = judge(experiment, summarise(records), records).iloc[0]
+        assert (row["verdict"], row["reason"]) == ("inconclusive", "test: no values")
+
+
+def test_a_claim_that_holds_at_the_fixed_rate_alone_is_seen() -> None:
+    def losses(run: TrainingRun) -> tuple[float, float]:
+        factor = 0.8 if run.training.lr == 0.1 else 1.25
+        main, aux = curve({"bloop": factor})(run)
+        return main * (0.5 if run.training.lr == 0.5 else 1), aux
+
+    rows = answer(swept([BETTER], axes={"training.lr": [0.1, 0.5]}), losses)
+    assert dict(zip(rows["protocol"], rows["verdict"], strict=True)) == {
+        "fixed": "supported",
+        "main-tuned": "not supported",
+        "per-method": "not supported",
+    }
+    shown = side_by_side(rows).iloc[0]
+    assert shown["only"] == "fixed"
+    assert shown["fixed"].startswith("supported 0.80")
+    assert "only" not in side_by_side(rows[rows["protocol"] == "fixed"])
+
+
+class TestEndValues:
+    """Figure 7: one λ, labels of a varied coefficient, end values for fronts."""
+
+    LABELS = {  # noqa: RUF012
+        "sum": (1.0, 1.0),
+        "bloop (rho=0.001)": (1.5, 1.4),
+        "bloop (rho=0.01)": (0.8, 1.3),
+        "bloop (rho=0.9)": (1.0, 1.0),
+    }
+
+    def verdict(self, stated: dict[str, Any]) -> pd.Series:
+        def losses(run: TrainingRun) -> tuple[float, float]:
+            main, aux = self.LABELS.get(run.label, (1.0, 1.0))
+            noise = 1 + 0.01 * (run.seed - 1) * (run.label != "sum")
+            return main * noise, aux * noise
+
+        rows = answer(
+            conditioning(claims=[stated], seeds=3, lam=[0.2], axes={"method.rho": [0.001, 0.01, 0.9]}), losses
+        )
+        return rows.iloc[0]
+
+    def test_bad_on_both_losses(self) -> None:
+        bad = claim("worse", method="bloop (rho=0.001)", than=["sum", "bloop (rho=0.01)"], of=["main", "aux"])
+        assert self.verdict(bad)["verdict"] == "supported"
+        assert self.verdict({**bad, "margin": 0.5})["verdict"] == "not supported"
+        assert (
+            self.verdict({**bad, "method": "bloop (rho=0.01)", "than": "sum"})["verdict"] == "not supported"
+        )
+        assert self.verdict({**bad, "kind": "better"})["verdict"] == "not supported"
+
+    def test_follows(self) -> None:
+        follows = claim("equal", methods="bloop (rho=0.9)", than="sum", of=["main", "aux"], margin=0.05)
+        assert self.verdict(follows)["verdict"] == "supported"
+
+    def test_trades_in_either_direction(self) -> None:
+        trade = claim("trade_off", method="bloop (rho=0.01)", than="sum")
+        assert self.verdict(trade)["verdict"] == "supported"
+        assert self.verdict({**trade, "method": "sum", "than": "bloop (rho=0.01)"})["verdict"] == "supported"
+        assert self.verdict({**trade, "method": "bloop (rho=0.001)"})["verdict"] == "not supported"
+        assert self.verdict({**trade, "method": "bloop (rho=0.9)"})["verdict"] == "inconclusive"
+
+    def test_several_learning_rates_have_no_end_values_to_compare(self) -> None:
+        stated = [{**BETTER, "of": ["main"]}]
+        rows = answer(swept(stated, axes={"training.lr": [0.1, 0.5]}), curve({"bloop": 0.5}))
+        last = rows[rows["protocol"] == "per-method"].iloc[0]
+        assert last["verdict"] == "inconclusive"
+        assert "at one learning rate" in last["reason"]
+
+    def test_losses_that_are_not_positive_have_no_ratio(self) -> None:
+        row = verdict([{**BETTER, "of": ["aux"]}], lambda run: (1.0, -1.0))
+        assert row["verdict"] == "inconclusive"
+        assert "not always positive" in row["reason"]
+
+
+def test_the_least_mixed_loss() -> None:
+    """Bloop's main loss is 0.8 of sum's: at small t the least mixed loss follows, at t = 1 it does not."""
+    stated = claim("lower_mixed_loss", method="bloop", than="sum", t=[0.0])
+    losses = curve({"bloop": 0.8})
+    row = verdict([stated], losses)
+    assert (row["verdict"], row["effect"]) == ("supported", pytest.approx(0.8, rel=0.01))
+    row = verdict([{**stated, "t": [1.0]}], losses)
+    assert (row["verdict"], row["effect"]) == ("not supported", pytest.approx(1.0))
+
+
+class TestCost:
+    COST = claim("cost", method="bloop", than="sum", most=1.1)
+
+    def verdict(self, seconds: float, device: str = "cpu", timings: bool = True) -> pd.Series:
+        experiment = swept([self.COST])
+        records = []
+        for run in plan(experiment):
+            slow = run.label == "bloop"
+            step = (seconds if slow else 1.0) * (1 + 0.005 * run.seed * slow)
+            update = {
+                "environment": {"device": device if slow else "cpu"},
+                "timings": {"step": step} if timings else {},
+            }
+            records.append(record(run, 1.0, 1.0).model_copy(update=update))
+        return judge(experiment, summarise(records), records).iloc[0]
+
+    def test_bound(self) -> None:
+        assert self.verdict(1.05)["verdict"] == "supported"
+        assert self.verdict(1.3)["verdict"] == "not supported"
+        assert self.verdict(1.05)["split"] == ""
+
+    def test_other_devices_and_no_timings_are_no_answer(self) -> None:
+        for row in (self.verdict(1.0, device="H100"), self.verdict(1.0, timings=False)):
+            assert row["verdict"] == "inconclusive"
+            assert "no step times" in row["reason"]
+
+
+class TestApart:
+    APART = claim("apart", method="bloop", than=["sum", "pcgrad", "dynamic_barrier"])
+
+    def verdict(self, away: float, rows: int = 4) -> pd.Series:
+        """Others lie 0.01 apart along the path, Bloop ``away`` from the nearest of them."""
+        experiment = swept([self.APART])
+        shift = {"sum": 0.0, "pcgrad": 0.01, "dynamic_barrier": 0.02, "bloop": 0.02 + away}
+        records: list[Record] = []
+        for run in plan(experiment):
+            at = 1 + shift.get(run.label, 0.0) * (1 + 0.02 * run.seed * (run.label == "bloop"))
+            path = [{"train": {"main": at / (k + 1), "aux": k * at}} for k in range(rows)]
+            records.append(
+                record(run, at, at).model_copy(
+                    update={"trajectory": [*path, record(run, at, at).trajectory[0]]}
+                )
+            )
+        return judge(experiment, summarise(records), records).iloc[0]
+
+    def test_further_than_the_others_from_one_another(self) -> None:
+        assert self.verdict(0.2)["verdict"] == "supported"
+        assert self.verdict(0.005)["verdict"] == "not supported"
+
+    def test_the_same_trajectories_are_no_answer(self) -> None:
+        row = verdict([self.APART], lambda run: (1.0, 1.0))
+        assert row["verdict"] == "inconclusive"
+
+
+class TestSimulation:
+    def judge(self, values: list[float], **settings: Any) -> pd.Series:
+        stated = claim("within", quantity="slope", low=0.5, high=0.8)
+        experiment = load("theorem2", "smoke", {"claims": [stated], "seeds": 3, **settings})
+        return judge_simulation(experiment, {seed: {"slope": v} for seed, v in enumerate(values)}).iloc[0]
+
+    def test_within(self) -> None:
+        assert self.judge([0.6, 0.65, 0.62])["verdict"] == "supported"
+        assert self.judge([0.9, 0.95, 0.92])["verdict"] == "not supported"
+        assert self.judge([0.7, 0.85, 0.78])["verdict"] == "inconclusive"
+        assert self.judge([0.6, 0.65, 0.62])["data"] == "simulated"
+
+    def test_missing_seeds_and_unknown_quantities(self) -> None:
+        assert self.judge([0.6, 0.65])["reason"].startswith("1 of 3 runs are missing")
+        experiment = load(
+            "theorem2", "smoke", {"claims": [claim("within", quantity="speed", low=0)], "seeds": 1}
+        )
+        row = judge_simulation(experiment, {0: {"slope": 1.0}}).iloc[0]
+        assert (row["verdict"], row["reason"]) == ("inconclusive", "speed: no such quantity; there are slope")
