@@ -5,11 +5,12 @@ import zlib
 _COLOURS = ["#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C8C8C"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d", "*"]
 _ON_DARK = {"#000000": "#FFFFFF"}
-_KNOWN = ["sum", "bloop", "pcgrad", "mgda", "dynamic_barrier", "bloop_no_ema"]
+_KNOWN = ["sum", "bloop", "pcgrad", "mgda", "dynamic_barrier", "bloop_no_ema", "bloop_faster"]
 _TITLES = {
     "sum": "Mixed (sum)",
     "bloop": "Bloop",
     "bloop_no_ema": "Bloop, no EMA",
+    "bloop_faster": "Bloop, faster EMA",
     "pcgrad": "PCGrad",
     "mgda": "MGDA",
     "dynamic_barrier": "Dynamic Barrier",

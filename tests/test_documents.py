@@ -12,7 +12,7 @@ import pytest
 import methods
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "examples/plugin/README.md"]
+DOCUMENTS = ["README.md", "results/README.md", "CONTRIBUTING.md", "examples/plugin/README.md"]
 
 
 def test_the_front_ratios_of_the_readme_are_the_recorded_ones() -> None:
@@ -22,6 +22,19 @@ def test_the_front_ratios_of_the_readme_are_the_recorded_ones() -> None:
     for row in chosen.itertuples():
         cell = f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"
         line = next(line for line in text.splitlines() if line.startswith(f"| `{row.method}` |"))
+        assert cell in line, (row.method, row.split)
+
+
+@pytest.mark.parametrize("name", ["fig4", "fig5a"])
+def test_the_tables_of_recorded_results_are_the_recorded_ones(name: str) -> None:
+    text = (ROOT / "results/README.md").read_text()
+    section = text.split(f"## {name}:")[1].split("\n## ")[0]
+    metrics = pd.read_csv(ROOT / f"results/{name}/workstation/metrics.csv")
+    chosen = metrics[(metrics["statistic"] == "front_ratio") & (metrics["seed"] == "all")]
+    assert len(chosen)
+    for row in chosen.itertuples():
+        cell = "none" if pd.isna(row.value) else f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"
+        line = next(line for line in section.splitlines() if line.startswith(f"| `{row.method}` |"))
         assert cell in line, (row.method, row.split)
 
 
