@@ -185,6 +185,8 @@ def _foreign(record: Record, experiment: Experiment) -> str | None:
         return "not a training run"
     if (run.experiment, run.scale) != (experiment.name, experiment.scale):
         return f"of {run.experiment} at scale {run.scale}"
+    if record.status == "completed" and not record.trajectory:
+        return "completed, but with no trajectory"
     label = run.label.partition(" (")[0]
     if label not in experiment.methods:
         return f"method {label} is not in the experiment"

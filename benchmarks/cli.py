@@ -185,10 +185,12 @@ def report(
     paths: Annotated[
         list[Path], typer.Argument(metavar="PATH...", help="Folders such as results/fig3a/laptop.")
     ],
+    output: Annotated[
+        Path | None, typer.Option(help="The page; default: report.html in the folder, or above several.")
+    ] = None,
 ) -> None:
-    """Make the tables and figures of recorded runs again."""
-    for path in paths:
-        session.report(path)
+    """Make the tables and figures of recorded runs again, and one page to compare them in."""
+    session.report_all(paths, output)
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,13 +32,18 @@ FILE = "experiment.json"
 
 @dataclass(frozen=True)
 class Derived:
-    """What a person is shown of it: a title, a table, the verdicts, and the records that were left out."""
+    """What a person is shown of it: a title, a table, the verdicts, and the records that were left out.
+
+    For the report, also the records that were used, and for an experiment that compares methods its tables.
+    """
 
     title: str
     overview: pd.DataFrame
     claims: pd.DataFrame
     left_out: list[str]
     records: int
+    used: list[Record] = field(default_factory=list)
+    tables: analysis.Tables | None = None
 
 
 def write_manifest(folder: Folder, experiment: AnyExperiment, fingerprint: str | None) -> None:
@@ -97,8 +102,9 @@ def derive(folder: Folder) -> Derived:
     if isinstance(experiment, MixedLossExperiment):
         return _derive_mixed_loss(folder, experiment)
     records, rejected = folder.read()
+    tables = None
     if not records:
-        raise UserError(f"{folder.runs}: no valid records")
+        raise UserError(_none_of(folder, rejected))
     found = len(records) + len(rejected)
     if not isinstance(experiment, Experiment):
         records, left_out = _of_the_sweep(records, experiment)
@@ -130,7 +136,13 @@ def derive(folder: Folder) -> Derived:
     _write_csv(folder, "claims", claims)
     left_out = [*rejected, *left_out]
     _write_provenance(folder, records, len(left_out))
-    return Derived(f"{experiment.title} ({experiment.paper}){what}", overview, claims, left_out, found)
+    title = f"{experiment.title} ({experiment.paper}){what}"
+    return Derived(title, overview, claims, left_out, found, records, tables)
+
+
+def _none_of(folder: Folder, rejected: list[str]) -> str:
+    more = f": {len(rejected)} left out, the first: {rejected[0]}" if rejected else ""
+    return f"{folder.runs}: no valid records{more}"
 
 
 def _of_the_sweep(
@@ -180,11 +192,12 @@ def _derive_mixed_loss(folder: Folder, experiment: MixedLossExperiment) -> Deriv
     _write_csv(folder, "summary", frame)
     figures.draw_mixed_loss(folder.path / "figures", frame, experiment)
     used = set(fixed.runs["id"])
-    left_out = [*rejected, *tables.left_out]
-    _write_provenance(folder, [record for record in records if record.id in used], len(left_out))
+    left_out, found = [*rejected, *tables.left_out], len(records) + len(rejected)
+    records = [record for record in records if record.id in used]
+    _write_provenance(folder, records, len(left_out))
     title = f"{experiment.title} ({experiment.paper}): mean over seeds, from the runs of {source.path}"
     claims = pd.DataFrame(columns=verdicts.COLUMNS)
-    return Derived(title, mixed_loss.overview(frame), claims, left_out, len(records) + len(rejected))
+    return Derived(title, mixed_loss.overview(frame), claims, left_out, found, records)
 
 
 def ratio_table(metrics: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from contextlib import suppress
@@ -14,6 +15,7 @@ import torch
 import methods
 import tasks
 from benchmarks import contract, derive, display, figures, mixed_loss, verdicts
+from benchmarks import report as page
 from benchmarks.errors import Stopped, UserError, as_user_error
 from benchmarks.experiment import AnyExperiment, Experiment, MixedLossExperiment, available, load
 from benchmarks.records import Folder, Record
@@ -23,7 +25,7 @@ from benchmarks.tracking import Tracker
 
 
 def sweep(experiments: list[AnyExperiment], place: Place, results: Path, dry_run: bool, wandb: str) -> int:
-    """Run what is not recorded yet, then derive tables and figures. Returns the exit status."""
+    """Run what is not recorded yet, then derive tables, figures and the report. Returns the exit status."""
     experiments = sorted(experiments, key=lambda e: isinstance(e, MixedLossExperiment))
     folders = {e.name: Folder(results / e.name / e.scale) for e in experiments}
     for e in experiments:
@@ -42,14 +44,17 @@ def sweep(experiments: list[AnyExperiment], place: Place, results: Path, dry_run
         folder.prepare()
     with Tracker(wandb, results) as tracker:
         ended = _execute(missing, place, tracker)
-        claims = []
+        sources = []
         for e in experiments:
             derive.write_manifest(folders[e.name], e, _fingerprint(e, place))
             _draw_samples(e, place, folders[e.name])
-            claims.append(report(folders[e.name].path))
+            sources.append(report(folders[e.name].path))
             tracker.log_sweep(folders[e.name])
-    if len(claims) > 1:
-        _show_verdicts("all experiments", pd.concat(claims))
+    if len(sources) > 1:
+        _show_verdicts("all experiments", pd.concat([source.derived.claims for source in sources]))
+    alone = folders[experiments[0].name].path / "report.html"
+    over_all = results / f"report-{experiments[0].scale}.html"
+    _write_page(alone if len(experiments) == 1 else over_all, sources, [])
     failed = [done for done in ended if done.record.status == "failed"]
     for done in failed:
         display.warn(f"{_title(done.job)} failed: {done.record.reason}\n{done.traceback}")
@@ -108,8 +113,41 @@ def run_one(
     display.table("end values", pd.DataFrame([{"split": split, **last[split]} for split in splits]))
 
 
-def report(path: Path) -> pd.DataFrame:
-    """Write and show what is derived from the records of one folder. Returns its verdicts."""
+def report_all(paths: list[Path], output: Path | None) -> None:
+    """Write and show what is derived from the records of each folder, and one page over all of them.
+
+    Args:
+        paths: folders; of several, those without usable records are named and left out.
+        output: the page; by default ``report.html`` in the folder, or in the parent that several share.
+
+    Raises:
+        UserError: no folder has usable records, or something cannot be written.
+    """
+    paths = list(dict.fromkeys(paths))
+    if output is None:
+        shared = paths[0] if len(paths) == 1 else os.path.commonpath([path.absolute() for path in paths])
+        output = Path(shared) / "report.html"
+    sources, refused = [], []
+    for path in paths:
+        try:
+            sources.append(report(path))
+        except UserError as error:
+            if len(paths) == 1:
+                raise
+            refused.append(str(error))
+            display.warn(f"left out: {error}")
+    if not sources:
+        raise UserError(f"none of the {len(paths)} folders has usable records")
+    _write_page(output, sources, refused)
+
+
+def _write_page(path: Path, sources: list[page.Source], refused: list[str]) -> None:
+    page.write(path, sources, refused)
+    display.say(f"report: {path}")
+
+
+def report(path: Path) -> page.Source:
+    """Write and show what is derived from the records of one folder."""
     folder = Folder(path)
     derived = derive.derive(folder)
     for line in derived.left_out:
@@ -119,7 +157,7 @@ def report(path: Path) -> pd.DataFrame:
     display.table(f"{path}: {derived.title}", derived.overview)
     _show_verdicts(str(path), derived.claims)
     display.say(f"tables and figures: {path}")
-    return derived.claims
+    return page.Source(folder, derived)
 
 
 def _show_verdicts(title: str, claims: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ import zlib
 
 _COLOURS = ["#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C8C8C"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d", "*"]
+_ON_DARK = {"#000000": "#FFFFFF"}
 _KNOWN = ["sum", "bloop", "pcgrad", "mgda", "dynamic_barrier", "bloop_no_ema", "bloop_faster"]
 _TITLES = {
     "sum": "Mixed (sum)",
@@ -20,6 +21,11 @@ def look(label: str) -> dict[str, str]:
     """Colour and marker of a method, the same in every figure; a plugin's follow from its name."""
     index = _KNOWN.index(label) if label in _KNOWN else len(_KNOWN) + zlib.crc32(label.encode()) % 91
     return {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}
+
+
+def on_dark(colour: str) -> str:
+    """The colour that stands for this one on a dark ground."""
+    return _ON_DARK.get(colour, colour)
 
 
 def title(label: str) -> str:

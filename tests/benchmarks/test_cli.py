@@ -124,6 +124,16 @@ def test_report_makes_the_tables_again(swept, tmp_path) -> None:
     done = scalpel("report", "copy", cwd=tmp_path)
     assert "main loss relative to sum" in done.stdout
     assert (tmp_path / "copy" / "metrics.csv").read_text() == metrics
+    assert done.stdout.endswith("report: copy/report.html\n")
+    assert (tmp_path / "copy" / "report.html").exists()
+
+
+def test_reproduce_ends_with_one_page_over_all(tmp_path) -> None:
+    done = scalpel("reproduce", "fig2", "theorem2", *SMALL, cwd=tmp_path)
+    assert done.stdout.endswith("report: results/report-smoke.html\n")
+    page = (tmp_path / "results" / "report-smoke.html").read_text(encoding="utf-8")
+    assert page.count('src="data:image/png;base64,') == 2
+    assert 'alt="Noise in the projection' in page
 
 
 def test_run_trains_one_method(tmp_path) -> None:

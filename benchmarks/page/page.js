@@ -1,0 +1,287 @@
+/** One experiment: its controls, and the figures that follow them. */
+class Experiment {
+  constructor(data) {
+    this.data = data;
+    this.root = document.getElementById(data.id);
+    const lams = [...new Set(data.runs.lam)].sort((a, b) => a - b);
+    this.state = {
+      split: data.splits.includes("test") ? "test" : data.splits[0] ?? "",
+      protocol: 0,
+      hidden: new Set(),
+      lam: lams[Math.floor(lams.length / 2)],
+      metric: "main",
+      curve: "main",
+      diagnostic: Object.keys(data.curves.diagnostics)[0],
+      trajectories: data.runs.id.length <= 300,
+      bands: new Set(data.runs.seed).size > 2,
+      whole: false,
+    };
+    this.plots = {};
+    const tip = (target, under) => this.tip(target, under);
+    for (const name of ["front", "lam", "curve", "diagnostic"]) {
+      const figure = this.root.querySelector(`[data-figure="${name}"]`);
+      if (name === "diagnostic" && !this.state.diagnostic) figure.remove();
+      else this.plots[name] = new Plot(figure, tip, name === "front" ? (target) => this.trajectory(target.run) : undefined);
+    }
+    this.controls(lams);
+    this.runs();
+    this.draw();
+  }
+
+  controls(lams) {
+    const { data, state, root } = this;
+    const form = root.querySelector(".controls");
+    form.addEventListener("submit", (event) => event.preventDefault());
+    if (data.splits.length) form.append(this.segments("Split", "split", data.splits.map((s) => [s, s])));
+    if (data.protocols.length > 1)
+      form.append(this.segments("Learning rate", "protocol", data.protocols.map((p, i) => [i, p.name])));
+    const buttons = data.methods.map((method, index) => {
+      const icon = key(method);
+      const button = element("button", { type: "button", "aria-pressed": "true", "data-method": method.label }, icon, method.title);
+      button.addEventListener("click", () => {
+        const shown = state.hidden.delete(index) || !state.hidden.add(index);
+        button.setAttribute("aria-pressed", shown);
+        this.draw();
+      });
+      const fade = (label) => () => Object.values(this.plots).forEach((plot) => plot.fade(label));
+      for (const kind of ["pointerenter", "focus"]) button.addEventListener(kind, fade(method.label));
+      for (const kind of ["pointerleave", "blur"]) button.addEventListener(kind, fade(null));
+      return button;
+    });
+    form.append(element("fieldset", {}, element("legend", {}, "Methods"), element("div", { class: "legend" }, ...buttons)));
+    const options = (name, ...nodes) => this.plots[name]?.host.before(element("div", { class: "options" }, ...nodes));
+    const named = (names) => names.map((name) => [name, name]);
+    const boxes = [this.check("Trajectories", "trajectories"), this.check("Beyond the region of interest", "whole")];
+    if (data.attainment.length) boxes.splice(1, 0, this.check("Attainment bands over seeds", "bands"));
+    options("front", ...boxes);
+    options("lam", this.pick("Metric", "metric", named(data.metrics)));
+    const grid = lams.map((lam) => [lam, number(lam)]);
+    options("curve", this.pick("Metric", "curve", named(data.metrics)), this.pick("λ", "lam", grid, Number));
+    const measured = Object.keys(data.curves.diagnostics).map((name) => [name, data.diagnostics[name]]);
+    options("diagnostic", this.pick("Show", "diagnostic", measured), this.pick("λ", "lam", grid, Number));
+  }
+
+  segments(title, name, choices) {
+    const labels = choices.map(([value, text]) => {
+      const input = element("input", { type: "radio", name: `${this.data.id}-${name}`, value });
+      input.checked = this.state[name] === value;
+      input.addEventListener("change", () => this.set(name, value));
+      return element("label", {}, input, element("span", {}, text));
+    });
+    return element("fieldset", {}, element("legend", {}, title), element("div", { class: "segments" }, ...labels));
+  }
+
+  pick(title, name, choices, convert = String) {
+    const select = element("select", { name });
+    for (const [value, text] of choices) {
+      const option = element("option", { value }, text);
+      option.selected = value === this.state[name];
+      select.append(option);
+    }
+    select.addEventListener("change", () => {
+      for (const other of this.root.querySelectorAll(`select[name="${name}"]`)) other.value = select.value;
+      this.set(name, convert(select.value));
+    });
+    return element("label", { class: "pick" }, element("span", {}, title), select);
+  }
+
+  check(title, name) {
+    const input = element("input", { type: "checkbox", name });
+    input.checked = this.state[name];
+    input.addEventListener("change", () => this.set(name, input.checked));
+    return element("label", { class: "check" }, input, title);
+  }
+
+  set(name, value) {
+    this.state[name] = value;
+    this.draw();
+  }
+
+  draw() {
+    const { protocols, runs, methods } = this.data;
+    const used = protocols[this.state.protocol]?.runs ?? [];
+    this.shown = methods.map((method, index) => ({
+      method,
+      index,
+      runs: this.state.hidden.has(index) ? [] : used.filter((run) => runs.method[run] === index),
+    })).filter(({ index }) => !this.state.hidden.has(index));
+    this.drawFront();
+    this.drawLam();
+    this.drawCurves("curve", this.state.split, this.state.curve);
+    this.drawCurves("diagnostic", "diagnostics", this.state.diagnostic);
+    if (this.table?.open) this.tabulate();
+  }
+
+  axis(metric, over = "") {
+    const { labels } = this.data;
+    const name = labels[metric] && ["main", "aux"].includes(metric) ? labels[metric] : metric;
+    return { label: `${name}${over}`, log: Boolean(labels[`log_${metric}`]) };
+  }
+
+  ends(run, metric) {
+    return this.data.ends[this.state.split]?.[metric]?.[run] ?? null;
+  }
+
+  drawFront() {
+    const { data, state } = this;
+    const { split } = state;
+    const protocol = data.protocols[state.protocol]?.name;
+    const own = (list, index) =>
+      list.filter((item) => item.protocol === protocol && item.split === split && item.method === index);
+    const xy = (item) => item.aux.map((aux, i) => [aux, item.main[i]]);
+    const top = state.whole ? Infinity : 2 * data.cap;
+    const series = this.shown.map(({ method, index, runs }) => {
+      const points = this.points(runs, (run) => this.ends(run, "aux"), (run) => this.ends(run, "main"));
+      const surfaces = own(data.attainment, index).sort((a, b) => a.percentile - b.percentile);
+      const bands = state.bands && surfaces.length
+        ? [{ area: [xy(surfaces[0]), xy(surfaces.at(-1))], median: surfaces.length % 2 ? xy(surfaces[surfaces.length >> 1]) : null }]
+        : [];
+      const fronts = bands.length ? [] : own(data.fronts, index);
+      const paths = fronts.map((front) => ({ kind: "front", xy: xy(front).filter(([, main]) => main <= top) }));
+      if (state.trajectories) {
+        const seed = Math.min(...runs.map((run) => data.runs.seed[run]));
+        const first = runs.filter((run) => data.runs.seed[run] === seed);
+        paths.unshift(...first.map((run) => ({ kind: "trajectory", xy: this.trajectory(run) })));
+      }
+      return { method, points, paths, bands };
+    });
+    const all = series.flatMap(({ points }) => points);
+    const [x, y] = [this.axis("aux"), this.axis("main", `, ${split}`)];
+    const near = all.filter((p) => p.y <= top && (p.y > 0 || !y.log) && (p.x > 0 || !x.log));
+    const outside = all.length - near.length;
+    const beyond = outside ? ` (${outside} end point${outside > 1 ? "s" : ""} outside)` : "";
+    this.plots.front.draw({
+      name: `Front of ${this.root.querySelector("h2").textContent}, ${split}, learning rate ${protocol}${beyond}`,
+      x: { ...x, range: extent(near, "x", x.log) },
+      y: { ...y, label: y.label + beyond, range: extent(near, "y", y.log, top) },
+      cap: data.cap,
+      series,
+      row: this.columns(),
+    });
+  }
+
+  drawLam() {
+    const { metric, split } = this.state;
+    const { runs } = this.data;
+    const series = this.shown.map(({ method, runs: own }) => {
+      const points = this.points(own, (run) => runs.lam[run], (run) => this.ends(run, metric));
+      const groups = Map.groupBy(points, (point) => runs.lr[point.run]);
+      const paths = [...groups.values()].map((group) => ({ kind: "mean", xy: means(group) }));
+      return { method, points, paths };
+    });
+    const all = series.flatMap(({ points }) => points);
+    const y = this.axis(metric, `, ${split}`);
+    this.plots.lam.draw({
+      name: `λ against ${metric}, ${split}`,
+      x: { label: "λ", log: true, zero: all.some((p) => p.x === 0), range: extent(all.filter((p) => p.x > 0), "x", true) },
+      y: { ...y, range: extent(all, "y", y.log) },
+      series,
+      row: this.columns(),
+    });
+  }
+
+  drawCurves(name, group, quantity) {
+    if (!this.plots[name]) return;
+    const { data, state } = this;
+    const values = data.curves[group]?.[quantity] ?? [];
+    const series = this.shown.map(({ method, runs }) => {
+      const own = runs.filter((run) => data.runs.lam[run] === state.lam);
+      const rows = own.map((run) => this.epochs(run).map((epoch, row) => ({ x: epoch, y: values[run]?.[row] ?? null, run, row }))
+        .filter((point) => point.y !== null && point.x !== null));
+      return { method, points: rows.flat(), paths: rows.map((row) => ({ kind: "run", xy: row.map((p) => [p.x, p.y]) })) };
+    });
+    const all = series.flatMap(({ points }) => points);
+    const measured = group === "diagnostics";
+    const y = measured ? { label: data.diagnostics[quantity], log: quantity.endsWith("_norm") } : this.axis(quantity, `, ${group}`);
+    this.plots[name].draw({
+      name: `${y.label} over epochs at λ = ${number(state.lam)}`,
+      x: { label: "epoch", range: extent(all, "x") },
+      y: { ...y, range: extent(all, "y", y.log) },
+      series,
+      row: this.columns(),
+    });
+  }
+
+  points(runs, x, y) {
+    return runs.map((run) => ({ x: x(run), y: y(run), run })).filter((p) => p.x !== null && p.y !== null)
+      .sort((a, b) => a.x - b.x);
+  }
+
+  epochs(run) {
+    return this.data.curves.grids[this.data.curves.grid[run]];
+  }
+
+  trajectory(run) {
+    const { aux, main } = this.data.curves[this.state.split] ?? {};
+    return aux && main ? aux[run].map((value, i) => [value, main[run][i]]).filter((p) => !p.includes(null)) : [];
+  }
+
+  columns() {
+    const { lam, seed, lr } = this.data.runs;
+    return [["λ", ({ run }) => number(lam[run])], ["Seed", ({ run }) => seed[run]], ["Learning rate", ({ run }) => number(lr[run])],
+      ["Run", ({ run }) => this.data.runs.id[run]]];
+  }
+
+  tip({ run, row, method, y }, under) {
+    const { data } = this;
+    const value = (split, metric) => row === undefined ? data.ends[split][metric]?.[run] : data.curves[split][metric][run][row];
+    const { lam, seed, lr } = data.runs;
+    const when = row === undefined ? "" : `, epoch ${number(this.epochs(run)[row])}: ${number(y)}`;
+    const settings = `λ ${number(lam[run])}, seed ${seed[run]}, learning rate ${number(lr[run])}${when}`;
+    const metrics = data.metrics.map((metric) => [metric, ...data.splits.map((split) => number(value(split, metric)))]);
+    const { split } = this.state;
+    const text = data.metrics.map((metric) => `${metric} ${number(value(split, metric))}`).join(", ");
+    return {
+      content: [
+        element("p", { class: "name" }, key(method), method.title),
+        element("p", {}, settings),
+        table(["", ...data.splits], metrics),
+        ...(under.length ? [element("p", { class: "quiet" }, `At the same place: ${under.join(", ")}`)] : []),
+      ],
+      text: `${[method.title, ...under].join(" and ")}, ${settings}; ${split}: ${text}`,
+    };
+  }
+
+  runs() {
+    this.table = this.root.querySelector("details[data-runs]");
+    this.table.addEventListener("toggle", () => this.tabulate());
+  }
+
+  tabulate() {
+    this.table.querySelector(".data")?.remove();
+    if (!this.table.open) return;
+    const { runs, methods, metrics } = this.data;
+    const rows = runs.id.map((id, run) => [id, methods[runs.method[run]].title, number(runs.lam[run]), runs.seed[run],
+      number(runs.lr[run]), runs.status[run], ...metrics.map((metric) => number(this.ends(run, metric)))]);
+    const heads = ["Run", "Method", "λ", "Seed", "Learning rate", "Status", ...metrics.map((m) => `${m}, ${this.state.split}`)];
+    this.table.append(element("div", { class: "data", tabindex: "0", role: "region", "aria-label": "All runs" }, table(heads, rows)));
+  }
+}
+
+/** A method's marker, for legends. */
+function key(method) {
+  return svg("svg", { class: "key", width: 14, height: 14, "aria-hidden": "true", style: `--light:${method.color};--dark:${method.dark}` },
+    svg("path", { d: marker(method.marker, 7, 7, 5.5) }));
+}
+
+/** The range of the points with a margin, up to `cap`. */
+function extent(points, name, log = false, cap = Infinity) {
+  const values = points.map((point) => point[name]).filter((v) => !log || v > 0);
+  if (!values.length) return log ? [0.1, 1] : [0, 1];
+  const [low, high] = bounds(values);
+  if (log) {
+    const margin = Math.max((high / low) ** 0.05, 1.02);
+    return [low / margin, Math.min(high * margin, cap)];
+  }
+  const margin = 0.05 * (high - low);
+  return [low - margin, Math.min(high + margin, cap)];
+}
+
+/** The mean of y at each x. */
+function means(points) {
+  return [...Map.groupBy(points, (point) => point.x)]
+    .map(([x, group]) => [x, group.reduce((sum, point) => sum + point.y, 0) / group.length])
+    .sort((a, b) => a[0] - b[0]);
+}
+
+for (const data of JSON.parse(document.getElementById("data").textContent)) new Experiment(data);

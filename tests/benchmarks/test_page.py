@@ -1,0 +1,184 @@
+"""The report in a real browser."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from benchmarks import figures, session
+from tests.benchmarks.recorded import HOSTILE, recorded
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    path = recorded(tmp_path_factory.mktemp("recorded") / "conditioning" / "smoke")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "draw", lambda *arguments: [])
+        session.report_all([path], None)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def loaded(browser, folder) -> Iterator[tuple[Page, list[str]]]:
+    """The page at desktop width, and everything that its console, its errors, dialogs and requests say."""
+    page, said = browser.new_page(viewport={"width": 1280, "height": 900}), []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    page.on("request", lambda request: said.append(request.url))
+    page.goto((folder / "report.html").as_uri())
+    yield page, said
+    page.close()
+
+
+@pytest.fixture
+def page(loaded) -> Page:
+    page, _ = loaded
+    page.reload()
+    return page
+
+
+def figure(page: Page, name: str) -> Locator:
+    return page.locator(f'[data-figure="{name}"]')
+
+
+def points(page: Page, name: str, method: str) -> int:
+    drawn = figure(page, name).locator(f'.series[data-method="{method}"] .points')
+    return int(drawn.get_attribute("data-count") or 0) if drawn.count() else 0
+
+
+def tip(page: Page, name: str) -> str:
+    return " ".join(figure(page, name).locator(".tip").inner_text().split())
+
+
+def test_it_loads_with_nothing_said_and_nothing_fetched(loaded, folder) -> None:
+    page, said = loaded
+    assert set(said) == {(folder / "report.html").as_uri()}
+    for name in ("front", "lam", "curve", "diagnostic"):
+        assert points(page, name, "bloop") > 0
+    assert page.locator("nav").inner_text().split() == ["conditioning", "smoke"]
+
+
+def test_hover_and_arrow_keys_show_a_run_and_all_its_metrics(page, folder) -> None:
+    summary = pd.read_csv(folder / "summary.csv")
+    plot = figure(page, "front").locator(".plot")
+    plot.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    text = tip(page, "front")
+    found = re.match(r"Bloop λ (\S+), seed (\d), learning rate (\S+) ", text)
+    assert found, text
+    lam, seed, rate = map(float, found.groups())
+    keys = {"method": "bloop", "lam": lam, "seed": seed, "lr": rate}
+    (run,) = summary[(summary[list(keys)] == pd.Series(keys)).all(axis=1)].to_dict("records")
+    for metric in ("main", "aux"):
+        assert f"{metric} {run[f'train_{metric}']:.4g} {run[f'test_{metric}']:.4g}" in text
+    assert f"λ {lam:g}" in figure(page, "front").locator("[aria-live]").inner_text()
+    box = figure(page, "front").locator(".ring").bounding_box()
+    assert box
+    page.keyboard.press("Escape")
+    assert figure(page, "front").locator(".tip").is_hidden()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert tip(page, "front") == text
+    page.mouse.move(5, 5)
+    assert figure(page, "front").locator(".tip").is_hidden()
+
+
+def test_a_legend_button_hides_a_method_everywhere(page) -> None:
+    button = page.get_by_role("button", name="Bloop", exact=True)
+    before = {name: points(page, name, "sum") for name in ("front", "lam", "curve", "diagnostic")}
+    button.click()
+    assert button.get_attribute("aria-pressed") == "false"
+    for name, count in before.items():
+        assert points(page, name, "bloop") == 0
+        assert points(page, name, "sum") == count
+    button.focus()
+    page.keyboard.press("Space")
+    assert button.get_attribute("aria-pressed") == "true"
+    assert points(page, "front", "bloop") > 0
+
+
+def test_splits_and_protocols_change_points_and_axes(page) -> None:
+    axis = figure(page, "front").locator(".axis").first
+    assert axis.inner_text().endswith(", test")
+    before = figure(page, "front").locator('[data-method="sum"] .points').get_attribute("d")
+    page.get_by_role("radio", name="train").check(force=True)
+    assert axis.inner_text().endswith(", train")
+    assert figure(page, "front").locator('[data-method="sum"] .points').get_attribute("d") != before
+    fixed = points(page, "lam", "bloop")
+    page.get_by_role("radio", name="per-method").check(force=True)
+    assert points(page, "lam", "bloop") == 2 * fixed
+
+
+def test_metrics_diagnostics_bands_and_tables_can_be_chosen(page) -> None:
+    figure(page, "lam").locator("select").select_option("aux")
+    assert "aux" in str(figure(page, "lam").locator("svg[role=img]").get_attribute("aria-label"))
+    figure(page, "diagnostic").get_by_label("Show").select_option("main_norm")
+    assert figure(page, "diagnostic").locator(".axis").first.inner_text() == "‖g_m‖"
+    figure(page, "curve").locator("select[name=lam]").select_option("0.1")
+    assert figure(page, "diagnostic").locator("select[name=lam]").input_value() == "0.1"
+    assert figure(page, "front").locator(".band").count() == 0
+    figure(page, "front").get_by_label("Attainment bands").check()
+    assert figure(page, "front").locator(".band").count() == 3
+    page.get_by_text("All runs").click()
+    expect(page.locator("details[data-runs] tbody tr")).to_have_count(52)
+    figure(page, "front").get_by_text("Data of this figure").click()
+    expect(figure(page, "front").locator("tbody th", has_text="Bloop")).to_have_count(
+        points(page, "front", "bloop")
+    )
+
+
+def test_tab_reaches_controls_and_figures(page) -> None:
+    reached = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.className || document.activeElement.tagName"))
+        if page.evaluate("document.activeElement.matches('[data-figure=front] .plot')"):
+            assert figure(page, "front").locator(".tip").is_visible()
+            page.keyboard.press("Tab")
+            assert figure(page, "front").locator(".tip").is_hidden()
+    assert {"skip", "A", "INPUT", "BUTTON", "SELECT", "plot", "SUMMARY"} <= reached
+
+
+def test_every_figure_has_a_text_alternative(page) -> None:
+    labels = page.locator("svg[role=img]").evaluate_all("all => all.map(e => e.ariaLabel)")
+    assert len(labels) == 4
+    for label in labels:
+        assert re.search(r"Bloop: \d+ points, .+ to .+", label), label
+
+
+def test_a_hostile_name_is_shown_as_it_is(page) -> None:
+    assert page.get_by_role("button", name=HOSTILE).is_visible()
+    assert page.locator("main script").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_it_fits_phones_and_dark_mode(browser, folder, scheme, width) -> None:
+    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    page.goto((folder / "report.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    ground, text = page.evaluate(
+        "[getComputedStyle(document.documentElement).backgroundColor, getComputedStyle(document.body).color]"
+    )
+    brightness = [sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (ground, text)]
+    assert (brightness[0] < 100 < 600 < brightness[1]) == (scheme == "dark")
+    page.set_viewport_size({"width": 700, "height": 800})
+    widths = "[...document.querySelectorAll('.area')].every(e => e.firstChild.clientWidth <= e.clientWidth)"
+    page.wait_for_function(widths)
+    page.close()

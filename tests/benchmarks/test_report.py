@@ -1,0 +1,231 @@
+"""The report's data and tables, and how it takes bad input; `test_page` opens it in a browser."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import methods
+from benchmarks import figures, page_data, page_tables, session
+from benchmarks.command import sweep_command
+from benchmarks.errors import UserError
+from benchmarks.experiment import load
+from tests.benchmarks.recorded import HOSTILE, recorded
+from tests.benchmarks.runs import conditioning, plan, record
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch) -> None:
+    monkeypatch.setattr(figures, "draw", lambda *arguments: [])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Its page is made."""
+    path = recorded(tmp_path_factory.mktemp("recorded") / "conditioning" / "smoke")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "draw", lambda *arguments: [])
+        session.report_all([path], None)
+    return path
+
+
+def page(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def data(path: Path) -> list[dict]:
+    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page(path), re.DOTALL)
+    return json.loads(text)
+
+
+def test_the_page_is_whole_in_itself_and_the_same_each_time(folder) -> None:
+    html = page(folder / "report.html")
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', html)
+    assert "http://" not in html.replace("http://www.w3.org/2000/svg", "")
+    assert "https://" not in html
+    session.report_all([folder], folder / "again.html")
+    assert page(folder / "again.html") == html
+
+
+def test_names_in_records_are_text(folder) -> None:
+    assert HOSTILE not in page(folder / "report.html")
+    assert HOSTILE in {method["label"] for method in data(folder / "report.html")[0]["methods"]}
+
+
+def test_the_data_are_those_of_the_tables(folder) -> None:
+    (block,) = data(folder / "report.html")
+    summary, fronts = (pd.read_csv(folder / f"{name}.csv") for name in ("summary", "fronts"))
+    assert block["runs"]["id"] == list(summary["id"])
+    assert block["ends"]["test"]["main"] == [page_data.shorten(value) for value in summary["test_main"]]
+    drawn = [len(f["aux"]) for f in block["fronts"] if (f["protocol"], f["split"]) == ("fixed", "test")]
+    assert sum(drawn) == len(fronts[(fronts["protocol"] == "fixed") & (fronts["split"] == "test")])
+    fixed = next(p for p in block["protocols"] if p["name"] == "fixed")
+    assert {block["runs"]["lr"][run] for run in fixed["runs"]} == {0.1}
+    assert [p["name"] for p in block["protocols"]] == ["fixed", "per-method"]
+    curve = block["curves"]["test"]["main"][0]
+    assert len(curve) == len(block["curves"]["grids"][block["curves"]["grid"][0]])
+    assert curve[-1] == block["ends"]["test"]["main"][0]
+
+
+def test_a_section_states_scale_data_seeds_failures_and_the_command(folder) -> None:
+    html = re.sub(r"<[^>]+>", "", page(folder / "report.html").split('id="data"')[0])
+    for text in (
+        "scale smoke",
+        "not the paper's result",
+        "none 0000000000000000",
+        "2 seeds",
+        "1 diverged",
+        "a loss or a parameter was not finite at step 7",
+        "1 failed",
+        "out of memory",
+        "scalpel sweep conditioning --scale smoke --seeds 2",
+        "commit",
+    ):
+        assert text in " ".join(html.split()).replace("&#39;", "'"), text
+
+
+def test_trajectories_are_thinned_to_the_budget() -> None:
+    experiment = conditioning(figure="fronts", lam=[1.0], seeds=1)
+    run = plan(experiment)[0]
+    long = record(run, 1.0, 1.0)
+    long.trajectory = [{"step": i, "epoch": i, "test": {"main": i, "aux": 1.0}} for i in range(1000)]
+    columns = 2 + len(page_data.DIAGNOSTICS)
+    curves, notice = page_data._curves([long], ["test"], ["main", "aux"], budget=10 * columns)
+    assert curves["test"]["main"][0] == [0, 111, 222, 333, 444, 555, 666, 777, 888, 999]
+    assert notice == "trajectories show 10 of up to 1000 evaluations per run"
+
+
+@pytest.mark.parametrize("name", ["bloop", "bloop_no_ema"])
+@pytest.mark.parametrize("rescale", [False, True])
+@pytest.mark.parametrize("lam", [1e-3, 1.0, 1e3])
+def test_projected_share_is_the_squared_cosine(name, rescale, lam) -> None:
+    gradients = torch.randn(2, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    gradients[1] += 0.5 * gradients[0]
+    method = methods.create(name, lam=lam, rescale=rescale)
+    direction, _ = method.combine(gradients, method.init(gradients))
+    main, aux = gradients
+    cosine = torch.nn.functional.cosine_similarity
+    row = {
+        "main_norm": main.norm().item(),
+        "aux_norm": aux.norm().item(),
+        "direction_norm": direction.norm().item(),
+        "main_aux_cosine": cosine(main, aux, dim=0).item(),
+        "direction_aux_cosine": cosine(direction, aux, dim=0).item(),
+    }
+    run = plan(conditioning())[0].model_copy(update={"lam": lam, "method": method.settings})
+    made = record(run, 1.0, 1.0)
+    assert page_data.projected_share(made, row) == pytest.approx(cosine(main, aux, dim=0).item() ** 2)
+    assert page_data.projected_share(made, {**row, "aux_norm": None}) is None
+    other = record(run.model_copy(update={"method": {"name": "mgda"}}), 1.0, 1.0)
+    assert page_data.projected_share(other, row) is None
+
+
+def test_claims_stand_side_by_side_and_a_fixed_rate_is_flagged() -> None:
+    common = {"text": "", "paper": "", "split": "test", "seeds": 2, "scale": "smoke", "data": "none"}
+    common |= {"reason": "", "effect": 0.8, "low": float("nan"), "high": float("nan"), "experiment": "e"}
+    given = {
+        "holds": {"fixed": "supported", "per-method": "supported"},
+        "fixed alone": {"per-method": "not supported", "fixed": "supported"},
+        "depends": {"fixed": "inconclusive", "per-method": "supported"},
+        "one rate": {"fixed": "supported"},
+    }
+    frame = pd.DataFrame(
+        {**common, "id": name, "protocol": protocol, "verdict": verdict}
+        for name, verdicts in given.items()
+        for protocol, verdict in verdicts.items()
+    )
+    claims = page_tables.by_claim(frame)
+    assert {claim["id"]: claim["flag"] for claim in claims} == {
+        "holds": "",
+        "fixed alone": "only at a fixed learning rate",
+        "depends": "depends on the learning rate",
+        "one rate": "",
+    }
+    assert (claims[0]["verdicts"]["fixed"]["effect"], claims[0]["verdicts"]["fixed"]["low"]) == ("0.8", "")
+    assert page_tables.protocols(frame) == ["fixed", "per-method"]
+
+
+def test_the_verdicts_of_a_sweep_are_on_top(folder) -> None:
+    html = page(folder / "report.html")
+    assert 0 < html.index("Bloop &lt;b&gt;is&lt;/b&gt; better") < html.index('class="experiment"')
+    shown = re.findall(r'<span class="verdict" data-verdict="([^"]+)"', html)
+    assert shown == list(pd.read_csv(folder / "claims.csv")["verdict"])
+
+
+def test_records_that_do_not_belong_are_named_counted_and_left_out(folder, tmp_path, capsys) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    first, second, third, *_ = sorted((copy / "runs").iterdir())
+    first.write_text(first.read_text()[:100])
+    second.write_text(second.read_text().replace('"schema_version":1', '"schema_version":7'))
+    whole = json.loads(third.read_text())
+    for change in ({"scale": "laptop"}, {"data": {"name": "other", "fingerprint": "f" * 16}}):
+        settings = {**whole["run"], **change}
+        run = plan(conditioning())[0].model_validate(settings)
+        text = json.dumps({**whole, "id": run.id, "run": settings})
+        (copy / "runs" / f"{run.id}.json").write_text(text)
+    before = len(pd.read_csv(folder / "summary.csv"))
+    session.report_all([copy, tmp_path / "missing"], tmp_path / "page.html")
+    html = page(tmp_path / "page.html")
+    assert "<strong>4</strong> left out" in html
+    warned = capsys.readouterr().err
+    for reason in (
+        "not a record of schema 1 (file: Invalid JSON",
+        "not a record of schema 1 (schema_version",
+        "of conditioning at scale laptop",
+        "data other (ffffffffffffffff) is not",
+    ):
+        assert reason in html
+        assert reason in warned
+    assert "missing/experiment.json: no such file" in html
+    assert len(pd.read_csv(copy / "summary.csv")) == before - 2
+
+
+def test_different_data_and_scales_are_said(folder, tmp_path) -> None:
+    other = recorded(tmp_path / "conditioning" / "smoke", fingerprint="f" * 16)
+    session.report_all([folder, other], tmp_path / "page.html")
+    assert "sections of conditioning differ in data" in page(tmp_path / "page.html")
+
+
+def test_nothing_usable_is_one_line(folder, tmp_path) -> None:
+    empty = tmp_path / "empty"
+    shutil.copytree(folder, empty)
+    for file in (empty / "runs").iterdir():
+        file.write_text("{")
+    with pytest.raises(UserError, match=r"no valid records: \d+ left out, the first: .*schema 1"):
+        session.report_all([empty], None)
+    with pytest.raises(UserError, match="none of the 2 folders has usable records"):
+        session.report_all([empty, tmp_path], None)
+    with pytest.raises(UserError, match="cannot be written"):
+        session.report_all([folder], Path("/proc/nowhere/report.html"))
+
+
+def test_a_sweep_without_a_completed_run_has_a_page(tmp_path) -> None:
+    folder = recorded(tmp_path / "conditioning" / "smoke", status="failed")
+    session.report_all([folder], None)
+    assert "0</strong> completed" in page(folder / "report.html")
+    assert data(folder / "report.html")[0]["splits"] == []
+
+
+def test_the_command_says_what_differs_from_the_file() -> None:
+    changes = {"seeds": 5, "lam": [0.1, 2.0], "training": {"epochs": 7}, "axes": {"training.lr": [0.01, 0.1]}}
+    command, remark = sweep_command(load("conditioning", "smoke", changes), {None, "folder"})
+    assert command == (
+        "scalpel sweep conditioning --scale smoke --seeds 5 --lam 0.1,2 --axis training.lr=0.01,0.1 "
+        "--set training.epochs=7 --data PATH"
+    )
+    assert remark == ""
+    plain = load("conditioning", "smoke", {"training": {"warmup_epochs": 0.0}})
+    assert (
+        sweep_command(plain, {None})[0] == f"scalpel sweep conditioning --scale smoke --seeds {plain.seeds}"
+    )
+    swept = load("fig7", "smoke")
+    assert "--axis" not in sweep_command(swept, {None})[0]
+    changed = load("conditioning", "smoke", {"methods": {"bloop": {"rho": 0.5}}})
+    assert sweep_command(changed, {None})[1] == "with the settings of bloop in experiment.json"
+    own = plain.model_copy(update={"name": "mine"})
+    assert sweep_command(own, {None})[0].startswith("scalpel sweep mine.toml --scale smoke")
