@@ -152,6 +152,7 @@ def test_claims_stand_side_by_side_and_a_fixed_rate_is_flagged() -> None:
 def test_the_verdicts_of_a_sweep_are_on_top(folder) -> None:
     html = page(folder / "report.html")
     assert 0 < html.index("Bloop &lt;b&gt;is&lt;/b&gt; better") < html.index('class="experiment"')
+    assert "none tells better surgery from a better step size" not in html
     shown = re.findall(r'<span class="verdict" data-verdict="([^"]+)"', html)
     assert shown == list(pd.read_csv(folder / "claims.csv")["verdict"])
 
