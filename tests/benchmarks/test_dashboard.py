@@ -61,6 +61,7 @@ def test_sent_twice_the_server_has_everything_once(recorded, server, capfd) -> N
     assert "8 runs to send, 0 left out" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_offline_a_second_time_replaces_the_files_and_writes_the_views(recorded, capfd) -> None:
     for _ in range(2):
         assert scalpel("dashboard", str(FOLDER), "--wandb", "offline", cwd=recorded) == 0
