@@ -71,6 +71,17 @@ class Task(ABC):
         if "name" in cls.__dict__:
             REGISTRY.add(cls)
 
+    def check_at_least(self, least: int, *settings: str) -> None:
+        """Refuse settings below ``least``; None, for one that is off, is no number.
+
+        Raises:
+            ValueError: one is.
+        """
+        for setting in settings:
+            value = getattr(self, setting)
+            if value is not None and value < least:
+                raise ValueError(f"{setting} must be at least {least}, got {value}")
+
     @property
     def settings(self) -> dict[str, Any]:
         """What `tasks.create` takes to make this task again, but for the data's source and the device."""

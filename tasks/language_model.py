@@ -64,10 +64,8 @@ class LanguageModel(Task):
         Raises:
             ValueError: one is outside its range.
         """
-        for setting in ("layers", "heads", "width", "feed_forward", "context", "batch_size"):
-            _at_least_one(setting, getattr(self, setting))
-        for setting in ("steps_per_epoch", "main_articles", "aux_articles", "evaluation_windows"):
-            _at_least_one(setting, getattr(self, setting))
+        self.check_at_least(1, "layers", "heads", "width", "feed_forward", "context", "batch_size")
+        self.check_at_least(1, "steps_per_epoch", "main_articles", "aux_articles", "evaluation_windows")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
         if self.specialised not in SPECIALISED:
@@ -150,8 +148,3 @@ def _loss(model: Model, windows: Tensor) -> Tensor:
     tokens = windows.long()
     logits = model(input_ids=tokens[:, :-1]).logits
     return cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
-
-
-def _at_least_one(setting: str, value: int) -> None:
-    if value < 1:
-        raise ValueError(f"{setting} must be at least 1, got {value}")

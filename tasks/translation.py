@@ -67,9 +67,7 @@ class Translation(Task):
     name: ClassVar[str] = "translation"
 
     def __post_init__(self) -> None:
-        for setting in ("batch_size", "steps_per_epoch", "evaluation_pairs", "decoded_pairs"):
-            if getattr(self, setting) < 1:
-                raise ValueError(f"{setting} must be at least 1, got {getattr(self, setting)}")
+        self.check_at_least(1, "batch_size", "steps_per_epoch", "evaluation_pairs", "decoded_pairs")
         if self.vocabulary < SMALLEST_VOCABULARY:
             raise ValueError(
                 f"vocabulary must be at least {SMALLEST_VOCABULARY}, the bytes and the special tokens, "

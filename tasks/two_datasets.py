@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -35,7 +35,7 @@ class Pair(Data):
     def to(self, device: str) -> Self:
         """The same pair on another device."""
         moved = tuple(images.to(device) for images in self.pair)
-        return type(self)(self.source, self.name, self.splits, moved)
+        return replace(self, pair=moved)
 
 
 @dataclass

@@ -43,10 +43,8 @@ class ImageTask(Task):
         for setting, known in (("blocks", BLOCKS), ("stem", STEMS)):
             if (value := getattr(self, setting)) not in known:
                 raise ValueError(f"{setting} must be one of {', '.join(known)}, got {value!r}")
-        for setting, least in (("width", 1), ("padding", 0), ("evaluation_limit", 1)):
-            value = getattr(self, setting)
-            if value is not None and value < least:
-                raise ValueError(f"{setting} must be at least {least}, got {value}")
+        self.check_at_least(1, "width", "evaluation_limit")
+        self.check_at_least(0, "padding")
 
 
 class Score:
