@@ -4,6 +4,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from benchmarks import figures, session
 from benchmarks.derive import write_manifest
 from benchmarks.records import Folder, Record
 from benchmarks.settings import TrainingRun
@@ -53,3 +56,12 @@ def _record(run: TrainingRun) -> Record:
         rows.append({"step": step, "epoch": float(step), "train": losses, "test": test, "diagnostics": given})
     environment = {"commit": "abc", "device": "cpu"}
     return Record(id=run.id, run=run, status="completed", environment=environment, trajectory=rows)
+
+
+def reported(path: Path) -> Path:
+    """The records, and the page made of them; figures are not drawn."""
+    recorded(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "draw", lambda *arguments: [])
+        session.report_all([path], None)
+    return path

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from benchmarks import figures, session
-from tests.benchmarks.recorded import HOSTILE, recorded
+from tests.benchmarks.recorded import HOSTILE, reported
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
@@ -18,11 +17,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get in
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    path = recorded(tmp_path_factory.mktemp("recorded") / "conditioning" / "smoke")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "draw", lambda *arguments: [])
-        session.report_all([path], None)
-    return path
+    return reported(tmp_path_factory.mktemp("recorded") / "conditioning" / "smoke")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from benchmarks import figures, page_data, page_tables, session
 from benchmarks.command import sweep_command
 from benchmarks.errors import UserError
 from benchmarks.experiment import load
-from tests.benchmarks.recorded import HOSTILE, recorded
+from tests.benchmarks.recorded import HOSTILE, recorded, reported
 from tests.benchmarks.runs import conditioning, plan, record
 
 
@@ -26,11 +26,7 @@ def no_figures(monkeypatch) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Its page is made."""
-    path = recorded(tmp_path_factory.mktemp("recorded") / "conditioning" / "smoke")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "draw", lambda *arguments: [])
-        session.report_all([path], None)
-    return path
+    return reported(tmp_path_factory.mktemp("recorded") / "conditioning" / "smoke")
 
 
 def page(path: Path) -> str:
