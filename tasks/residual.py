@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 BLOCKS = {
     "resnet8": ("BasicBlock", (1, 1, 1)),
@@ -30,6 +31,19 @@ class Standardise(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Same batch, channels first."""
         return ((images.to(self.mean.dtype) - self.mean) / self.std).permute(0, 3, 1, 2).contiguous()
+
+
+class _Shortcut(nn.Conv2d):
+    """A 1 x 1 convolution of every ``stride``-th pixel, picked first.
+
+    oneDNN's strided one, channels last and with few channels, writes past its workspace on CPUs (oneDNN issue
+    6035): wrong gradients, or a crash.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``(B, C, H, W)`` to ``(B, C', H / stride, W / stride)``."""
+        rows, columns = self.stride
+        return conv2d(images[:, :, ::rows, ::columns], self.weight)
 
 
 class ResidualNet(nn.Module):
@@ -76,7 +90,7 @@ class ResidualNet(nn.Module):
                 outputs = planes * block.expansion
                 shortcut = None
                 if stride > 1 or inputs != outputs:
-                    shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), norm(outputs))
+                    shortcut = nn.Sequential(_Shortcut(inputs, outputs, 1, stride, bias=False), norm(outputs))
                 layers.append(block(inputs, planes, stride, shortcut, norm_layer=norm))
                 inputs = outputs
         self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())

@@ -5,7 +5,7 @@ import torch
 import torchvision
 from torch import nn
 
-from benchmarks.training import Flat
+from benchmarks.flat import Flat
 from tasks.residual import ResidualNet, Standardise
 from tasks.vision import Score
 
