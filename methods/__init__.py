@@ -6,10 +6,14 @@ Each method is one file of this package, or a plugin's: an installed package wit
 >>> method = methods.create("bloop", lam=0.3, rho=0.01)
 >>> state = method.init(gradients)  # (..., K, P), main first
 >>> direction, state = method.combine(gradients, state)  # (..., P)
+
+`Surgeon` puts a method into any training loop.
 """
 
 from methods.arithmetic import check_rho, cosine, divide, uniform
 from methods.base import EMA, REGISTRY, Claim, Method, Order, State
+from methods.passes import gram
+from methods.surgeon import Surgeon
 
 available, create, get, origin = REGISTRY.available, REGISTRY.create, REGISTRY.get, REGISTRY.origin
 
@@ -20,12 +24,14 @@ __all__ = [
     "Method",
     "Order",
     "State",
+    "Surgeon",
     "available",
     "check_rho",
     "cosine",
     "create",
     "divide",
     "get",
+    "gram",
     "origin",
     "uniform",
 ]

@@ -6,12 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
+from itertools import accumulate
 from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor
 
+from methods import passes
 from methods.arithmetic import check_rho, divide
+from methods.passes import working, write
 from scalpel_registry import Registry
 
 State = dict[str, Tensor]
@@ -74,6 +77,8 @@ class Method(ABC):
     lam_last: ClassVar[bool] = False
     """Whether λ multiplies the auxiliary coefficients, and not the rows that they are computed from: for
     methods that a scale of the auxiliary gradient does not change."""
+    weights_losses: ClassVar[bool] = False
+    """Whether `coefficients` reads the losses and the state alone: of ``gram`` only the shape and type."""
     absolute: ClassVar[bool] = False
     """Whether ``gram`` comes undivided: for methods that compare the lengths of gradients over steps."""
     claims: ClassVar[frozenset[Claim]] = frozenset()
@@ -145,16 +150,42 @@ class Method(ABC):
         shape = torch.Size([*leading, len(self._blocks)] if self._blocks else leading)
         state = self.start(shape, k, gradients.device)
         if rows := self._memory(k):
-            state["memory"] = torch.stack([_working(gradients)[..., m.objective, :] for m in rows], -2)
+            state["memory"] = torch.stack([working(gradients[..., m.objective, :]) for m in rows], -2)
         return state
 
-    def combine(self, gradients: Tensor, state: State, losses: Tensor | None = None) -> tuple[Tensor, State]:
+    def gram(self, gradients: Tensor, state: State) -> Tensor:
+        """The inner products of the gradients and the remembered rows, unscaled: the first pass of `combine`.
+
+        Args:
+            gradients: ``(..., K, P)``, main first.
+            state: what `init` or the last step returned.
+
+        Returns:
+            ``(..., R, R)`` in float64, with blocks ``(..., B, R, R)``. Where each process holds a part of the
+            P parameters, its sum over the processes is the G of the whole.
+        """
+        self._check(gradients)
+        grams = [passes.gram(rows) for rows in self._rows(gradients, state)]
+        return torch.stack(grams, -3) if self._blocks else grams[0]
+
+    def combine(
+        self,
+        gradients: Tensor,
+        state: State,
+        losses: Tensor | None = None,
+        *,
+        gram: Tensor | None = None,
+        out: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
         """One step of surgery, in two passes over the rows: one reads them into G, one writes the results.
 
         Args:
             gradients: ``(..., K, P)``, main first.
-            state: what `init` or the last call returned; left untouched.
+            state: what `init` or the last call returned; left untouched, unless ``out`` is given.
             losses: ``(..., K)`` or None.
+            gram: what `gram` returned for these gradients and this state, if it is known already.
+            out: ``(..., P)`` to write the direction into; the remembered rows of ``state`` are then moved in
+                place, so that nothing of their length is allocated.
 
         Returns:
             the direction ``(..., P)`` in the gradients' dtype, and the next state.
@@ -167,32 +198,58 @@ class Method(ABC):
         if losses is None and "needs_losses" in self.claims:
             raise ValueError(f"{self.name} needs the losses: combine(gradients, state, losses)")
         k, next_state = gradients.shape[-2], dict(state)
-        rows, memory = _working(gradients), self._memory(k)
-        if memory:
-            rows = torch.cat([rows, state["memory"]], -2)
-        parts = torch.split(rows, list(self._blocks), -1) if self._blocks else (rows,)
-        coefficients = self._row_coefficients(self._gram(parts), k, next_state, self._per_part(losses))
-        if not self._blocks:
-            coefficients = coefficients[..., None, :]
-        moved = _moved_rows(memory, k, rows.device)
-        moved = moved.expand(*coefficients.shape[:-2], *moved.shape)
-        written = [
-            torch.cat([coefficients[..., b, None, :], moved], -2).to(rows.dtype) @ part
-            for b, part in enumerate(parts)
-        ]
-        whole = torch.cat(written, -1) if self._blocks else written[0]
-        if memory:
-            next_state["memory"] = whole[..., 1:, :]
-        return whole[..., 0, :].to(gradients.dtype), next_state
+        memory = self._memory(k)
+        direction = torch.empty_like(gradients[..., 0, :]) if out is None else out
+        if memory and out is None:
+            next_state["memory"] = state["memory"].clone()
+        parts = self._rows(gradients, next_state)
+        whole = self.gram(gradients, next_state) if gram is None else gram
+        coefficients = self._row_coefficients(whole, k, next_state, self._per_part(losses))
+        moves = [(k + row, ema.objective, ema.rho) for row, ema in enumerate(memory)]
+        each = coefficients.unbind(-2) if self._blocks else (coefficients,)
+        for part, rows_of_part, weights in zip(self._parts, parts, each, strict=True):
+            write(weights, rows_of_part, direction[..., part] if self._blocks else direction, moves)
+        return direction, next_state
+
+    def loss_weights(self, state: State, losses: Tensor) -> tuple[Tensor, State]:
+        """Weights of the losses whose weighted sum has the direction as its gradient.
+
+        Only for methods that `weights_losses`.
+
+        Args:
+            state: what `init` or the last step returned.
+            losses: ``(..., K)``.
+
+        Returns:
+            ``(..., K)`` in float64, and the next state.
+        """
+        k, next_state = losses.shape[-1], dict(state)
+        unused = torch.eye(k, dtype=torch.float64, device=losses.device).expand(*losses.shape[:-1], k, k)
+        return self._row_coefficients(unused, k, next_state, losses.double()), next_state
+
+    @property
+    def single_backward(self) -> bool:
+        """Whether `loss_weights` gives the direction by one backward pass, for this method's settings."""
+        return self.weights_losses and self.ema is None and not self.blocks
 
     @property
     def _blocks(self) -> tuple[int, ...]:
         return self.blocks if isinstance(self.blocks, tuple) else ()
 
-    def _gram(self, parts: tuple[Tensor, ...]) -> Tensor:
-        """``(..., R, R)``; with blocks ``(..., B, R, R)``."""
-        grams = [(part @ part.mT).double() for part in parts]
-        return torch.stack(grams, -3) if self._blocks else grams[0]
+    def _rows(self, gradients: Tensor, state: State) -> list[list[Tensor]]:
+        """Views of the R rows, by block."""
+        rows = list(gradients.unbind(-2))
+        if self._memory(len(rows)):
+            rows += state["memory"].unbind(-2)
+        return [[row[..., part] for row in rows] for part in self._parts] if self._blocks else [rows]
+
+    @property
+    def _parts(self) -> list[slice]:
+        """Where each block lies in the parameter vector."""
+        if not self._blocks:
+            return [slice(None)]
+        ends = list(accumulate(self._blocks))
+        return [slice(end - size, end) for size, end in zip(self._blocks, ends, strict=True)]
 
     def _per_part(self, losses: Tensor | None) -> Tensor | None:
         if losses is None:
@@ -278,8 +335,3 @@ def _seen_rows(memory: tuple[EMA, ...], k: int, device: torch.device) -> Tensor:
         if ema.order == "before":
             seen[k + row] = moved[row]
     return seen
-
-
-def _working(gradients: Tensor) -> Tensor:
-    """The gradients in the precision of the arithmetic: at least float32."""
-    return gradients.to(torch.promote_types(gradients.dtype, torch.float32))

@@ -31,6 +31,7 @@ class DWA(Method):
     period: int = 100
 
     name: ClassVar[str] = "dwa"
+    weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True
     claims: ClassVar[frozenset[Claim]] = frozenset({"permutation_equivariant", "needs_losses"})
 

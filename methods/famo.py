@@ -31,6 +31,7 @@ class FAMO(Method):
     gamma: float = 0.001
 
     name: ClassVar[str] = "famo"
+    weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True
     claims: ClassVar[frozenset[Claim]] = frozenset({"permutation_equivariant", "needs_losses"})
 

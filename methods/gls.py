@@ -20,6 +20,7 @@ class GLS(Method):
     """
 
     name: ClassVar[str] = "gls"
+    weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True
     claims: ClassVar[frozenset[Claim]] = frozenset({"permutation_equivariant", "needs_losses"})
 

@@ -43,7 +43,15 @@ class GradDrop(Method):
         self._check(gradients)
         return self.start(gradients.shape[:-2], gradients.shape[-2], gradients.device)
 
-    def combine(self, gradients: Tensor, state: State, losses: Tensor | None = None) -> tuple[Tensor, State]:
+    def combine(
+        self,
+        gradients: Tensor,
+        state: State,
+        losses: Tensor | None = None,
+        *,
+        gram: Tensor | None = None,
+        out: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
         """One step, in float64: `Method.combine` has the arguments."""
         self._check(gradients)
         rows = gradients.double()
@@ -55,7 +63,8 @@ class GradDrop(Method):
         direction = torch.where(positive, rows.clamp(min=0).sum(-2), rows.clamp(max=0).sum(-2))
         if self.rescale:
             direction = direction / (1 + lam.sum(-1, keepdim=True))
-        return direction.to(gradients.dtype), state | {"step": state["step"] + 1}
+        written = torch.empty_like(gradients[..., 0, :]) if out is None else out
+        return written.copy_(direction), state | {"step": state["step"] + 1}
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """None: no weight of a whole gradient gives the direction."""

@@ -20,6 +20,7 @@ class RLW(Method):
     """
 
     name: ClassVar[str] = "rlw"
+    weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True
 
     def start(self, shape: torch.Size, k: int, device: torch.device) -> State:

@@ -24,6 +24,7 @@ class STCH(Method):
     mu: float = 1.0
 
     name: ClassVar[str] = "stch"
+    weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True
     claims: ClassVar[frozenset[Claim]] = frozenset({"permutation_equivariant", "needs_losses"})
 

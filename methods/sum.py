@@ -17,6 +17,7 @@ class Sum(Method):
     """
 
     name: ClassVar[str] = "sum"
+    weights_losses: ClassVar[bool] = True
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """Ones: ``(..., K)``."""

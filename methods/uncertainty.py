@@ -28,6 +28,7 @@ class UW(Method):
     lr: float = 0.025
 
     name: ClassVar[str] = "uncertainty"
+    weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True
     claims: ClassVar[frozenset[Claim]] = frozenset({"permutation_equivariant", "needs_losses"})
 

@@ -40,6 +40,7 @@ def test_the_contract_can_fail() -> None:
             "float64 stays, bfloat16 is accumulated in float32",
             "arguments and global generator are left untouched",
             "equal calls give equal directions",
+            "written in place, directions and what is remembered are the same",
             "no NaN on zero, parallel, opposed, huge or tiny gradients",
             "d(c g) = c d(g) in float64 for c from 1e-100 to 1e100",
             "d(c g) = c d(g) in float32 for c from 1e-12 to 1e12",

@@ -1,0 +1,38 @@
+"""Two losses, Bloop, and a plot of where training ends: `python examples/quickstart.py [PLOT.png]`."""
+
+import sys
+
+import matplotlib.pyplot as plt
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+import methods
+
+data = load_digits()
+images, labels = torch.tensor(data.data).float() / 16, torch.tensor(data.target)
+
+
+def train(method: methods.Method) -> tuple[float, float]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    surgeon = methods.Surgeon(model.parameters(), method)
+    for _ in range(300):
+        batch = torch.randint(len(labels), (256,))
+        main_loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
+        aux_loss = sum(p.square().sum() for p in model.parameters()) / 2
+        surgeon.backward(main_loss, aux_loss)
+        optimizer.step()
+    main_loss = nn.functional.cross_entropy(model(images), labels)
+    return main_loss.item(), aux_loss.item()
+
+
+for name in ("sum", "bloop"):
+    points = [train(methods.create(name, lam=lam)) for lam in (3e-4, 1e-3, 3e-3, 1e-2)]
+    plt.loglog(*zip(*points, strict=True), "o-", label=name)
+    print(name, *(f"({main:.4f}, {aux:.1f})" for main, aux in points))
+plt.xlabel("main loss: cross-entropy")
+plt.ylabel("auxiliary loss: half the squared length of the weights")
+plt.legend()
+plt.savefig(sys.argv[1] if len(sys.argv) > 1 else "quickstart.png")

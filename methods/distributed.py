@@ -1,0 +1,87 @@
+"""Surgery over several processes: which gradients to average, and over whom to sum G.
+
+Nothing here imports `torch.distributed.tensor` before its user did: that import takes a second.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import torch.distributed as dist
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
+
+
+def is_sharded(tensor: Tensor) -> TypeGuard[DTensor]:
+    """Whether it is a `DTensor`, as the parameters of ``fully_shard`` are."""
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part of a tensor that lies in this process."""
+    return tensor.to_local() if is_sharded(tensor) else tensor
+
+
+def processes(group: Any) -> int:
+    """How many processes hold replicas of plain parameters: 1 where no process group was initialised."""
+    return dist.get_world_size(group) if dist.is_available() and dist.is_initialized() else 1
+
+
+def check_alike(parameters: Sequence[Tensor]) -> None:
+    """Refuse parameters that are not cut over the same processes: their parts of G could not be added.
+
+    Raises:
+        ValueError: they are not.
+    """
+    first = parameters[0]
+    for index, parameter in enumerate(parameters):
+        if _cut(parameter) != _cut(first):
+            raise ValueError(
+                f"parameter {index} of shape {tuple(parameter.shape)} is not sharded as parameter 0 is: "
+                "apply fully_shard to the whole model, and make the Surgeon after it"
+            )
+
+
+def like(part: Tensor, parameter: Tensor) -> Tensor:
+    """A local part as a gradient of its parameter: a `DTensor` where the parameter is one."""
+    if not is_sharded(parameter):
+        return part
+    from torch.distributed.tensor import DTensor
+
+    return DTensor.from_local(
+        part,
+        parameter.device_mesh,
+        parameter.placements,
+        run_check=False,
+        shape=parameter.shape,
+        stride=parameter.stride(),
+    )
+
+
+def placed(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """The part of a gradient that belongs to this process's part of the parameter."""
+    if is_sharded(gradient) and is_sharded(parameter) and gradient.placements != parameter.placements:
+        gradient = gradient.redistribute(placements=parameter.placements)
+    return local(gradient)
+
+
+def reduce_shards(gram: Tensor, averaged: Sequence[Tensor], parameter: DTensor) -> None:
+    """In place: G summed over the shards, other values averaged over all processes of the mesh."""
+    mesh = parameter.device_mesh
+    for dimension, placement in enumerate(parameter.placements):
+        group = mesh.get_group(dimension)
+        for value in averaged:
+            dist.all_reduce(value.div_(mesh.size(dimension)), group=group)
+        if placement.is_shard():
+            dist.all_reduce(gram, group=group)
+
+
+def _cut(parameter: Tensor) -> object:
+    if not is_sharded(parameter):
+        return None
+    return parameter.device_mesh, [placement.is_shard() for placement in parameter.placements]

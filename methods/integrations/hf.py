@@ -1,0 +1,191 @@
+"""Surgery inside the `transformers.Trainer`: a main and an auxiliary data set, each with its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sized
+from functools import lru_cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from transformers import Trainer
+
+from methods.base import Method
+from methods.surgeon import Surgeon
+
+STATE = "surgery.pt"
+
+
+class SurgeryTrainer(Trainer):
+    """A `transformers.Trainer` whose steps are a method's direction between a main and an auxiliary loss.
+
+    The main loss is the Trainer's own, on ``train_dataset``. Every micro-batch of it comes with one of the
+    auxiliary data, of the same size, from a shuffled stream without end that depends on ``args.data_seed``
+    (or ``args.seed``) alone. Accumulation, mixed precision, clipping and `DistributedDataParallel` work as
+    the Trainer's arguments say. A checkpoint also holds `surgery.pt`, the method's memory and the place in
+    the auxiliary stream, and resuming continues from both. What `Surgeon.diagnostics` tells is logged with
+    each training loss, as ``surgery/…``, to wherever the Trainer reports.
+
+    Args:
+        method: what makes one direction of the two gradients.
+        auxiliary_dataset: examples as ``data_collator`` takes them; it has a length.
+        auxiliary_loss: maps the model and a batch to a scalar, a mean over the batch; None for the model's
+            own loss.
+        shared: the parameters that the method works on; None for all (see `Surgeon`).
+        arguments: those of the `Trainer`.
+
+    Raises:
+        ValueError: ``auxiliary_dataset`` has no length or is empty, or the Trainer runs FSDP or DeepSpeed,
+            whose engines keep the gradients to themselves; at resuming, the checkpoint has no `surgery.pt`.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        method: Method,
+        auxiliary_dataset: Dataset[Any],
+        auxiliary_loss: Callable[[nn.Module, dict[str, Tensor]], Tensor] | None = None,
+        shared: Iterable[Tensor] | None = None,
+        **named_arguments: Any,
+    ) -> None:
+        if not isinstance(auxiliary_dataset, Sized) or not len(auxiliary_dataset):
+            raise ValueError("auxiliary_dataset must have a length of at least 1, to be shuffled and resumed")
+        super().__init__(*arguments, **named_arguments)
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise ValueError(
+                "SurgeryTrainer runs on one device or under DDP: for shards, use fully_shard and "
+                "methods.Surgeon in a loop of your own"
+            )
+        self.method = method
+        self.auxiliary_dataset = auxiliary_dataset
+        self.auxiliary_loss = auxiliary_loss
+        self.surgeon: Surgeon | None = None
+        self._shared = None if shared is None else list(shared)
+        self._taken = 0
+        self._auxiliary: Iterator[dict[str, Any]] | None = None
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The Trainer's optimiser, and a Surgeon of the same parameters."""
+        fresh = self.optimizer is None or self.surgeon is None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if fresh:
+            groups, scaler = optimizer.param_groups, self.accelerator.scaler
+            self.surgeon = Surgeon(groups, self.method, shared=self._shared, scaler=scaler)
+        return optimizer
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """The gradients of both losses on a micro-batch of each, and on the last of a step, surgery.
+
+        Returns:
+            the main loss, divided as the Trainer divides it under accumulation.
+        """
+        model.train()
+        if callable(prepare := getattr(self.optimizer, "train", None)):
+            prepare()
+        inputs = self._prepare_inputs(inputs)
+        auxiliary = self._prepare_inputs(self._next_auxiliary())
+        reported: list[Tensor] = []
+
+        def main() -> Tensor:
+            with self.compute_loss_context_manager():
+                loss: Any = self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
+            scaled = self._scaled_for_accumulation(num_items_in_batch)
+            value: Tensor = loss.mean() / (1 if scaled else self.current_gradient_accumulation_steps)
+            reported.append(value.detach())
+            return value
+
+        def aux() -> Tensor:
+            with self.compute_loss_context_manager():
+                loss: Any = (self.auxiliary_loss or self.compute_loss)(model, auxiliary)
+            value: Tensor = loss.mean() / self.current_gradient_accumulation_steps
+            return value
+
+        assert self.surgeon is not None
+        last = self.accelerator.sync_gradients
+        (self.surgeon.backward if last else self.surgeon.accumulate)(main, aux)
+        return reported[0]
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """What the Trainer logs; beside a training loss, what surgery saw in the last step."""
+        if "loss" in logs and self.surgeon is not None:
+            logs |= {f"surgery/{name}": value for name, value in self.surgeon.diagnostics().items()}
+        super().log(logs, start_time)
+
+    def _scaled_for_accumulation(self, num_items_in_batch: Tensor | int | None) -> bool:
+        if self.loss_is_scaled_for_ga is not None:
+            return bool(self.loss_is_scaled_for_ga)
+        by_model = self.model_accepts_loss_kwargs and num_items_in_batch is not None
+        return by_model or self.compute_loss_func is not None
+
+    def _next_auxiliary(self) -> dict[str, Any]:
+        if self._auxiliary is None:
+            self._auxiliary = iter(self._auxiliary_loader())
+        self._taken += 1
+        return next(self._auxiliary)
+
+    def _auxiliary_loader(self) -> DataLoader[Any]:
+        """The auxiliary stream from where it stands; it draws nothing from the global generator."""
+        dataset, args = self.auxiliary_dataset, self.args
+        if hasattr(dataset, "remove_columns"):
+            dataset, collate = self._remove_unused_columns(dataset, "auxiliary"), self.data_collator
+        else:
+            collate = self._get_collator_with_removed_columns(self.data_collator, "auxiliary")
+        seed = args.seed if args.data_seed is None else args.data_seed
+        batches = _Batches(
+            len(dataset), self._train_batch_size, seed, self._taken, args.process_index, args.world_size
+        )
+        return DataLoader(
+            dataset,
+            batch_sampler=batches,
+            collate_fn=collate,
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+            generator=torch.Generator().manual_seed(seed),
+        )
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save and self.surgeon is not None:
+            state = {"surgeon": self.surgeon.state_dict(), "auxiliary_batches": self._taken}
+            torch.save(state, Path(output_dir) / STATE)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        path = Path(checkpoint) / STATE
+        if not path.is_file():
+            raise ValueError(
+                f"{checkpoint} has no {STATE}: no SurgeryTrainer wrote it. To start from its weights, "
+                "load them with from_pretrained and train without resume_from_checkpoint"
+            )
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        assert self.surgeon is not None
+        self.surgeon.load_state_dict(state["surgeon"])
+        self._taken, self._auxiliary = state["auxiliary_batches"], None
+
+
+class _Batches:
+    """Batches of indices without end: permutation after permutation, cut without regard to their ends.
+
+    Batch n of a process is the same whatever came before it, so that a stream can start anywhere.
+    """
+
+    def __init__(self, length: int, size: int, seed: int, start: int, process: int, processes: int) -> None:
+        self.length, self.size, self.seed = length, size, seed
+        self.start, self.process, self.processes = start, process, processes
+
+    def __iter__(self) -> Iterator[list[int]]:
+        @lru_cache(maxsize=2)
+        def permutation(epoch: int) -> list[int]:
+            generator = torch.Generator().manual_seed(self.seed + epoch)
+            return torch.randperm(self.length, generator=generator).tolist()
+
+        for number in count(self.start):
+            first = (number * self.processes + self.process) * self.size
+            yield [permutation(i // self.length)[i % self.length] for i in range(first, first + self.size)]

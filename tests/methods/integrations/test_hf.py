@@ -1,0 +1,197 @@
+"""The Trainer with surgery, against a loop by hand, and against itself after a stop."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import wandb
+from torch.utils.data import Dataset, IterableDataset
+from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments, set_seed
+
+import methods
+from methods.integrations.hf import SurgeryTrainer
+from tests.benchmarks.wandb_files import runs
+
+VOCABULARY, CONTEXT = 17, 8
+
+
+class Sequences(Dataset):
+    def __init__(self, seed: int, length: int = 40) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.tokens = torch.randint(VOCABULARY, (length, CONTEXT), generator=generator)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        labels = self.tokens[index].clone()
+        labels[0] = -100  # the Trainer divides by the number of labels, and the first is never predicted
+        return {"input_ids": self.tokens[index], "labels": labels}
+
+
+def model(dropout: float = 0.0) -> GPT2LMHeadModel:
+    set_seed(0)
+    rates = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), dropout)
+    return GPT2LMHeadModel(
+        GPT2Config(vocab_size=VOCABULARY, n_positions=CONTEXT, n_embd=8, n_layer=1, n_head=2, **rates)
+    )
+
+
+def trainer(folder: Path, net: torch.nn.Module | None = None, **settings) -> SurgeryTrainer:
+    own = {
+        name: settings.pop(name)
+        for name in ("method", "auxiliary_dataset", "auxiliary_loss", "shared")
+        if name in settings
+    }
+    arguments = {
+        "max_steps": 6,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 0.01,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "use_cpu": True,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+        **settings,
+    }
+    return SurgeryTrainer(
+        net or model(),
+        TrainingArguments(str(folder), **arguments),
+        train_dataset=Sequences(1),
+        **{
+            "method": methods.create("bloop", lam=0.5, rho=0.1),
+            "auxiliary_dataset": Sequences(2, length=30),
+            **own,
+        },
+    )
+
+
+def weights(trained: SurgeryTrainer) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in trained.model.state_dict().items()}
+
+
+def test_it_trains_as_a_loop_by_hand(tmp_path) -> None:
+    net, seen = model(), []
+
+    def auxiliary_loss(network, batch):
+        seen.append(batch["input_ids"])
+        return network(**batch).loss
+
+    trained = trainer(
+        tmp_path, net, auxiliary_loss=auxiliary_loss, train_sampling_strategy="sequential", max_grad_norm=0.3
+    )
+    trained.train()
+    other, data = model(), Sequences(1).tokens
+    optimizer = torch.optim.AdamW(other.parameters(), lr=0.01, weight_decay=0)
+    surgeon = methods.Surgeon(other.parameters(), methods.create("bloop", lam=0.5, rho=0.1))
+    assert len(torch.cat(seen).unique(dim=0)) >= 23
+    for step, auxiliary in enumerate(seen):
+        main = data[4 * step : 4 * step + 4]
+        optimizer.param_groups[0]["lr"] = 0.01 * (1 - step / 6)
+        surgeon.backward(
+            *(lambda batch=batch: other(input_ids=batch, labels=batch).loss for batch in (main, auxiliary))
+        )
+        torch.nn.utils.clip_grad_norm_(other.parameters(), 0.3)
+        optimizer.step()
+        optimizer.zero_grad()
+    torch.testing.assert_close(weights(trained), other.state_dict())
+    logged = [row for row in trained.state.log_history if "loss" in row]
+    assert len(logged) == 6
+    assert logged[-1]["surgery/main_loss"] == pytest.approx(logged[-1]["loss"], rel=1e-4)
+    seen_last = {f"surgery/{name}": value for name, value in surgeon.diagnostics().items()}
+    assert {name: logged[-1][name] for name in seen_last} == pytest.approx(seen_last, rel=1e-3)
+
+
+def test_accumulated_micro_batches_equal_whole_batches(tmp_path) -> None:
+    settings = {"max_steps": 3, "train_sampling_strategy": "sequential"}
+    whole = trainer(tmp_path, per_device_train_batch_size=8, **settings)
+    parts = trainer(tmp_path, per_device_train_batch_size=4, gradient_accumulation_steps=2, **settings)
+    for each in (whole, parts):
+        each.train()
+    torch.testing.assert_close(weights(parts), weights(whole))
+    assert parts.state.log_history[1] == pytest.approx(whole.state.log_history[1], rel=1e-4)
+
+
+def test_resuming_continues_bit_for_bit(tmp_path) -> None:
+    settings = {"save_strategy": "steps", "save_steps": 3, "gradient_accumulation_steps": 3, "max_steps": 9}
+    whole = trainer(tmp_path / "whole", model(dropout=0.2), **settings)
+    whole.train()
+    resumed = trainer(tmp_path / "resumed", model(dropout=0.2), **settings)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-6"))
+    torch.testing.assert_close(weights(resumed), weights(whole), rtol=0, atol=0)
+    state, expected = resumed.surgeon.state_dict()["state"], whole.surgeon.state_dict()["state"]
+    torch.testing.assert_close(state, expected, rtol=0, atol=0)
+
+
+def test_bfloat16_and_a_subset_of_the_parameters(tmp_path) -> None:
+    net = model()
+    trained = trainer(tmp_path, net, bf16=True, shared=net.transformer.h.parameters(), max_steps=2)
+    before = weights(trained)
+    trained.train()
+    moved = {name for name, value in weights(trained).items() if not torch.equal(value, before[name])}
+    assert {"transformer.wte.weight", "transformer.h.0.mlp.c_fc.weight"} <= moved
+    size = sum(p.numel() for p in net.transformer.h.parameters())
+    assert trained.surgeon.state_dict()["state"]["memory"].shape == (1, size)
+
+
+def test_a_checkpoint_of_another_trainer_is_refused(tmp_path) -> None:
+    settings = {"save_strategy": "steps", "save_steps": 1, "max_steps": 2}
+    surgery = trainer(tmp_path / "new", **settings)
+    plain = Trainer(
+        model(), TrainingArguments(str(tmp_path / "old"), **settings, use_cpu=True, report_to="none"),
+        train_dataset=Sequences(1),
+    )  # fmt: skip
+    plain.train()
+    with pytest.raises(ValueError, match=r"checkpoint-1 has no surgery\.pt.*from_pretrained"):
+        surgery.train(resume_from_checkpoint=str(tmp_path / "old" / "checkpoint-1"))
+
+
+def test_bad_auxiliary_data_are_refused(tmp_path) -> None:
+    class Stream(IterableDataset):
+        def __iter__(self):
+            yield Sequences(1)[0]
+
+    for data in (Stream(), Sequences(1, length=0)):
+        with pytest.raises(ValueError, match="auxiliary_dataset must have a length of at least 1"):
+            trainer(tmp_path, auxiliary_dataset=data)
+
+
+def test_wandb_shows_the_diagnostics(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    trained = trainer(tmp_path, report_to="wandb", max_steps=2)
+    trained.train()
+    wandb.finish()
+    (run,) = runs(tmp_path).values()
+    shown = [row["train/surgery/main_aux_cosine"] for row in run["history"] if "train/loss" in row]
+    assert shown == [r["surgery/main_aux_cosine"] for r in trained.state.log_history if "loss" in r]
+    assert len(shown) == 2
+
+
+REPLICA = """
+import sys
+import torch
+from tests.methods.integrations.test_hf import trainer, weights
+trained = trainer(sys.argv[1], per_device_train_batch_size=2, max_steps=3)
+trained.train()
+if trained.args.process_index == 0:
+    torch.save(weights(trained), sys.argv[1] + "/weights.pt")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(tmp_path) -> None:
+    whole = trainer(tmp_path, per_device_train_batch_size=4, max_steps=3)
+    whole.train()
+    script = tmp_path / "replica.py"
+    script.write_text(REPLICA)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    root = str(Path(__file__).parents[3])
+    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, str(script), str(tmp_path)], env=environment, cwd=root, check=True)
+    parts = torch.load(tmp_path / "weights.pt", weights_only=True)
+    torch.testing.assert_close(parts, weights(whole), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,68 @@
+"""The two passes over memory: numbers across pieces, in low precision, in place; and what is allocated."""
+
+import pytest
+import torch
+
+import methods
+from benchmarks.bench.memory import of_call
+from methods import passes
+
+
+def rows_of(*shape: int, count: int = 3, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(*shape, generator=generator).to(dtype) for _ in range(count)]
+
+
+@pytest.mark.parametrize("shape", [(1,), (passes.PIECE + 3,), (3, 2 * passes.PIECE // 3 + 1), (2, 3, 5)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_gram_is_that_of_the_whole_rows(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    rows = rows_of(*shape, dtype=dtype)
+    exact = torch.stack(rows, -2).double()
+    length = exact.square().sum(-1).amax().item()
+    found = passes.gram(rows)
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found, exact @ exact.mT, rtol=0, atol=2e-5 * length)
+
+
+@pytest.mark.parametrize("shape", [(passes.PIECE + 3,), (3, passes.PIECE // 2)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_written_are_the_direction_of_the_old_rows_and_the_moved_row(shape, dtype: torch.dtype) -> None:
+    main, aux, memory = [*rows_of(*shape, count=2, dtype=dtype), *rows_of(*shape, count=1)]
+    coefficients = torch.tensor([1.0, 0.5, -0.25], dtype=torch.float64).expand(*shape[:-1], 3)
+    expected = main.double() + aux.double() / 2 - memory.double() / 4
+    moved = 0.9 * memory.double() + 0.1 * main.double()
+    direction = torch.empty_like(main)
+    memory = memory.to(torch.promote_types(dtype, torch.float32))
+    passes.write(coefficients, [main, aux, memory], direction, [(2, 0, 0.1)])
+    torch.testing.assert_close(
+        direction, expected.to(dtype), rtol=1e-2 if dtype == torch.bfloat16 else 1e-6, atol=1e-6
+    )
+    torch.testing.assert_close(memory.double(), moved, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sum", "pcgrad", "bloop"])
+def test_in_place_nothing_as_long_as_the_parameters_is_allocated(name: str) -> None:
+    gradients = torch.stack(rows_of(20 * passes.PIECE, count=2))
+    method, out = methods.create(name, lam=0.3), torch.empty_like(gradients[0])
+    state = method.init(gradients)
+    method.combine(gradients, state, out=out)
+
+    def peak(given: torch.Tensor | None) -> int:
+        return of_call(lambda: lambda: method.combine(gradients, state, out=given), "cpu")
+
+    assert peak(out) < 0.01 * out.nbytes
+    assert peak(None) > 0.9 * out.nbytes
+
+
+@pytest.mark.slow
+def test_the_fused_passes_are_the_same_passes() -> None:
+    """Compiled for the CPU: what CUDA runs, but for the backend."""
+    rows, copies = rows_of(2, 1000), rows_of(2, 1000)
+    expected = passes._products(rows)
+    torch.testing.assert_close(passes._compiled(passes._fused_products)(rows), expected, rtol=1e-5, atol=1e-3)
+    weights = [torch.full((2, 1), weight) for weight in (1.0, 0.5, -0.25)]
+    one, other = torch.empty(2, 1000), torch.empty(2, 1000)
+    passes._write(weights, rows, one, [(2, 0, 0.1)])
+    passes._compiled(passes._fused_write)(weights, copies, other, [(2, 0, 0.1)])
+    torch.testing.assert_close(other, one)
+    torch.testing.assert_close(copies[2], rows[2])

@@ -1,0 +1,511 @@
+"""The drop-in for training loops, against the direction of the method on gradients laid out by hand."""
+
+import copy
+import gc
+import math
+import subprocess
+import sys
+import weakref
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import mse_loss
+
+import methods
+from methods import Surgeon
+
+PARAMETERS = 5 * 7 + 7 + 7 * 3 + 3
+
+
+def network(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
+
+
+def batches(count: int, size: int = 8) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    return [
+        (torch.randn(size, 5, generator=generator), torch.randn(size, 3, generator=generator))
+        for _ in range(count)
+    ]
+
+
+def losses(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    inputs, targets = batch
+    outputs = model(inputs)
+    return mse_loss(outputs, targets), (outputs - outputs.roll(1, 0)).abs().mean()
+
+
+def flat_gradients(model: nn.Module, values: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    parameters = list(model.parameters())
+    rows = [torch.autograd.grad(v, parameters, retain_graph=True, materialize_grads=True) for v in values]
+    return torch.stack([torch.cat([g.flatten() for g in row]) for row in rows])
+
+
+def written(model: nn.Module) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in model.parameters()])  # type: ignore[union-attr]
+
+
+def vector(model: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def bloop(lam: float = 0.5, **settings) -> methods.Method:
+    return methods.create("bloop", lam=lam, rho=0.1, **settings)
+
+
+def optimizer_of(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+
+def train(model: nn.Module, surgeon: Surgeon, data, optimizer=None) -> torch.Tensor:
+    optimizer = optimizer or optimizer_of(model)
+    for batch in data:
+        surgeon.backward(*losses(model, batch))
+        optimizer.step()
+        optimizer.zero_grad()
+    return vector(model)
+
+
+@pytest.mark.parametrize("name", methods.available())
+def test_every_method_writes_its_own_direction(name: str) -> None:
+    model, method = network(), methods.create(name, lam=0.5)
+    surgeon, optimizer, state = Surgeon(model.parameters(), method), optimizer_of(model), None
+    for batch in batches(3):
+        values = losses(model, batch)
+        gradients = flat_gradients(model, values)
+        state = method.init(gradients) if state is None else state
+        expected, state = method.combine(gradients, state, torch.stack(values).detach())
+        surgeon.backward(*values)
+        torch.testing.assert_close(written(model), expected)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("zero_grad", [None, False, True])
+def test_any_way_to_clear_gradients_gives_the_same_training(zero_grad: bool | None, fused: bool) -> None:
+    model = network()
+    surgeon = Surgeon(model.parameters(), bloop())
+    optimizer = torch.optim.Adam(model.parameters(), fused=fused)
+    for batch in batches(3):
+        surgeon.backward(*losses(model, batch))
+        optimizer.step()
+        if zero_grad is not None:
+            optimizer.zero_grad(set_to_none=zero_grad)
+    other = network()
+    expected = train(
+        other, Surgeon(other.parameters(), bloop()), batches(3), torch.optim.Adam(other.parameters())
+    )
+    torch.testing.assert_close(vector(model), expected)
+
+
+def test_functions_give_what_tensors_give_and_free_the_first_graph_before_the_second_is_built() -> None:
+    model, other, (batch, *_) = network(), network(), batches(1)
+    Surgeon(other.parameters(), bloop()).backward(*losses(other, batch))
+    graphs: list[weakref.ref] = []
+
+    class Watched(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, outputs):
+            ctx.save_for_backward(outputs)
+            return outputs.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient
+
+    def main() -> torch.Tensor:
+        outputs = Watched.apply(model(batch[0]))
+        graphs.append(weakref.ref(outputs.grad_fn))
+        return mse_loss(outputs, batch[1])
+
+    def aux() -> torch.Tensor:
+        gc.collect()
+        assert graphs[0]() is None
+        return losses(model, batch)[1]
+
+    Surgeon(model.parameters(), bloop()).backward(main, aux)
+    torch.testing.assert_close(written(model), written(other))
+
+
+def test_micro_batches_equal_one_batch() -> None:
+    whole, parts, data = network(), network(), batches(4)
+    large = Surgeon(whole.parameters(), bloop())
+    surgeon, optimizer = Surgeon(parts.parameters(), bloop()), optimizer_of(parts)
+
+    def separate(model: nn.Module, batch) -> tuple[torch.Tensor, torch.Tensor]:
+        return mse_loss(model(batch[0]), batch[1]), model(batch[0]).abs().mean()
+
+    stepped = optimizer_of(whole)
+    for first, second in (data[:2], data[2:]):
+        large.backward(*separate(whole, tuple(map(torch.cat, zip(first, second, strict=True)))))
+        surgeon.accumulate(*(loss / 2 for loss in separate(parts, first)))
+        assert all(p.grad is None for p in parts.parameters())
+        surgeon.backward(*(loss / 2 for loss in separate(parts, second)))
+        torch.testing.assert_close(written(parts), written(whole))
+        assert surgeon.diagnostics() == pytest.approx(large.diagnostics(), rel=1e-4)
+        for each in (stepped, optimizer):
+            each.step()
+            each.zero_grad()
+    torch.testing.assert_close(vector(parts), vector(whole))
+
+
+def scaled_training(model: nn.Module, scaler: torch.amp.GradScaler, data) -> Surgeon:
+    surgeon = Surgeon(model.parameters(), bloop(), scaler=scaler)
+    optimizer = optimizer_of(model)
+    for batch in data:
+        surgeon.backward(*losses(model, batch))
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+    return surgeon
+
+
+def test_a_scale_that_moves_changes_nothing() -> None:
+    plain, scaled, data = network(), network(), batches(6)
+    off = scaled_training(plain, torch.amp.GradScaler("cpu", enabled=False), data)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=2)
+    on = scaled_training(scaled, scaler, data)
+    assert scaler.get_scale() == 2.0**13
+    torch.testing.assert_close(vector(scaled), vector(plain))
+    torch.testing.assert_close(on.state_dict()["state"], off.state_dict()["state"])
+
+
+def test_an_overflow_skips_the_step_and_spares_the_memory() -> None:
+    model, data = network(), batches(3)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    surgeon = scaled_training(model, scaler, data[:2])
+    before, memory = vector(model), copy.deepcopy(surgeon.state_dict()["state"])
+    model[0].weight.register_hook(lambda gradient: gradient * math.inf)
+    optimizer = optimizer_of(model)
+    for _ in range(2):
+        surgeon.backward(*losses(model, data[2]))
+        scaler.step(optimizer)
+        scaler.update()
+    assert torch.equal(vector(model), before)
+    assert scaler.get_scale() == 2.0**8
+    torch.testing.assert_close(surgeon.state_dict()["state"], memory, rtol=0, atol=0)
+
+
+def test_clipping_comes_after_surgery() -> None:
+    model, other, (batch,) = network(), network(), batches(1)
+    for each in (model, other):
+        Surgeon(each.parameters(), bloop()).backward(*losses(each, batch))
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
+    torch.testing.assert_close(norm, written(other).norm())
+    torch.testing.assert_close(written(model), written(other) * 1e-3 / norm)
+
+
+class TwoHeads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.trunk, self.main, self.aux = nn.Linear(5, 4), nn.Linear(4, 3), nn.Linear(4, 3)
+        self.unused = nn.Linear(2, 2)
+
+    def losses(self, batch) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.trunk(batch[0]).tanh()
+        return mse_loss(self.main(features), batch[1]), self.aux(features).square().mean()
+
+
+def test_parameters_that_one_loss_reaches_or_none() -> None:
+    model, method, (batch,) = TwoHeads(), bloop(), batches(1)
+    gradients = flat_gradients(model, model.losses(batch))
+    expected, _ = method.combine(gradients, method.init(gradients))
+    Surgeon(model.parameters(), method).backward(*model.losses(batch))
+    assert model.unused.weight.grad is None
+    reached = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    torch.testing.assert_close(reached, expected[: len(reached)])
+
+
+def test_heads_outside_of_shared_keep_their_own_gradient() -> None:
+    model, method, (batch,) = TwoHeads(), bloop(lam=0.25), batches(1)
+    trunk = list(model.trunk.parameters())
+    main, aux = model.losses(batch)
+    rows = [
+        torch.cat([g.flatten() for g in torch.autograd.grad(v, trunk, retain_graph=True)])
+        for v in (main, aux)
+    ]
+    expected, _ = method.combine(torch.stack(rows), method.init(torch.stack(rows)))
+    heads = [*model.main.parameters(), *model.aux.parameters()]
+    plain = torch.autograd.grad(main + aux, heads, retain_graph=True)
+    surgeon = Surgeon(model.parameters(), method, shared=trunk)
+    for _ in range(2):
+        surgeon.accumulate(main / 2, lambda: model.losses(batch)[1] / 2)
+        surgeon.backward(lambda: model.losses(batch)[0] / 2, lambda: model.losses(batch)[1] / 2)
+        torch.testing.assert_close(torch.cat([p.grad.flatten() for p in trunk]), expected)
+        torch.testing.assert_close([p.grad for p in heads], list(plain))
+        model.zero_grad()
+        main = model.losses(batch)[0]
+
+
+def test_frozen_parameters_are_left_alone_and_may_be_frozen_later() -> None:
+    model, data = network(), batches(3)
+    model[2].bias.requires_grad_(False)
+    surgeon, optimizer = Surgeon(model.parameters(), bloop()), optimizer_of(model)
+    surgeon.backward(*losses(model, data[0]))
+    optimizer.step()
+    assert model[2].bias.grad is None
+    model[0].weight.requires_grad_(False)
+    optimizer.zero_grad()
+    before = model[0].weight.clone()
+    surgeon.backward(*losses(model, data[1]))
+    optimizer.step()
+    assert torch.equal(model[0].weight, before)
+    model[2].bias.requires_grad_(True)
+    optimizer.zero_grad()
+    with pytest.raises(RuntimeError, match="frozen requires grad now: make a new Surgeon"):
+        surgeon.backward(*losses(model, data[2]))
+
+
+def test_parameter_groups_tied_weights_and_layouts() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 16), nn.Linear(16, 16))
+    model[3].weight = model[2].weight
+    model = model.to(memory_format=torch.channels_last)
+    groups = [{"params": model[0].parameters(), "lr": 0.1}, {"params": model[2:].parameters()}]
+    optimizer = torch.optim.Adam(groups, lr=0.01, fused=True)
+    surgeon = Surgeon(optimizer.param_groups, method := bloop())
+    outputs = model(torch.randn(6, 3, 4, 4))
+    values = outputs.square().mean(), outputs.abs().mean()
+    gradients = flat_gradients(model, values)
+    surgeon.backward(*values)
+    torch.testing.assert_close(written(model), method.combine(gradients, method.init(gradients))[0])
+    assert model[0].weight.grad.stride() == model[0].weight.stride()
+
+
+def test_bfloat16_parameters_are_gathered_in_float32() -> None:
+    model, (first, second) = network().to(torch.bfloat16), batches(2)
+    model[2].float()
+
+    def values(batch) -> tuple[torch.Tensor, torch.Tensor]:
+        outputs = model[2](model[:2](batch[0].bfloat16()).float())
+        return mse_loss(outputs, batch[1]), outputs.abs().mean()
+
+    surgeon = Surgeon(model.parameters(), bloop())
+    surgeon.accumulate(*values(first))
+    surgeon.backward(*values(second))
+    assert [p.grad.dtype for p in model.parameters()] == [p.dtype for p in model.parameters()]
+    assert surgeon.state_dict()["state"]["memory"].dtype == torch.float32
+
+
+def test_a_saved_state_continues_bit_for_bit(tmp_path) -> None:
+    data = batches(6)
+    model = network()
+    optimizer = optimizer_of(model)
+    surgeon = Surgeon(model.parameters(), bloop())
+    expected = train(model, surgeon, data, optimizer)
+
+    model = network()
+    optimizer = optimizer_of(model)
+    surgeon = Surgeon(model.parameters(), bloop())
+    train(model, surgeon, data[:3], optimizer)
+    saved = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "surgeon": surgeon.state_dict(),
+    }
+    torch.save(saved, tmp_path / "checkpoint.pt")
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    model = network(seed=1)
+    optimizer = optimizer_of(model)
+    surgeon = Surgeon(model.parameters(), bloop())
+    model.load_state_dict(saved["model"])
+    optimizer.load_state_dict(saved["optimizer"])
+    surgeon.load_state_dict(saved["surgeon"])
+    assert torch.equal(train(model, surgeon, data[3:], optimizer), expected)
+
+
+def test_blocks_are_the_parameters() -> None:
+    model, (batch,) = network(), batches(1)
+    method = bloop(blocks=(35, 7, 21, 3))
+    gradients = flat_gradients(model, losses(model, batch))
+    surgeon = Surgeon(model.parameters(), bloop(blocks=True))
+    surgeon.backward(*losses(model, batch))
+    torch.testing.assert_close(written(model), method.combine(gradients, method.init(gradients))[0])
+    assert surgeon.diagnostics()["main_norm"] == pytest.approx(gradients[0].norm().item())
+
+
+def test_diagnostics_are_those_of_the_gradients() -> None:
+    model, data = network(), batches(2)
+    surgeon, optimizer = Surgeon(model.parameters(), bloop()), optimizer_of(model)
+    assert surgeon.diagnostics() == {}
+    surgeon.backward(*losses(model, data[0]))
+    optimizer.step()
+    (memory,) = surgeon.state_dict()["state"]["memory"].clone()
+    main, aux = flat_gradients(model, losses(model, data[1]))
+    surgeon.backward(*losses(model, data[1]))
+
+    def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
+        return (a @ b / a.norm() / b.norm()).item()
+
+    removed = aux @ memory / (memory @ memory) * memory
+    assert surgeon.diagnostics() == pytest.approx(
+        {
+            "main_loss": losses(model, data[1])[0].item(),
+            "aux_loss": losses(model, data[1])[1].item(),
+            "main_norm": main.norm().item(),
+            "aux_norm": aux.norm().item(),
+            "main_aux_cosine": cosine(main, aux),
+            "aux_projected_share": (removed.norm() / aux.norm()).square().item(),
+            "memory_main_cosine": cosine(memory, main),
+        },
+        rel=1e-4,
+    )
+
+
+def test_three_losses() -> None:
+    model, (batch,) = network(), batches(1)
+    surgeon = Surgeon(model.parameters(), methods.create("sum", lam=torch.tensor([0.5, 2.0])))
+    third = model[0].weight.square().sum()
+    values = (*losses(model, batch), third)
+    main, aux, other = flat_gradients(model, values)
+    surgeon.backward(*values)
+    torch.testing.assert_close(written(model), main + 0.5 * aux + 2 * other)
+    assert {"main_aux1_cosine", "main_aux2_cosine"} <= surgeon.diagnostics().keys()
+
+
+def embedding_losses(model: nn.Module, batch) -> tuple[torch.Tensor, torch.Tensor]:
+    table = nn.functional.embedding(torch.tensor([0, 1]), model[0].weight, sparse=True)
+    return losses(model, batch)[0], table.sum()
+
+
+BAD = {
+    "no grad": (
+        lambda m, b: (losses(m, b)[0], losses(m, b)[1].detach()),
+        "the aux loss does not require grad",
+    ),
+    "number": (
+        lambda m, b: (losses(m, b)[0].item(), losses(m, b)[1]),
+        "the main loss must be a scalar tensor",
+    ),
+    "vector": (
+        lambda m, b: (losses(m, b)[0], m(b[0]).sum(1)),
+        r"the aux loss must be one real number.*\(8,\)",
+    ),
+    "complex": (
+        lambda m, b: (losses(m, b)[0] * 1j, losses(m, b)[1]),
+        "the main loss must be one real number",
+    ),
+    "elsewhere": (
+        lambda m, b: (losses(m, b)[0], losses(network(), b)[1]),
+        "the aux loss reaches no parameter",
+    ),
+    "sparse": (embedding_losses, "the gradient of the aux loss is sparse at parameter 0"),
+    "nan": (
+        lambda m, b: (losses(m, b)[0] * math.nan, losses(m, b)[1]),
+        "the main loss is nan: skip this batch",
+    ),
+    "inf": (lambda m, b: (losses(m, b)[0], losses(m, b)[1] * math.inf), "the aux loss is inf"),
+    "infinite gradient": (
+        lambda m, b: (losses(m, b)[0], losses(m, b)[1] + (m[2].bias * 0).sqrt().sum()),
+        "the gradient of the aux loss is not finite",
+    ),
+    "one": (lambda m, b: losses(m, b)[:1], "got 1 losses, bloop expects 2"),
+    "three": (lambda m, b: (*losses(m, b), losses(m, b)[1]), "got 3 losses, bloop expects 2"),
+}
+
+
+@pytest.mark.parametrize("lazily", [False, True])
+@pytest.mark.parametrize("accumulated", [False, True])
+@pytest.mark.parametrize("case", BAD)
+def test_bad_losses_are_refused_and_change_nothing(case: str, accumulated: bool, lazily: bool) -> None:
+    make, message = BAD[case]
+    model, data = network(), batches(4)
+    surgeon, optimizer = Surgeon(model.parameters(), bloop()), optimizer_of(model)
+    surgeon.backward(*losses(model, data[0]))
+    optimizer.step()
+    before = copy.deepcopy(
+        [vector(model), written(model), surgeon.state_dict()["state"], surgeon.diagnostics()]
+    )
+    given = make(model, data[1])
+    if accumulated:
+        surgeon.accumulate(*losses(model, data[2]))
+    with pytest.raises((ValueError, RuntimeError), match=message):
+        surgeon.backward(*((lambda v=v: v) for v in given) if lazily else given)
+    after = [vector(model), written(model), surgeon.state_dict()["state"], surgeon.diagnostics()]
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
+    surgeon.backward(*losses(model, data[3]))
+    other = network()
+    trained = Surgeon(other.parameters(), bloop())
+    trained.backward(*losses(other, data[0]))
+    optimizer_of(other).step()
+    trained.backward(*losses(other, data[3]))
+    torch.testing.assert_close(written(model), written(other), rtol=0, atol=0)
+
+
+def test_twice_without_a_step_is_refused() -> None:
+    model, data = network(), batches(2)
+    surgeon = Surgeon(model.parameters(), bloop())
+    surgeon.backward(*losses(model, data[0]))
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    before = written(model)
+    with pytest.raises(RuntimeError, match="twice without a step"):
+        surgeon.backward(*losses(model, data[1]))
+    assert torch.equal(written(model), before)
+    model.zero_grad(set_to_none=False)
+    surgeon.backward(*losses(model, data[1]))
+
+
+def test_a_gradient_from_elsewhere_is_not_lost() -> None:
+    model, (batch,) = network(), batches(1)
+    model[2].bias.sum().backward()
+    surgeon = Surgeon(model.parameters(), bloop())
+    with pytest.raises(RuntimeError, match=r"parameter 3 of shape \(3,\) has a gradient.*zero_grad"):
+        surgeon.backward(*losses(model, batch))
+    assert torch.equal(model[2].bias.grad, torch.ones(3))
+    model.zero_grad(set_to_none=False)
+    surgeon.backward(*losses(model, batch))
+    expected = written(model)
+    model[2].bias.sum().backward()
+    expected[-3:] += 1
+    torch.testing.assert_close(written(model), expected)
+
+
+def test_bad_parameters_are_refused() -> None:
+    model = network()
+    with pytest.raises(ValueError, match="no parameter to work on"):
+        Surgeon([], bloop())
+    with pytest.raises(ValueError, match="no parameter to work on"):
+        Surgeon(model.requires_grad_(False).parameters(), bloop())
+    model.requires_grad_(True)
+    with pytest.raises(ValueError, match="of shared is not one of parameters"):
+        Surgeon(model[0].parameters(), bloop(), shared=model[2].parameters())
+    with pytest.raises(ValueError, match="complex parameters"):
+        Surgeon([nn.Parameter(torch.zeros(2, dtype=torch.complex64))], bloop())
+
+
+def test_another_state_is_refused() -> None:
+    model, (batch,) = network(), batches(1)
+    surgeon = Surgeon(model.parameters(), bloop())
+    surgeon.backward(*losses(model, batch))
+    saved = surgeon.state_dict()
+    before = copy.deepcopy(saved)
+    wrong = {
+        "the state is one of 'bloop', not of 'sum'": Surgeon(model.parameters(), methods.create("sum")),
+        "one of 4 parameters with 66 numbers, not of these 2 with 42": Surgeon(
+            model[0].parameters(), bloop()
+        ),
+        r"shapes \{'memory': \(1, 66\)\}, not \{\}": Surgeon(
+            model.parameters(), methods.create("bloop", lam=0.5, rho=1.0)
+        ),
+    }
+    for message, other in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            other.load_state_dict(saved)
+        assert other.state_dict()["state"] is None
+    with pytest.raises(ValueError, match="no state of a Surgeon: it lacks method"):
+        surgeon.load_state_dict({"state": {}, "sizes": [], "objectives": 2})
+    torch.testing.assert_close(surgeon.state_dict()["state"], before["state"])
+
+
+def test_the_package_imports_torch_alone() -> None:
+    code = (
+        "import sys, methods; methods.available(); "
+        "print([m for m in ('transformers', 'tasks', 'benchmarks') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
