@@ -4,7 +4,7 @@ SCALE ?= laptop
 DATA ?= embedded
 BIN := .venv/bin
 
-.PHONY: help setup test test-all lint format reproduce-paper bench smoke clean
+.PHONY: help setup test test-all examples lint format reproduce-paper bench smoke torture clean
 
 help: ## Print the targets.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /|/' | awk -F'|' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ test: .venv/ready ## Run the tests (under 5 minutes on two cores).
 test-all: .venv/ready ## Run all tests, the slow ones too.
 	$(BIN)/python -m pytest -n 2 -m 'slow or not slow'
 
+examples: .venv/ready ## Run the examples as the README shows them, and check what they print.
+	$(BIN)/python -m pytest -n 2 -m 'slow or not slow' tests/test_examples.py
+
 lint: .venv/ready ## Check format, style and types.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -41,6 +44,9 @@ bench: .venv/ready ## Measure speed, as ratios within one run.
 
 smoke: .venv/ready ## Run every experiment in seconds, into a temporary folder.
 	results=$$(mktemp -d) && $(BIN)/scalpel reproduce --scale smoke --results $$results && rm -r $$results
+
+torture: .venv/ready ## Kill, share and damage sweeps, many times over, and count what is lost (minutes).
+	$(BIN)/python -m tests.torture
 
 clean: ## Remove the virtual environment and caches; results stay.
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build *.egg-info

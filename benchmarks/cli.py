@@ -1,8 +1,9 @@
-"""The command line: ``scalpel list | run | sweep | reproduce | report | dashboard | check | new | bench``."""
+"""The command line, ``scalpel``."""
 
 from __future__ import annotations
 
 import math
+import signal
 import sys
 import tomllib
 from enum import StrEnum
@@ -14,7 +15,8 @@ import typer
 import methods
 import tasks
 from benchmarks import bench as measure
-from benchmarks import display, experiment, session, template
+from benchmarks import cli_results, cost, display, experiment, session, template
+from benchmarks.bench import page as bench_page
 from benchmarks.errors import UserError, as_user_error
 from benchmarks.experiment import LEARNING_RATE
 from benchmarks.sweep import Place, default_device, default_workers
@@ -27,6 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(cli_results.app, name="results")
 
 
 class Wandb(StrEnum):
@@ -42,6 +46,13 @@ class Sent(StrEnum):
 
     offline = "offline"
     online = "online"
+
+
+class Engine(StrEnum):
+    """What executes runs."""
+
+    local = "local"
+    ray = "ray"
 
 
 class Kind(StrEnum):
@@ -64,9 +75,21 @@ Data = Annotated[str, typer.Option(help="embedded, hub, or a folder in the hub's
 Scale = Annotated[str, typer.Option(help="smoke, laptop, workstation or paper.")]
 Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds; default: the experiment's.")]
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Worker processes; default: one per core (1 on a GPU).")
+    int | None, typer.Option(min=1, help="Worker processes; default: one per core, or per GPU.")
+]
+Population = Annotated[
+    str, typer.Option(help="Runs that train in lock step: auto (1 on a CPU, the fastest on a GPU) or N.")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, …; default: the GPU where there is one.")]
+Retries = Annotated[int, typer.Option(min=0, help="Times that a run is tried again when its worker died.")]
+CheckpointEvery = Annotated[float, typer.Option(min=0, help="Seconds between two checkpoints of a run.")]
+ExecutorName = Annotated[Engine, typer.Option(help="Worker processes of this machine, or a Ray cluster.")]
+Address = Annotated[
+    str | None, typer.Option(help="Of a running Ray cluster, host:port; default: one of this machine's own.")
+]
+GpuShare = Annotated[
+    float, typer.Option(min=0.01, max=1, help="What a run takes of a GPU: 0.25 puts four on each.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")]
 WandbMode = Annotated[Wandb, typer.Option(envvar="WANDB_MODE", help="Log finished runs to Weights & Biases.")]
 Set = Annotated[
@@ -108,7 +131,7 @@ def run(
     overrides = _settings(set_ or [])
     if rho is not None:
         overrides.setdefault("method", {})["rho"] = rho
-    place = _place(data, device, workers=1)
+    place = place_of(data, device, workers=1)
     session.run_one(task, method, lam, seed, overrides, scale, place, results, dry_run, wandb.value)
 
 
@@ -131,7 +154,13 @@ def sweep(
     set_: Set = None,
     results: Results = Path("results"),
     workers: Workers = None,
+    population: Population = "auto",
     device: Device = None,
+    executor: ExecutorName = Engine.local,
+    address: Address = None,
+    gpu_share: GpuShare = 1.0,
+    retries: Retries = 2,
+    checkpoint_every: CheckpointEvery = 60.0,
     dry_run: DryRun = False,
     wandb: WandbMode = Wandb.disabled,
 ) -> None:
@@ -156,8 +185,8 @@ def sweep(
     loaded = experiment.load(name, scale, overrides)
     if method is not None:
         loaded = session.with_methods(loaded, [m.strip() for m in method.split(",") if m.strip()])
-    place = _place(data, device, workers)
-    raise typer.Exit(session.sweep([loaded], place, results, dry_run, wandb.value))
+    place = place_of(data, device, workers, population, checkpoint_every, executor.value, address, gpu_share)
+    raise typer.Exit(session.sweep([loaded], place, results, dry_run, wandb.value, retries))
 
 
 @app.command()
@@ -170,14 +199,43 @@ def reproduce(
     seeds: Seeds = None,
     results: Results = Path("results"),
     workers: Workers = None,
+    population: Population = "auto",
     device: Device = None,
+    executor: ExecutorName = Engine.local,
+    address: Address = None,
+    gpu_share: GpuShare = 1.0,
+    retries: Retries = 2,
+    checkpoint_every: CheckpointEvery = 60.0,
     dry_run: DryRun = False,
     wandb: WandbMode = Wandb.disabled,
 ) -> None:
     """Run the paper's experiments at one scale, and draw its figures."""
     overrides = {} if seeds is None else {"seeds": seeds}
     loaded = [experiment.load(name, scale, overrides) for name in names or experiment.available()]
-    raise typer.Exit(session.sweep(loaded, _place(data, device, workers), results, dry_run, wandb.value))
+    place = place_of(data, device, workers, population, checkpoint_every, executor.value, address, gpu_share)
+    raise typer.Exit(session.sweep(loaded, place, results, dry_run, wandb.value, retries))
+
+
+@app.command()
+def plan(
+    name: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="A name, or a path to a .toml file.")],
+    scale: Scale = "paper",
+    gpus: Annotated[
+        int | None, typer.Option(min=1, help="GPUs (on the CPU: processes) of the sweep; default: as here.")
+    ] = None,
+    data: Data = "embedded",
+    steps_per_epoch: Annotated[
+        int | None, typer.Option(min=1, help="Of the sweep's data, to measure on embedded data.")
+    ] = None,
+    device: Device = None,
+    gpu_share: GpuShare = 1.0,
+) -> None:
+    """Say what a sweep will cost in hours, memory and disk, from steps measured on this machine."""
+    place = place_of(data, device, None, gpu_share=gpu_share)
+    slots = place.workers if gpus is None else max(1, int(gpus / gpu_share))
+    table, total = cost.estimate(experiment.load(name, scale), place, slots, steps_per_epoch)
+    display.table(f"{name} at scale {scale}", table)
+    display.say(total)
 
 
 @app.command()
@@ -233,13 +291,33 @@ def new(
 
 
 @app.command()
-def bench(results: Results = Path("results")) -> None:
-    """Measure speed: a table of ratios beside their targets, and results/bench/quick.json."""
-    display.table("medians on one thread, measured in turns", measure.run(results))
+def bench(
+    full: Annotated[bool, typer.Option("--full", help="More sizes, methods and models: an hour.")] = False,
+    part: Annotated[str, typer.Option(help="Measure only these parts again, such as ab.")] = "",
+    device: Device = None,
+    results: Results = Path("results"),
+    page: Annotated[
+        Path | None, typer.Option(help="Measure nothing: make the tables and curves of this page again.")
+    ] = None,
+) -> None:
+    """Measure speed and memory: ratios beside their targets, recorded under results/bench."""
+    if page is not None:
+        bench_page.write(page, results)
+        return
+    chosen = device or default_device()
+    session.check_device(chosen)
+    rows = []
+    with display.console.status("measuring") as status:
+        for row in measure.run(results, chosen, full, part):
+            rows.append(row)
+            status.update(row.figure)
+    display.table("ratios of medians, measured in turns on one thread", bench_page.frame(rows))
+    display.say(f"record: {measure.record_path(results, full, chosen != 'cpu')}")
 
 
 def main() -> None:
     """Entry point: a `UserError` becomes one line and its exit status."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except UserError as error:
@@ -247,12 +325,41 @@ def main() -> None:
         sys.exit(error.status)
 
 
-def _place(data: str, device: str | None, workers: int | None) -> Place:
+def place_of(
+    data: str,
+    device: str | None,
+    workers: int | None,
+    population: str = "auto",
+    checkpoint_every: float = 60.0,
+    executor: str = "local",
+    address: str | None = None,
+    gpu_share: float = 1.0,
+) -> Place:
+    """Where runs are executed.
+
+    Raises:
+        UserError: there is no such data or device.
+    """
     chosen = device or default_device()
+    if population != "auto" and not (population.isascii() and population.isdigit() and int(population)):
+        raise UserError(f"--population {population}: write auto, or a number of runs of at least 1")
+    if address is not None and executor != "ray":
+        raise UserError("--address is of a Ray cluster: give --executor ray too")
     with as_user_error():
         tasks.check_source(data)
-    session.check_device(chosen)
-    return Place(data, chosen, workers or (default_workers() if chosen == "cpu" else 1))
+    if executor == "local":
+        session.check_device(chosen)
+    slots = workers or default_workers(chosen, gpu_share)
+    return Place(
+        data,
+        chosen,
+        slots,
+        None if population == "auto" else int(population),
+        checkpoint_every=checkpoint_every,
+        executor=executor,
+        address=address,
+        gpu_share=gpu_share,
+    )
 
 
 def _numbers(flag: str, text: str) -> list[float]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 from benchmarks.errors import UserError
-from benchmarks.experiment import AnyExperiment, Experiment, load
+from benchmarks.experiment import AnyExperiment, Experiment, available, load
 
 _DATA = {"folder": "PATH", "hub": "hub"}
 
@@ -21,11 +22,12 @@ def sweep_command(experiment: AnyExperiment, sources: Collection[str | None]) ->
         sources: where its runs say that their data came from.
     """
     words = ["scalpel", "sweep", experiment.name, "--scale", experiment.scale]
-    try:
-        base = load(experiment.name, experiment.scale)
-    except UserError:
+    base = None
+    if experiment.name in available():
+        with suppress(UserError):
+            base = load(experiment.name, experiment.scale)
+    if base is None:
         words[2] += ".toml"
-        base = None
     words += ["--seeds", str(experiment.seeds)]
     remark = ""
     if isinstance(experiment, Experiment):

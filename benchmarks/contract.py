@@ -10,7 +10,7 @@ from torch import Tensor
 
 import methods
 import tasks
-from benchmarks.training import Flat
+from benchmarks.flat import Flat
 from methods import Method
 
 Rule = Callable[[str], None]
@@ -28,6 +28,7 @@ def method_rules() -> dict[str, Rule]:
         "float64 stays, bfloat16 is accumulated in float32": _precision,
         "arguments and global generator are left untouched": _pure,
         "equal calls give equal directions": _deterministic,
+        "written in place, directions and what is remembered are the same": _in_place,
         "no NaN on zero, parallel, opposed, huge or tiny gradients": _finite,
         "d(c g) = c d(g) in float64 for c from 1e-100 to 1e100": _equivariant_float64,
         "d(c g) = c d(g) in float32 for c from 1e-12 to 1e12": _equivariant_float32,
@@ -212,6 +213,18 @@ def _blocks(name: str) -> None:
             _close(a[part], b, 1e-9, f"parameters {part.start} to {part.stop}")
 
 
+def _in_place(name: str) -> None:
+    method, steps, losses = methods.create(name, lam=0.3), sampled(4), torch.tensor([1.0, 2.0])
+    state, moved, out = method.init(steps[0]), method.init(steps[0]), torch.empty_like(steps[0][0])
+    for gradients in steps:
+        direction, state = method.combine(gradients, state, losses)
+        written, moved = method.combine(gradients, moved, losses, out=out)
+        _require(written is out, "what combine returns is not the tensor given as out")
+        _require(torch.equal(direction, out), "another direction is written into out")
+        same = all(torch.equal(state[key], moved[key]) for key in state)
+        _require(same, "something else is remembered where out is given")
+
+
 def _smoothed(name: str) -> None:
     try:
         smoothed = methods.create(name, lam=0.3, ema=0.1)
@@ -276,6 +289,8 @@ def _claims(name: str) -> None:
         _non_conflicting(name)
     if "permutation_equivariant" in method.claims and method.objectives is None:
         _permutation_equivariant(name)
+    if method.weights_losses:
+        _weights_losses(name)
     if "needs_losses" in method.claims:
         gradients = sampled(1)[0]
         try:
@@ -291,6 +306,18 @@ def _non_conflicting(name: str) -> None:
         lengths = torch.linalg.vector_norm(gradients, dim=-1)
         fine = (gradients @ direction >= -1e-9 * lengths * lengths.max()).all()
         _require(fine, f"claims non_conflicting, but the direction opposes a gradient: {case} gradients")
+
+
+def _weights_losses(name: str) -> None:
+    method, steps = methods.create(name, lam=0.3), sampled(4)
+    state, alone = method.init(steps[0]), method.init(steps[0])
+    for step, gradients in enumerate(steps):
+        losses = torch.tensor([1.0, 2.0]) / (1 + step)
+        direction, state = method.combine(gradients, state, losses)
+        weights, alone = method.loss_weights(alone, losses)
+        _close(
+            weights @ gradients, direction, 1e-9, "says weights_losses, but the gradients change its weights"
+        )
 
 
 def _permutation_equivariant(name: str) -> None:

@@ -21,6 +21,7 @@ from benchmarks.experiment import (
     MixedLossExperiment,
     NoiseExperiment,
     RatesExperiment,
+    available,
     load,
 )
 from benchmarks.records import Folder, Record, write_atomically
@@ -79,12 +80,12 @@ def read_manifest(folder: Folder) -> tuple[AnyExperiment, str | None]:
         manifest = json.loads(file.read_text(encoding="utf-8"))
         experiment = ADAPTER.validate_python(manifest["experiment"], context=MANIFEST)
         data: str | None = manifest["data"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         cause = "no such file" if isinstance(error, OSError) else "not a manifest of this version"
         raise UserError(
             f"{file}: {cause}; give a folder that `scalpel sweep` wrote, such as results/fig3a/laptop"
         ) from error
-    if not experiment.claims:
+    if not experiment.claims and experiment.name in available():
         with suppress(UserError):
             known = load(experiment.name, experiment.scale)
             if known.kind == experiment.kind:

@@ -16,7 +16,16 @@ import methods
 import tasks
 from benchmarks.claims import AnyClaim, ComparisonClaim, Within
 from benchmarks.errors import UserError, as_user_error, explain
-from benchmarks.settings import DataRecord, NoiseRun, RatesRun, Settings, Training, TrainingRun
+from benchmarks.settings import (
+    DataRecord,
+    Name,
+    NoiseRun,
+    RatesRun,
+    Settings,
+    Training,
+    TrainingRun,
+    check_names,
+)
 
 SCALES = ("smoke", "laptop", "workstation", "paper")
 LEARNING_RATE = "training.lr"
@@ -32,7 +41,7 @@ class Grid(Settings):
 
     low: float = Field(gt=0)
     high: float = Field(gt=0)
-    count: int = Field(gt=0)
+    count: int = Field(gt=0, le=10_000)
     zero: bool = False
 
     def values(self) -> list[float]:
@@ -60,11 +69,11 @@ class Labels(Settings):
 class Common(Settings):
     """What every experiment states."""
 
-    name: str
-    scale: str
+    name: Name
+    scale: Name
     title: str
     paper: str
-    seeds: int = Field(gt=0)
+    seeds: int = Field(gt=0, le=10_000)
     real_data: bool = False
     """Whether the scale means nothing on embedded data."""
     claims: tuple[AnyClaim, ...] = Field((), max_length=0)
@@ -97,7 +106,7 @@ class Experiment(Common):
     def _resolve_task(cls, value: Any, info: ValidationInfo) -> Any:
         """Fill in the task's settings; a manifest has them, its plugins may not be here."""
         if info.context == MANIFEST:
-            return value
+            return check_names(value)
         if "name" not in value:
             raise ValueError("the key 'name' is missing")
         return tasks.create(**value).settings
@@ -107,7 +116,7 @@ class Experiment(Common):
     def _resolve_methods(cls, value: Any, info: ValidationInfo) -> Any:
         """Fill in every method's name and settings, but for a manifest."""
         if info.context == MANIFEST:
-            return value
+            return {label: check_names(settings) for label, settings in value.items()}
         resolved = {}
         for label, settings in value.items():
             if "lam" in settings:
@@ -169,7 +178,8 @@ class Experiment(Common):
             f"{axis.partition('.')[2]}={value:g}" for axis, value in used.items() if axis != LEARNING_RATE
         ]
         with as_user_error("axes"):
-            methods.create(**sections["method"])
+            if sections["method"]["name"] in methods.available():
+                methods.create(**sections["method"])
             return TrainingRun(
                 experiment=self.name,
                 scale=self.scale,
@@ -222,7 +232,7 @@ class MixedLossExperiment(Common):
     """Figure 6: the least mixed loss over λ, computed from the runs of another experiment."""
 
     kind: Literal["mixed_loss"]
-    source: str
+    source: Name
     points: int = Field(gt=1)
     seeds: int = Field(1, gt=0)
     """Of no effect: the seeds are those of the source."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import platform
+import re
 import subprocess
 import tempfile
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +22,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from benchmarks.errors import UserError
 from benchmarks.settings import Run
 
+Stamp = tuple[int, int, int] | None
+
 
 class Record(BaseModel):
     """What a run did.
@@ -25,7 +31,7 @@ class Record(BaseModel):
     ``trajectory`` has a row per evaluation: step, epoch, the metrics of each split and the diagnostics of the
     last step (for a simulation: a row per point of its figure). A diverged run keeps the rows before
     ``diverged_at``, the step whose loss or parameters were no longer finite. ``timings`` are in seconds.
-    ``notes`` are those of the data.
+    ``notes`` are those of the data. ``lost`` tells why earlier attempts at the run ended without a record.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -35,6 +41,7 @@ class Record(BaseModel):
     run: Run
     status: Literal["completed", "diverged", "failed"]
     reason: str | None = None
+    lost: list[str] = []
     diverged_at: int | None = None
     data_source: str | None = None
     notes: dict[str, int] = {}
@@ -68,47 +75,121 @@ class Folder:
             raise UserError(f"results folder {self.path} cannot be written: {error.strerror}") from error
 
     def write(self, record: Record) -> None:
-        """Write a record so that a reader sees the whole of it or none.
+        """Write a record so that a reader sees the whole of it or none; the run needs no checkpoint any more.
 
         Raises:
             UserError: it cannot be written.
         """
-        write_atomically(self.runs / f"{record.id}.json", record.model_dump_json() + "\n")
+        write_atomically(self.file(record.id), _seal(record.model_dump_json()) + "\n")
+        if record.status != "failed":
+            self.checkpoint(record.id).unlink(missing_ok=True)
+
+    def checkpoint(self, run_id: str) -> Path:
+        """Where a run in progress leaves its state."""
+        return self.runs / f"{run_id}.checkpoint"
+
+    def file(self, run_id: str) -> Path:
+        """Where the record of a run is."""
+        return self.runs / f"{run_id}.json"
+
+    def stamp(self, run_id: str) -> Stamp:
+        """What changes when the record of a run is written; None where there is no record."""
+        try:
+            state = self.file(run_id).stat()
+        except OSError:
+            return None
+        return state.st_ino, state.st_mtime_ns, state.st_size
+
+    def find(self, run_id: str) -> Record | None:
+        """The valid record of a run."""
+        record, _ = _check(self.file(run_id))
+        return record
+
+    def set_aside(self) -> list[str]:
+        """Rename every file that is no valid record to ``*.rejected``; a line for each, with the reason.
+
+        The reason is the first line of the new file, the bytes of the old one follow.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        _, rejected = self._sort()
+        for file, reason in rejected.items():
+            try:
+                content = file.read_bytes()
+                digest = hashlib.sha256(content).hexdigest()[:8]
+                aside = file.with_name(f"{file.stem}.{digest}.rejected")
+                write_atomically(aside, f"{reason}\n".encode() + content)
+                file.unlink()
+            except OSError as error:
+                raise UserError(f"{file} cannot be set aside: {error.strerror}") from error
+        return [f"{file.name}: {reason}" for file, reason in rejected.items()]
 
     def read(self) -> tuple[list[Record], list[str]]:
         """All valid records in order of their ids, and a line for each file that is not one."""
-        records, rejected = [], []
+        records, rejected = self._sort()
+        return records, [f"{file.name}: {reason}" for file, reason in rejected.items()]
+
+    def _sort(self) -> tuple[list[Record], dict[Path, str]]:
+        records: list[Record] = []
+        rejected: dict[Path, str] = {}
         for file in sorted(self.runs.glob("*.json")):
-            try:
-                record = Record.model_validate_json(file.read_bytes())
-            except (ValidationError, OSError) as error:
-                rejected.append(f"{file.name}: not a record of schema 1 ({_first_line(error)})")
-                continue
-            if record.run.id == record.id != file.stem:
-                rejected.append(f"{file.name}: a copy of the record of run {record.id}")
-                continue
-            if record.run.id != record.id:
-                rejected.append(f"{file.name}: its id is not the hash of its settings")
-                continue
-            records.append(record)
+            record, reason = _check(file)
+            if record is not None:
+                records.append(record)
+            elif reason:
+                rejected[file] = reason
         return records, rejected
 
 
-def write_atomically(path: Path, text: str) -> None:
+def _check(file: Path) -> tuple[Record | None, str]:
+    """The record in a file, or why it is none; neither where there is no file."""
+    try:
+        content, intact = _unseal(file.read_bytes())
+        record = Record.model_validate_json(content)
+        settings_id = record.run.id
+    except FileNotFoundError:
+        return None, ""
+    except (ValueError, OSError, RecursionError) as error:
+        return None, f"not a record of schema 1 ({_first_line(error)})"
+    if settings_id != record.id:
+        return None, "its id is not the hash of its settings"
+    if record.id != file.stem:
+        return None, f"a copy of the record of run {record.id}"
+    if not intact:
+        return None, "its content was changed after it was written"
+    return record, ""
+
+
+def _seal(text: str) -> str:
+    """A JSON object with the hash of all before it as its last key, so that no byte changes unnoticed."""
+    return f'{text[:-1]},"sha256":"{hashlib.sha256(text[:-1].encode()).hexdigest()}"}}'
+
+
+def _unseal(content: bytes) -> tuple[bytes, bool]:
+    """The object without its hash, and whether it is what was sealed; else it as it is."""
+    sealed = re.fullmatch(rb'(.*),"sha256":"([0-9a-f]{64})"\}\s*', content, re.DOTALL)
+    if sealed is None:
+        return content, True
+    return sealed[1] + b"}", hashlib.sha256(sealed[1]).hexdigest() == sealed[2].decode()
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file through a synced temporary one in the same folder.
 
     Raises:
         UserError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise UserError(f"{path.parent} cannot be written: {error.strerror}") from error
 
 
@@ -140,4 +221,4 @@ def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}"
-    return str(error).splitlines()[0]
+    return str(error).partition("\n")[0]

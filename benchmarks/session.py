@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,27 @@ import torch
 
 import methods
 import tasks
-from benchmarks import contract, derive, display, figures, mixed_loss, verdicts
+from benchmarks import contract, derive, display, figures, mixed_loss, verdicts, verification
 from benchmarks import report as page
+from benchmarks.checkpoints import Interrupted, stopping_on
 from benchmarks.errors import Stopped, UserError, as_user_error
 from benchmarks.experiment import AnyExperiment, Experiment, MixedLossExperiment, available, load
+from benchmarks.population import populations
 from benchmarks.records import Folder, Record
 from benchmarks.settings import TrainingRun
-from benchmarks.sweep import Done, Job, Place, describe_data, execute, execute_all, get_task
+from benchmarks.supervision import execute_all
+from benchmarks.sweep import Done, Job, Place, describe_data, execute, get_task
 from benchmarks.tracking import Tracker
 
 
-def sweep(experiments: list[AnyExperiment], place: Place, results: Path, dry_run: bool, wandb: str) -> int:
+def sweep(
+    experiments: list[AnyExperiment],
+    place: Place,
+    results: Path,
+    dry_run: bool,
+    wandb: str,
+    retries: int = 2,
+) -> int:
     """Run what is not recorded yet, then derive tables, figures and the report. Returns the exit status."""
     experiments = sorted(experiments, key=lambda e: isinstance(e, MixedLossExperiment))
     folders = {e.name: Folder(results / e.name / e.scale) for e in experiments}
@@ -35,18 +47,20 @@ def sweep(experiments: list[AnyExperiment], place: Place, results: Path, dry_run
         if e.source not in folders:
             mixed_loss.source_of(folders[e.name], e)
     jobs = [job for e in experiments for job in _plan(e, place, folders[e.name])]
+    if not dry_run:
+        for e in experiments:
+            _prepare(folders[e.name])
+            derive.write_manifest(folders[e.name], e, _fingerprint(e, place))
+    jobs = [replace(job, stamp=job.folder.stamp(job.run.id)) for job in jobs]
     recorded = {e.name: _recorded(folders[e.name]) for e in experiments}
     missing = [job for job in jobs if job.run.id not in recorded[job.run.experiment]]
     _announce(jobs, missing, place)
     if dry_run:
         return 0
-    for folder in folders.values():
-        folder.prepare()
     with Tracker(wandb, results) as tracker:
-        ended = _execute(missing, place, tracker)
+        ended = _execute(missing, place, retries, tracker)
         sources = []
         for e in experiments:
-            derive.write_manifest(folders[e.name], e, _fingerprint(e, place))
             _draw_samples(e, place, folders[e.name])
             sources.append(report(folders[e.name].path))
             tracker.log_sweep(folders[e.name])
@@ -55,10 +69,45 @@ def sweep(experiments: list[AnyExperiment], place: Place, results: Path, dry_run
     alone = folders[experiments[0].name].path / "report.html"
     over_all = results / f"report-{experiments[0].scale}.html"
     _write_page(alone if len(experiments) == 1 else over_all, sources, [])
-    failed = [done for done in ended if done.record.status == "failed"]
+    return _tell_missing([done for done in ended if done.record.status == "failed"])
+
+
+def verify(path: Path, place: Place | None) -> int:
+    """Show what is wrong with a folder, after its repair where a place for it is given; the exit status."""
+    folder = Folder(path)
+    if place is not None:
+        experiment = verification.repairable(folder)
+        verification.check_data(folder, _fingerprint(experiment, place))
+        sweep([experiment], place, path.absolute().parent.parent, False, "disabled")
+    found = verification.verify(folder)
+    if found.empty:
+        return 0
+    display.table(f"{path}: {len(found)} findings", found)
+    return 3
+
+
+def _prepare(folder: Folder) -> None:
+    """Make a folder that records can be written to; what is there and is no record is set aside."""
+    folder.prepare()
+    for line in folder.set_aside():
+        display.warn(f"set aside: {folder.runs.name}/{line}")
+
+
+def _tell_missing(failed: list[Done]) -> int:
+    """The runs that failed, with their tracebacks and in one table; the exit status."""
+    if not failed:
+        return 0
     for done in failed:
-        display.warn(f"{_title(done.job)} failed: {done.record.reason}\n{done.traceback}")
-    return 3 if failed else 0
+        if done.traceback:
+            display.warn(f"{_title(done.job)} failed: {done.record.reason}\n{done.traceback}")
+    rows = [
+        {"run": done.record.id, "of": _title(done.job), "reason": (done.record.reason or "").splitlines()[0]}
+        for done in failed
+    ]
+    display.table(
+        f"missing: {len(failed)} runs failed; the same command tries them again", pd.DataFrame(rows)
+    )
+    return 3
 
 
 def run_one(
@@ -102,7 +151,12 @@ def run_one(
     folder.prepare()
     steps = base.training.epochs * get_task(run.task, place).steps_per_epoch
     with Tracker(wandb, results) as tracker, display.Steps(steps, label) as bar:
-        done = execute(Job(run, folder), place, bar.update)
+        try:
+            with stopping_on(signal.SIGINT, signal.SIGTERM, insist=True):
+                (done,) = execute([Job(run, folder)], place, bar.update)
+        except Interrupted:
+            raise Stopped("stopped; the same command goes on from there") from None
+        folder.write(done.record)
         tracker.log(done.record, folder)
     if done.record.status == "failed":
         raise RuntimeError(done.traceback)
@@ -242,7 +296,7 @@ def _plan(experiment: AnyExperiment, place: Place, folder: Folder) -> list[Job]:
     if isinstance(experiment, Experiment):
         _check_real_data(experiment, place)
     check_plugins(experiment)
-    return [Job(run, folder) for run in experiment.plan(lambda settings: describe_data(settings, place))]
+    return [Job(run, folder) for run in experiment.plan(lambda settings: describe_data(settings, place.here))]
 
 
 def _check_real_data(experiment: Experiment, place: Place) -> None:
@@ -277,34 +331,43 @@ def _announce(jobs: list[Job], missing: list[Job], place: Place) -> None:
     )
 
 
-def _execute(jobs: list[Job], place: Place, tracker: Tracker) -> list[Done]:
+def _execute(jobs: list[Job], place: Place, retries: int, tracker: Tracker) -> list[Done]:
     if not jobs:
         return []
     ended: list[Done] = []
+    notes: Counter[str] = Counter()
     started = time.perf_counter()
     try:
-        for done in display.progress(execute_all(jobs, place), len(jobs), "runs"):
-            ended.append(done)
-            tracker.log(done.record, done.job.folder)
-            if done.record.status == "diverged":
-                display.warn(f"{_title(done.job)} diverged at step {done.record.diverged_at}")
+        with closing(execute_all(populations(jobs, place.here), place, retries)) as runs:
+            for done in display.progress(runs, len(jobs), "runs"):
+                ended.append(done)
+                if done.note:
+                    notes[done.note] += 1
+                if not done.elsewhere:
+                    tracker.log(done.record, done.job.folder)
+                if done.record.status == "diverged":
+                    display.warn(f"{_title(done.job)} diverged at step {done.record.diverged_at}")
     except KeyboardInterrupt:
         raise Stopped(
             f"stopped; {len(ended)} finished runs are recorded, the same command continues with the rest"
         ) from None
-    display.say(f"{len(ended)} runs in {time.perf_counter() - started:.0f} s")
+    for note, count in notes.items():
+        display.warn(f"{note}: {count} were trained in smaller populations, or alone")
+    others = sum(done.elsewhere for done in ended)
+    shared = f" ({others} of them by another sweep)" if others else ""
+    display.say(f"{len(ended)} runs in {time.perf_counter() - started:.0f} s{shared}")
     return ended
 
 
 def _fingerprint(experiment: AnyExperiment, place: Place) -> str | None:
     if not isinstance(experiment, Experiment):
         return None
-    return describe_data(experiment.task, place).fingerprint
+    return describe_data(experiment.task, place.here).fingerprint
 
 
 def _draw_samples(experiment: AnyExperiment, place: Place, folder: Folder) -> None:
     if isinstance(experiment, Experiment):
-        task = get_task(experiment.task, place)
+        task = get_task(experiment.task, place.here)
         if samples := task.samples(16):
             figures.draw_samples(folder.path / "figures", samples, f"Training images: {task.dataset.name}")
 

@@ -7,7 +7,7 @@ import json
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
@@ -15,6 +15,24 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+
+Name = Annotated[str, Field(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$", max_length=100)]
+"""A name that may become that of a file or a folder, and leads to no other."""
+
+
+def check_names(settings: dict[str, Any]) -> dict[str, Any]:
+    """Refuse settings of a task or a method whose name is not bare: recorded files load no code.
+
+    Raises:
+        ValueError: the name is missing, or is a path.
+    """
+    name = settings.get("name")
+    if not isinstance(name, str) or not name or any(mark in name for mark in ":/\\"):
+        raise ValueError(f"{name!r} is no name of a task or a method")
+    return settings
+
+
+Named = Annotated[dict[str, Any], AfterValidator(check_names)]
 
 Option = Annotated[Literal[True] | None, BeforeValidator(lambda value: value or None)]
 """On, or None where it is off: then it is no part of a run's identity."""
@@ -64,12 +82,12 @@ class TrainingRun(Settings):
     """
 
     kind: Literal["training"] = "training"
-    experiment: str
-    scale: str
+    experiment: Name
+    scale: Name
     label: str
-    task: dict[str, Any]
+    task: Named
     data: DataRecord
-    method: dict[str, Any]
+    method: Named
     lam: float = Field(ge=0)
     seed: int = Field(ge=0)
     training: Training
@@ -84,8 +102,8 @@ class TrainingRun(Settings):
 class Simulation(Settings):
     """A run that trains no model; ``label`` is not part of the identity."""
 
-    experiment: str
-    scale: str
+    experiment: Name
+    scale: Name
     label: str = "simulation"
     seed: int = Field(ge=0)
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import functools
 import os
-import signal
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 import methods
 import tasks
+from benchmarks.checkpoints import Checkpoint
 from benchmarks.errors import UserError, as_user_error
-from benchmarks.records import Folder, Record, environment
+from benchmarks.records import Folder, Record, Stamp, environment
 from benchmarks.settings import AnyRun, DataRecord, Simulation, TrainingRun
-from benchmarks.simulations import SIMULATIONS
 from benchmarks.training import train
 
 
@@ -29,6 +27,13 @@ class Job:
 
     run: AnyRun
     folder: Folder
+    stamp: Stamp = None
+    """Of the record that the run replaces."""
+
+    @property
+    def file(self) -> Path:
+        """The record's."""
+        return self.folder.file(self.run.id)
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,10 @@ class Done:
     job: Job
     record: Record
     traceback: str = field(default="", repr=False)
+    note: str = ""
+    """Why it was not trained in the population that was asked for."""
+    elsewhere: bool = False
+    """Whether another sweep executed it."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +56,30 @@ class Place:
     data: str = "embedded"
     device: str = "cpu"
     workers: int = 1
+    population: int | None = None
+    """How many runs train in lock step; None for what is fastest on the device."""
+    checkpoint_every: float = 60.0
+    """Seconds between two checkpoints of a run."""
+    executor: str = "local"
+    address: str | None = None
+    """Of a Ray cluster; None for one that is started for the sweep."""
+    gpu_share: float = 1.0
+    """What a population takes of a GPU."""
     methods: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     """Loose files, ``path.py:Class``, which every worker process loads by itself."""
 
+    @property
+    def here(self) -> Place:
+        """Where the sweep's own process looks at data: it may have no GPU where it uses a cluster's."""
+        return replace(self, device="cpu") if self.executor == "ray" else self
 
-def default_workers() -> int:
-    """One per core this process may use."""
+
+def default_workers(device: str, gpu_share: float = 1.0) -> int:
+    """One per core this process may use; on GPUs, as many as have room there."""
+    if device.startswith("cuda"):
+        gpus = torch.cuda.device_count() if device == "cuda" else 1
+        return max(1, int(gpus / gpu_share + 1e-9))
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -85,76 +111,77 @@ def describe_data(settings: dict[str, Any], place: Place) -> DataRecord:
     return DataRecord(name=dataset.name, fingerprint=dataset.fingerprint)
 
 
-def execute(job: Job, place: Place, on_step: Callable[[int], None] = lambda step: None) -> Done:
-    """Execute one run here and record it. A run that raises is recorded as failed.
+def execute(
+    jobs: Sequence[Job], place: Place, on_step: Callable[[int], None] = lambda step: None
+) -> list[Done]:
+    """Execute runs here, in lock step where there are several.
+
+    Where a population raises, its halves are tried: so too little memory is met by a smaller one, and a run
+    that raises by itself has failed, alone.
 
     Raises:
-        UserError: the record cannot be written, or data that a stream reached is not what it should be.
+        UserError: a checkpoint cannot be written, or data that a stream reached is not what it should be.
+        Interrupted: the runs were asked to stop.
     """
-    run, trace = job.run, ""
-    facts: dict[str, Any] = {"id": run.id, "run": run, "environment": environment(place.device)}
+    problem, trace = "", ""
     try:
-        for file in place.methods:
-            methods.get(file)
-        for file in place.tasks:
-            tasks.get(file)
-        if isinstance(run, Simulation):
-            record = Record(status="completed", trajectory=SIMULATIONS[run.kind].simulate(run), **facts)
-        else:
-            task = get_task(run.task, place)
-            facts["environment"]["method_code"] = methods.REGISTRY.code(run.method["name"])
-            outcome = train(run, task, on_step)
-            record = Record(
-                status="completed" if outcome.diverged_at is None else "diverged",
-                diverged_at=outcome.diverged_at,
-                data_source=task.dataset.source,
-                notes=task.dataset.notes,
-                trajectory=outcome.trajectory,
-                timings=outcome.timings,
-                **facts,
-            )
+        outcomes = _outcomes(jobs, place, on_step)
+    except UserError:
+        raise
     except tasks.DataError as error:
         raise UserError(str(error)) from error
     except Exception as error:
-        trace = traceback.format_exc()
-        record = Record(status="failed", reason=f"{type(error).__name__}: {error}", **facts)
-    job.folder.write(record)
-    return Done(job, record, trace)
+        problem, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
+        outcomes = [{"status": "failed", "reason": problem, "environment": {}}]
+    if problem and len(jobs) > 1:
+        middle = len(jobs) // 2
+        ended = execute(jobs[:middle], place, on_step) + execute(jobs[middle:], place, on_step)
+        note = f"{len(jobs)} runs could not train in lock step ({problem.splitlines()[0]})"
+        return [replace(done, note=done.note or note) for done in ended]
+    common = {**environment(place.device), "population": len(jobs)}
+    ended = []
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        outcome["environment"] = {**common, **outcome["environment"]}
+        record = Record(id=job.run.id, run=job.run, **outcome)
+        ended.append(Done(job, record, trace))
+    return ended
 
 
-def execute_all(jobs: Iterable[Job], place: Place) -> Iterator[Done]:
-    """Execute runs, on worker processes of one thread each where there are several; yields as they end.
+def _outcomes(jobs: Sequence[Job], place: Place, on_step: Callable[[int], None]) -> list[dict[str, Any]]:
+    """What is to be recorded of each run, beside the facts that all have in common."""
+    for file in place.methods:
+        methods.get(file)
+    for file in place.tasks:
+        tasks.get(file)
+    if isinstance(run := jobs[0].run, Simulation):
+        from benchmarks.simulations import SIMULATIONS  # draws too, which a worker need not load
 
-    Raises:
-        UserError: a record cannot be written, or the system killed a worker.
-    """
-    jobs = list(jobs)
-    workers = min(place.workers, len(jobs))
-    if workers <= 1:
-        for job in jobs:
-            yield execute(job, place)
-        return
-    import loky
-
+        trajectory = SIMULATIONS[run.kind].simulate(run)
+        return [{"status": "completed", "trajectory": trajectory, "environment": {}}]
     runs = [job.run for job in jobs if isinstance(job.run, TrainingRun)]
-    method_files = methods.REGISTRY.files({run.method["name"] for run in runs})
-    task_files = tasks.REGISTRY.files({run.task["name"] for run in runs})
-    place = replace(place, methods=tuple(method_files), tasks=tuple(task_files))
-    pool = loky.ProcessPoolExecutor(max_workers=workers, initializer=_start_worker)
-    finished = False
-    try:
-        futures = [pool.submit(execute, job, place) for job in jobs]
-        for future in as_completed(futures):
-            yield future.result()
-        finished = True
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a worker process was killed (out of memory?); finished runs are kept, the same command continues"
-        ) from error
-    finally:
-        pool.shutdown(kill_workers=not finished)
+    task = get_task(runs[0].task, place)
+    outcomes = train(runs, task, on_step, _checkpoint(jobs, place))
+    return [
+        {
+            "status": "completed" if outcome.diverged_at is None else "diverged",
+            "diverged_at": outcome.diverged_at,
+            "data_source": task.dataset.source,
+            "notes": task.dataset.notes,
+            "trajectory": outcome.trajectory,
+            "timings": outcome.timings,
+            "environment": {"method_code": methods.REGISTRY.code(run.method["name"])},
+        }
+        for run, outcome in zip(runs, outcomes, strict=True)
+    ]
 
 
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
+def _checkpoint(jobs: Sequence[Job], place: Place) -> Checkpoint:
+    """That of a population carries the name of its first run; none where the folder is not to be seen."""
+    file = jobs[0].folder.checkpoint(jobs[0].run.id)
+    names = {job.run.method["name"] for job in jobs if isinstance(job.run, TrainingRun)}
+    identity = {
+        "runs": [job.run.id for job in jobs],
+        "methods": {name: methods.REGISTRY.code(name) for name in sorted(names)},
+        "environment": environment(place.device),
+    }
+    return Checkpoint(file if file.parent.is_dir() else None, place.checkpoint_every, identity)

@@ -1,22 +1,26 @@
-"""The training loop: flat parameters, one gradient per objective, surgery, one optimiser step."""
+"""The training loop: one gradient per objective, surgery, one optimiser step, for one run or several."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 import methods
+from benchmarks import checkpoints
+from benchmarks.checkpoints import Checkpoint, State
+from benchmarks.flat import Flat, Population
 from benchmarks.settings import Training, TrainingRun
-from tasks import Batch, Known, Loss, Model, Task
+from tasks import Batch, Known, Loss, Task
 
 Trajectory = list[dict[str, Any]]
 
@@ -30,130 +34,249 @@ class Outcome:
     timings: dict[str, float]
 
 
-class Flat:
-    """A module seen as a function of one flat parameter vector ``theta`` ``(P,)``.
+def train(
+    runs: Sequence[TrainingRun],
+    task: Task,
+    on_step: Callable[[int], None] = lambda step: None,
+    checkpoint: Checkpoint = checkpoints.NONE,
+) -> list[Outcome]:
+    """Train runs in lock step to their end; one whose losses or parameters are not finite stops there.
 
-    With ``channels_last``, the weights of convolutions lie in it by output, row, column, input.
-    """
+    The seed alone decides a run's initial parameters, batches and any randomness of the model; the method
+    changes none of them, nor do the other runs.
 
-    def __init__(
-        self, module: nn.Module, device: str, channels_last: bool = False, compile: bool = False
-    ) -> None:
-        self.module = module.to(device)
-        parameters = dict(module.named_parameters())
-        self.channels_last = channels_last
-        self.call = torch.compile(functional_call) if compile else functional_call
-        self.shapes = {name: p.shape for name, p in parameters.items()}
-        self.sizes = [p.numel() for p in parameters.values()]
-        self.buffers = dict(module.named_buffers())
-        first = next(iter(parameters.values()))
-        self.theta = torch.empty(sum(self.sizes), dtype=first.dtype, device=first.device)
-        self.write(self.theta, {name: p.detach() for name, p in parameters.items()})
-        self.theta.requires_grad_()
+    Args:
+        runs: of the same task, data and training; a population where there are several.
+        task: the task that they share.
+        on_step: called after every step with its number.
+        checkpoint: where their state is kept. What it holds is not computed again, but for the batches: they
+            are drawn and left, so that the next is the one that came next.
 
-    def model(self) -> Model:
-        """The model at the present ``theta``; gradients flow back to it."""
-        return Model(self.module, self.parts(self.theta), self.buffers, self.call)
+    Returns:
+        one outcome per run; the seconds of a population are shared out evenly.
 
-    def parts(self, vector: Tensor) -> dict[str, Tensor]:
-        """Views of a flat vector ``(P,)``, one per parameter and of its shape."""
-        pieces = zip(self.shapes.items(), torch.split(vector, self.sizes), strict=True)
-        return {name: self._shaped(piece, shape) for (name, shape), piece in pieces}
-
-    @torch.no_grad()
-    def write(self, vector: Tensor, values: dict[str, Tensor]) -> None:
-        """Fill a flat vector ``(P,)`` with one tensor per parameter; zero where there is none."""
-        for name, part in self.parts(vector).items():
-            part.copy_(values[name]) if name in values else part.zero_()
-
-    def gradient(self, loss: Loss, row: Tensor, keep: bool) -> None:
-        """Write the gradient of a loss into ``row`` ``(P,)``; ``keep`` its graph for another loss."""
-        if isinstance(loss, Known):
-            self.write(row, loss.gradient)
-        else:
-            row.copy_(torch.autograd.grad(loss, self.theta, retain_graph=keep)[0])
-
-    def _shaped(self, piece: Tensor, shape: torch.Size) -> Tensor:
-        if self.channels_last and len(shape) == 4:
-            outputs, inputs, height, width = shape
-            return piece.view(outputs, height, width, inputs).permute(0, 3, 1, 2)
-        return piece.view(shape)
-
-
-def train(run: TrainingRun, task: Task, on_step: Callable[[int], None] = lambda step: None) -> Outcome:
-    """Train one run to its end, or until a loss or a parameter is not finite.
-
-    The seed alone decides the initial parameters, the batches and any randomness of the model; the method
-    changes none of them.
+    Raises:
+        Interrupted: the runs were asked to stop.
+        UserError: the checkpoint cannot be written.
     """
     with torch.random.fork_rng():
-        stepper = Stepper(run, task)
-        torch.manual_seed(_stream(run.seed, "model"))
-        batches = task.batches(torch.Generator().manual_seed(_stream(run.seed, "batches")))
-        steps, count = stepper.steps, run.training.evaluations
+        stepper = Stepper(runs, task)
+        torch.manual_seed(_stream(runs[0].seed, "model"))
+        steps, count = stepper.steps, runs[0].training.evaluations
         evaluate_at = {round(n * steps / count) for n in range(1, count + 1)}
+        batches = stepper.batches()
         log = _Log(stepper)
-        diverged_at = log.evaluate(0)
-        for step in range(1, steps + 1):
-            if diverged_at is not None:
+        if (saved := checkpoint.load()) is None:
+            log.evaluate(0)
+        else:
+            deque(islice(batches, saved["done"]), maxlen=0)
+            stepper.restore(saved)
+            log.restore(saved)
+        for step in range(int(stepper.done) + 1, steps + 1):
+            if log.over:
                 break
-            stepper.step(next(batches))
+            stepper.step(next(batches), diagnose=step in evaluate_at)
             if step in evaluate_at:
-                diverged_at = log.evaluate(step)
+                log.evaluate(step)
             on_step(step)
-        return log.outcome(diverged_at)
+            if step < steps and checkpoint.due:
+                checkpoint.save({**stepper.snapshot(), **log.snapshot()})
+            if step < steps:
+                checkpoints.leave_if_asked()
+        return log.outcomes()
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Runs of a population that share a method: replicas ``where``, with one λ each."""
+
+    where: slice
+    method: methods.Method
 
 
 class Stepper:
-    """A model in training: one call is one step. Uses the global generator to initialise."""
+    """Models in training: one call is one step of every run. Uses the global generator to initialise.
 
-    def __init__(self, run: TrainingRun, task: Task) -> None:
-        torch.manual_seed(_stream(run.seed, "initialisation"))
+    Tensors have the leading shape ``...``: ``()`` for one run, ``(N,)`` for several.
+
+    Args:
+        runs: of the same task, data and training.
+        task: theirs.
+
+    Raises:
+        ValueError: the runs differ in more than method, λ and seed.
+    """
+
+    def __init__(self, runs: Sequence[TrainingRun], task: Task) -> None:
+        if len({(str(run.task), run.data, run.training) for run in runs}) > 1:
+            raise ValueError("the runs of a population differ in method, λ and seed only")
         self.task = task
-        options = run.training
-        self.flat = Flat(task.build(), task.device, bool(options.channels_last), bool(options.compile))
+        self.order = sorted(range(len(runs)), key=lambda i: str(runs[i].method))
+        self.runs = [runs[i] for i in self.order]
+        options = runs[0].training
+        self.flat = self._flat(bool(options.channels_last), bool(options.compile))
         self.precision = partial(
             torch.autocast, self.flat.theta.device.type, torch.bfloat16, enabled=bool(options.bf16)
         )
-        self.method = methods.create(**run.method, lam=run.lam).with_blocks(self.flat.sizes)
-        self.steps = run.training.epochs * task.steps_per_epoch
-        self.optimizer = _optimizer(run.training, self.flat.theta)
-        rate = _schedule(run.training, task.steps_per_epoch, self.steps)
+        self.groups = self._groups()
+        self.steps = options.epochs * task.steps_per_epoch
+        self.optimizer = _optimizer(options, self.flat.theta)
+        rate = _schedule(options, task.steps_per_epoch, self.steps)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate)
+        *leading, parameters = self.flat.theta.shape
         k, device = len(task.objectives), self.flat.theta.device
-        self.gradients = torch.empty(k, self.flat.theta.numel(), device=device)
-        self.losses = torch.empty(k, device=device)
-        self.direction = torch.empty_like(self.flat.theta)
-        self.state: methods.State | None = None
-        self.done = torch.zeros((), dtype=torch.int64, device=device)
-        self.bad_step = torch.full_like(self.done, -1)
-
-    def step(self, batch: Batch) -> None:
-        """One gradient per objective, surgery, one step of the optimiser; nothing waits for the device."""
-        self.flat.module.train()
-        losses, last = self.task.losses(self.flat.model(), batch), len(self.task.objectives) - 1
-        for k, row in enumerate(self.gradients):
-            with self.precision():
-                loss = next(losses)
-            self.flat.gradient(loss, row, keep=self.task.shared_forward and k < last)
-            self.losses[k] = (loss.value if isinstance(loss, Known) else loss).detach()
-        if self.state is None:
-            self.state = self.method.init(self.gradients)
-        self.direction, self.state = self.method.combine(self.gradients, self.state, self.losses)
+        self.gradients = torch.empty(*leading, k, parameters, device=device)
+        self.losses = torch.empty(*leading, k, device=device)
+        self.direction = torch.empty_like(self.flat.theta, requires_grad=False)
         self.flat.theta.grad = self.direction
+        self.states: list[methods.State] = []
+        self.done = torch.zeros((), dtype=torch.int64, device=device)
+        self.bad_step = torch.full(leading, -1, dtype=torch.int64, device=device)
+        single = all(group.method.single_backward for group in self.groups)
+        self.single_backward = single and task.shared_forward
+
+    def _flat(self, channels_last: bool, compile: bool) -> Flat:
+        modules: dict[int, nn.Module] = {}
+        for run in self.runs:
+            if run.seed not in modules:
+                torch.manual_seed(_stream(run.seed, "initialisation"))
+                modules[run.seed] = self.task.build()
+        if len(self.runs) == 1:
+            return Flat(modules[self.runs[0].seed], self.task.device, channels_last, compile)
+        replicas = [modules[run.seed] for run in self.runs]
+        return Population(replicas, self.task.device, len(modules) == 1, channels_last, compile)
+
+    def _groups(self) -> list[_Group]:
+        if len(self.runs) == 1:
+            (run,) = self.runs
+            return [
+                _Group(slice(None), methods.create(**run.method, lam=run.lam).with_blocks(self.flat.sizes))
+            ]
+        groups, start = [], 0
+        for _, same in groupby(self.runs, key=lambda run: str(run.method)):
+            runs = list(same)
+            lam = torch.tensor([run.lam for run in runs], dtype=torch.float64, device=self.task.device)
+            method = methods.create(**runs[0].method, lam=lam).with_blocks(self.flat.sizes)
+            groups.append(_Group(slice(start, start + len(runs)), method))
+            start += len(runs)
+        return groups
+
+    def batches(self) -> Iterator[Batch]:
+        """The batches of every step: each seed's own, stacked over the runs where their seeds differ."""
+        seeds = list(dict.fromkeys(run.seed for run in self.runs))
+        streams = [
+            self.task.batches(torch.Generator().manual_seed(_stream(seed, "batches"))) for seed in seeds
+        ]
+        if len(seeds) == 1:
+            return streams[0]
+        which = torch.tensor([seeds.index(run.seed) for run in self.runs], device=self.task.device)
+        return (
+            {name: torch.stack([batch[name] for batch in batches])[which] for name in batches[0]}
+            for batches in zip(*streams, strict=True)
+        )
+
+    def step(self, batch: Batch, diagnose: bool = True) -> None:
+        """One gradient per objective, surgery, one step of the optimiser; nothing waits for the device.
+
+        Without ``diagnose`` the gradients need not be kept: where the methods only weigh losses that share a
+        forward pass, one backward pass then gives the direction.
+        """
+        self.flat.module.train()
+        if self.single_backward and not diagnose:
+            self._one_backward(batch)
+        else:
+            self._surgery(batch)
         self.optimizer.step()
         self.scheduler.step()
         self.done += 1
-        fine = self.losses.isfinite().all() | (self.bad_step >= 0)
+        fine = self.losses.isfinite().all(-1) | (self.bad_step >= 0)
         self.bad_step = torch.where(fine, self.bad_step, self.done)
+        if self.bad_step.dim():
+            self._freeze()
 
-    def diagnostics(self) -> dict[str, float | None]:
-        """Lengths and cosines of the last step's gradients, direction and remembered row."""
-        rows = {"main": self.gradients[0], "aux": self.gradients[1], "direction": self.direction}
-        if self.state and "memory" in self.state:
-            rows["memory"] = self.state["memory"][0]
-        stacked = torch.stack(list(rows.values())).double()
-        gram = stacked @ stacked.mT
+    def _surgery(self, batch: Batch) -> None:
+        last = len(self.task.objectives) - 1
+        keep = self.task.shared_forward or isinstance(self.flat, Population)
+        with self.precision():
+            losses = self.flat.losses(self.task, batch)
+        for k, row in enumerate(self.gradients.unbind(-2)):
+            with self.precision():
+                loss = next(losses)
+            self.flat.gradient(loss, row, keep=keep and k < last)
+            self.losses[..., k] = _value(loss)
+        self._start()
+        for i, (group, state) in enumerate(zip(self.groups, self.states, strict=True)):
+            where = group.where
+            _, self.states[i] = group.method.combine(
+                self.gradients[where], state, self.losses[where], out=self.direction[where]
+            )
+
+    def _one_backward(self, batch: Batch) -> None:
+        with self.precision():
+            losses = list(self.flat.losses(self.task, batch))
+        for k, loss in enumerate(losses):
+            self.losses[..., k] = _value(loss)
+        self._start()
+        weights = torch.empty_like(self.losses)
+        for i, (group, state) in enumerate(zip(self.groups, self.states, strict=True)):
+            weights[group.where], self.states[i] = group.method.loss_weights(state, self.losses[group.where])
+        weighted = [loss * weights[..., k] for k, loss in enumerate(losses) if not isinstance(loss, Known)]
+        self.flat.gradient(torch.stack(weighted).sum(), self.direction, keep=False)
+        for k, loss in enumerate(losses):
+            if isinstance(loss, Known):
+                self.flat.gradient(loss, self.gradients[..., k, :], keep=False)
+                self.direction.addcmul_(self.gradients[..., k, :], weights[..., k, None])
+
+    def _start(self) -> None:
+        if not self.states:
+            self.states = [group.method.init(self.gradients[group.where]) for group in self.groups]
+
+    @torch.no_grad()
+    def _freeze(self) -> None:
+        """Keep what has diverged out of the way of the others: at zero, where losses may be computed."""
+        self.flat.theta.masked_fill_((self.bad_step >= 0)[:, None], 0)
+
+    def snapshot(self) -> State:
+        """All that later steps depend on, but for the batches."""
+        device = self.flat.theta.device
+        return {
+            "done": int(self.done),
+            "theta": self.flat.theta.detach(),
+            "buffers": self.flat.buffers,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "methods": self.states,
+            "bad_step": self.bad_step,
+            "generator": torch.get_rng_state(),
+            "device_generator": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        }
+
+    @torch.no_grad()
+    def restore(self, saved: State) -> None:
+        """Go on from a state."""
+        device = self.flat.theta.device
+        self.flat.theta.copy_(saved["theta"])
+        for name, buffer in self.flat.buffers.items():
+            buffer.copy_(saved["buffers"][name])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.scheduler.load_state_dict(saved["scheduler"])
+        self.states = [{name: tensor.to(device) for name, tensor in s.items()} for s in saved["methods"]]
+        self.done.fill_(saved["done"])
+        self.bad_step.copy_(saved["bad_step"])
+        torch.set_rng_state(saved["generator"])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(saved["device_generator"], device)
+
+    def diagnostics(self, replica: int) -> dict[str, float | None]:
+        """Lengths and cosines of a run's last diagnosed gradients, direction and remembered row."""
+        where = (replica,) if self.bad_step.dim() else ()
+        main, aux, *_ = self.gradients[where]
+        rows = {"main": main, "aux": aux, "direction": self.direction[where]}
+        for group, state in zip(self.groups, self.states, strict=True):
+            first, end, _ = group.where.indices(len(self.runs))
+            if "memory" in state and first <= replica < end:
+                rows["memory"] = state["memory"][(replica - first,) if where else ()][0]
+        gram = methods.gram([row.double() for row in rows.values()])
         norms = gram.diagonal().sqrt()
         cosines = dict(zip(rows, (gram / (norms[:, None] * norms[None, :])).tolist(), strict=True))
         values = {f"{name}_norm": norm for name, norm in zip(rows, norms.tolist(), strict=True)}
@@ -165,40 +288,81 @@ class Stepper:
 
 
 class _Log:
-    """The trajectory of a run and the seconds spent on it."""
+    """The trajectories of the runs of a stepper, and the seconds spent on them."""
 
     def __init__(self, stepper: Stepper) -> None:
         self.stepper = stepper
-        self.trajectory: Trajectory = []
+        self.trajectories: list[Trajectory] = [[] for _ in stepper.runs]
+        self.diverged_at: list[int | None] = [None for _ in stepper.runs]
         self.started = time.perf_counter()
         self.evaluating = 0.0
 
-    def evaluate(self, step: int) -> int | None:
-        """Append a row; the step of divergence, and no row, where something is not finite."""
-        if (bad := int(self.stepper.bad_step)) >= 0:
-            return bad
-        started = time.perf_counter()
-        flat, task = self.stepper.flat, self.stepper.task
-        flat.module.eval()
-        with torch.no_grad():
-            model = flat.model()
-            metrics = {split: task.evaluate(model, split) for split in task.splits}
-            if step == self.stepper.steps:
-                metrics = {split: {**values, **task.final(model, split)} for split, values in metrics.items()}
-        self.evaluating += time.perf_counter() - started
-        if not all(math.isfinite(v) for values in metrics.values() for v in values.values()):
-            return step
-        diagnostics = self.stepper.diagnostics() if step else {}
-        row = {"step": step, "epoch": step / task.steps_per_epoch, **metrics, "diagnostics": diagnostics}
-        self.trajectory.append(row)
-        return None
+    @property
+    def over(self) -> bool:
+        """Whether every run has diverged."""
+        return None not in self.diverged_at
 
-    def outcome(self, diverged_at: int | None) -> Outcome:
-        """What is recorded."""
+    def evaluate(self, step: int) -> None:
+        """Append a row to each run; the step of divergence, and no row, where something is not finite."""
+        bad = self.stepper.bad_step.reshape(-1).tolist()
+        started = time.perf_counter()
+        self.stepper.flat.module.eval()
+        for replica, trajectory in enumerate(self.trajectories):
+            if self.diverged_at[replica] is not None:
+                continue
+            row = self._row(step, replica) if bad[replica] < 0 else None
+            if row is None:
+                self.diverged_at[replica] = bad[replica] if bad[replica] >= 0 else step
+            else:
+                trajectory.append(row)
+        self.evaluating += time.perf_counter() - started
+
+    @torch.no_grad()
+    def _row(self, step: int, replica: int) -> dict[str, Any] | None:
+        stepper, task = self.stepper, self.stepper.task
+        model = stepper.flat.model(replica)
+        metrics = {split: task.evaluate(model, split) for split in task.splits}
+        if step == stepper.steps:
+            metrics = {split: {**values, **task.final(model, split)} for split, values in metrics.items()}
+        if not all(math.isfinite(v) for values in metrics.values() for v in values.values()):
+            return None
+        diagnostics = stepper.diagnostics(replica) if step else {}
+        return {"step": step, "epoch": step / task.steps_per_epoch, **metrics, "diagnostics": diagnostics}
+
+    def snapshot(self) -> State:
+        """The rows so far, and the seconds."""
+        return {
+            "trajectories": self.trajectories,
+            "diverged_at": self.diverged_at,
+            "seconds": time.perf_counter() - self.started,
+            "evaluating": self.evaluating,
+        }
+
+    def restore(self, saved: State) -> None:
+        """Go on from these."""
+        self.trajectories, self.diverged_at = saved["trajectories"], saved["diverged_at"]
+        self.evaluating = saved["evaluating"]
+        self.started = time.perf_counter() - saved["seconds"]
+
+    def outcomes(self) -> list[Outcome]:
+        """What is recorded, in the order in which the runs were given."""
+        count = len(self.trajectories)
         seconds = time.perf_counter() - self.started - self.evaluating
         steps = max(int(self.stepper.done), 1)
-        timings = {"train": seconds, "evaluate": self.evaluating, "step": seconds / steps}
-        return Outcome(self.trajectory, diverged_at, timings)
+        timings = {
+            "train": seconds / count,
+            "evaluate": self.evaluating / count,
+            "step": seconds / count / steps,
+        }
+        ended = [
+            Outcome(trajectory, diverged_at, timings)
+            for trajectory, diverged_at in zip(self.trajectories, self.diverged_at, strict=True)
+        ]
+        return [ended[self.stepper.order.index(i)] for i in range(count)]
+
+
+def _value(loss: Loss) -> Tensor:
+    return (loss.value if isinstance(loss, Known) else loss).detach()
 
 
 def _optimizer(training: Training, theta: Tensor) -> torch.optim.Optimizer:

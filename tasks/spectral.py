@@ -36,6 +36,19 @@ def start_basis(weight: Tensor) -> Tensor:
     return basis[:, :WIDTH].contiguous()
 
 
+def exact_log_norm(weight: Tensor) -> Tensor:
+    """log of the largest singular value, by the eigenvalues of W Wᵀ in float64.
+
+    Args:
+        weight: ``(rows, columns)``; NaN where one of its numbers is not finite.
+    """
+    short = _short(weight).double()
+    if not short.isfinite().all():
+        return torch.full_like(short[0, 0], torch.nan)
+    log: Tensor = torch.linalg.eigvalsh(short @ short.mT)[-1].log() / 2
+    return log
+
+
 def log_spectral_norm(weight: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
     """log of the largest singular value, with gradient u vᵀ / σ, and the basis for the next step.
 
@@ -53,7 +66,8 @@ def log_spectral_norm(weight: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
         if basis.shape[0] > basis.shape[1]:
             span = torch.linalg.qr(_filter(short, basis)).Q
         image = span.mT @ exact
-        values, rotation = torch.linalg.eigh(image @ image.mT)
+        finite = torch.nan_to_num(image @ image.mT, 0, 0, 0)  # a run that diverges must not raise
+        values, rotation = torch.linalg.eigh(finite)
         values, rotation = values.flip(-1).clamp(min=0).sqrt(), rotation.flip(-1)
         vectors = span @ rotation
         left = vectors[..., 0].to(short.dtype)

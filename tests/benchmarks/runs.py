@@ -3,8 +3,9 @@
 from typing import Any
 
 from benchmarks.experiment import Experiment, load
-from benchmarks.records import Record
+from benchmarks.records import Folder, Record
 from benchmarks.settings import DataRecord, TrainingRun
+from benchmarks.sweep import Job
 
 DATA = DataRecord(name="none", fingerprint="0" * 16)
 
@@ -17,6 +18,10 @@ def conditioning(**overrides: Any) -> Experiment:
 
 def plan(experiment: Experiment) -> list[TrainingRun]:
     return experiment.plan(lambda settings: DATA)
+
+
+def jobs_of(experiment: Experiment, folder: Folder) -> list[Job]:
+    return [Job(run, folder) for run in plan(experiment)]
 
 
 def record(run: TrainingRun, main: float, aux: float, status: str = "completed", **splits: Any) -> Record:

@@ -50,7 +50,8 @@ def test_records_hold_no_path_of_the_machine(tmp_path) -> None:
 
     folder = Folder(tmp_path / "sweep")
     folder.prepare()
-    execute(Job(plan(conditioning())[0], folder), Place())
+    (done,) = execute([Job(plan(conditioning())[0], folder)], Place())
+    folder.write(done.record)
     text = "".join(f.read_text() for f in folder.runs.iterdir())
     assert str(tmp_path) not in text
     assert "/" not in text.replace("N/A", "")

@@ -28,14 +28,14 @@ def test_equal_settings_are_bit_identical_whatever_the_global_generator() -> Non
     task = tasks.create("smooth_mlp")
     for run in smooth_runs():
         torch.manual_seed(1)
-        first = train(run, task)
+        first = train([run], task)[0]
         torch.manual_seed(2)
-        assert train(run, task).trajectory == first.trajectory
+        assert train([run], task)[0].trajectory == first.trajectory
 
 
 def test_training_leaves_the_global_generator_untouched() -> None:
     state = torch.get_rng_state()
-    train(smooth_runs()[0], tasks.create("smooth_mlp"))
+    train([smooth_runs()[0]], tasks.create("smooth_mlp"))
     assert torch.equal(state, torch.get_rng_state())
 
 
@@ -69,7 +69,7 @@ class Spy(Task):
 def test_all_methods_see_the_same_start_and_batches_at_equal_seed() -> None:
     def spied(run: TrainingRun) -> Spy:
         spy = Spy()
-        train(run, spy)
+        train([run], spy)
         return spy
 
     runs = smooth_runs(seeds=2, lam=[0.1, 1.0])
@@ -89,7 +89,7 @@ def test_conditioning_reaches_its_analytic_solutions(lam: float) -> None:
     def end(name: str) -> tuple[float, float]:
         settings = {"lam": [lam], "methods": {name: {}}, "training": {"epochs": 1500, "evaluations": 1}}
         (run,) = [r for r in plan(conditioning(**settings)) if r.label == name]
-        last = train(run, tasks.create("conditioning")).trajectory[-1]["train"]
+        last = train([run], tasks.create("conditioning"))[0].trajectory[-1]["train"]
         return last["a"], last["b"]
 
     assert end("sum") == pytest.approx((lam / (1 + lam), 0), abs=1e-5)
@@ -111,7 +111,7 @@ def test_one_step_is_the_direction_of_the_formula() -> None:
         return spy.inner.losses(model, batch)
 
     spy.losses = losses  # type: ignore[method-assign]
-    train(run, spy)
+    train([run], spy)
     module = spy.inner.build()
     with torch.no_grad():
         for p, start in zip(module.parameters(), spy.start, strict=True):
@@ -137,11 +137,12 @@ def test_divergence_is_recorded_with_its_step_and_never_as_a_number(tmp_path) ->
     run = next(r for r in plan(experiment) if r.label == "sum")
     folder = Folder(tmp_path)
     folder.prepare()
-    record = execute(Job(run, folder), Place()).record
+    record = execute([Job(run, folder)], Place())[0].record
     assert record.status == "diverged"
     assert record.diverged_at is not None
     assert 1 < record.diverged_at <= 10
     assert [row["step"] for row in record.trajectory] == [0]
+    folder.write(record)
     text = (folder.runs / f"{run.id}.json").read_text()
     assert "NaN" not in text
     assert "Infinity" not in text
@@ -149,13 +150,13 @@ def test_divergence_is_recorded_with_its_step_and_never_as_a_number(tmp_path) ->
 
 def test_evaluations_are_even_and_end_at_the_last_step() -> None:
     run = plan(conditioning(training={"epochs": 10, "evaluations": 4}))[0]
-    rows = train(run, tasks.create("conditioning")).trajectory
+    rows = train([run], tasks.create("conditioning"))[0].trajectory
     assert [row["step"] for row in rows] == [0, 2, 5, 8, 10]
 
 
 def test_diagnostics_are_lengths_and_cosines() -> None:
     run = next(r for r in plan(conditioning(lam=[0.5])) if r.label == "bloop")
-    rows = train(run, tasks.create("conditioning")).trajectory
+    rows = train([run], tasks.create("conditioning"))[0].trajectory
     values = rows[1]["diagnostics"]
     assert -1 <= values["main_aux_cosine"] <= 1
     assert values["memory_main_cosine"] == pytest.approx(1)
@@ -209,7 +210,7 @@ def test_schedules(settings: dict, expected: list[float]) -> None:
         seed=0,
         training=training,
     )
-    values = [row["train"]["main"] for row in train(run, Slope()).trajectory]
+    values = [row["train"]["main"] for row in train([run], Slope())[0].trajectory]
     steps = [(a - b) / 0.1 for a, b in itertools.pairwise(values)]
     assert steps == pytest.approx(expected, abs=1e-5)
 
@@ -217,8 +218,36 @@ def test_schedules(settings: dict, expected: list[float]) -> None:
 def test_blocks_are_filled_in_with_the_models_parameters() -> None:
     settings = {"metabalance": {"blocks": True}}
     run = next(r for r in smooth_runs(methods=settings) if r.label == "metabalance")
-    stepper = Stepper(run, tasks.create("smooth_mlp"))
-    assert stepper.method.blocks == (256 * 64, 256, 128 * 256, 128, 10 * 128, 10)
+    stepper = Stepper([run], tasks.create("smooth_mlp"))
+    assert stepper.groups[0].method.blocks == (256 * 64, 256, 128 * 256, 128, 10 * 128, 10)
     with pytest.raises(ValueError, match="call with_blocks"):
         methods.create(**run.method).init(stepper.gradients)
-    assert len(train(run, tasks.create("smooth_mlp")).trajectory) == 3
+    assert len(train([run], tasks.create("smooth_mlp"))[0].trajectory) == 3
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+@pytest.mark.parametrize("name", ["sum", "uncertainty"])
+def test_one_backward_pass_gives_the_direction_of_one_per_loss(name: str, runs: int, monkeypatch) -> None:
+    experiment = load("fig4", "smoke", {"lam": [0.1, 0.5, 2.0][:runs], "methods": {name: {"rescale": True}}})
+    assert isinstance(experiment, Experiment)
+    task = tasks.create(**experiment.task)
+    chosen = [run for run in experiment.plan(lambda settings: DATA) if run.label == name]
+    fast, full = (Stepper(chosen, task) for _ in range(2))
+    calls, grad = [], torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, "grad", lambda *a, **k: calls.append(1) or grad(*a, **k))
+    for batch in itertools.islice(full.batches(), 2):
+        fast.step(batch, diagnose=False)
+        assert len(calls) == 1
+        full.step(batch)
+        assert len(calls) == 3
+        calls.clear()
+        gap = torch.linalg.vector_norm(fast.direction - full.direction)
+        assert gap < 1e-5 * torch.linalg.vector_norm(full.direction)
+        torch.testing.assert_close(fast.losses, full.losses)
+
+
+def test_methods_that_read_gradients_take_one_pass_per_loss() -> None:
+    experiment = load("fig4", "smoke", {"methods": {"sum": {"ema": 0.1}, "bloop": {}}, "lam": [0.1]})
+    assert isinstance(experiment, Experiment)
+    task = tasks.create(**experiment.task)
+    assert not any(Stepper([run], task).single_backward for run in experiment.plan(lambda settings: DATA))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from benchmarks.training import Flat
+from benchmarks.flat import Flat
 from tests.tasks.articles import contents, make, write_all
 
 

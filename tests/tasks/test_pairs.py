@@ -70,8 +70,9 @@ class TestData:
         (run,) = smoke(lam=[0.1], methods={"sum": {}}).plan(lambda s: describe_data(s, place))[:1]
         results = Folder(tmp_path / "results")
         results.prepare()
-        record = execute(Job(run, results), place).record
+        record = execute([Job(run, results)], place)[0].record
         assert (record.status, record.notes) == ("completed", {"aux_empty_side": 1})
+        results.write(record)
         assert results.read()[0] == [record]
 
     def test_the_tokenizer_loses_nothing(self, task) -> None:

@@ -3,9 +3,9 @@ import torch
 from torch import Tensor
 
 import methods
-from benchmarks.training import Flat
+from benchmarks.flat import Flat
 from tasks import create
-from tasks.spectral import WIDTH, log_spectral_norm, start_basis
+from tasks.spectral import WIDTH, exact_log_norm, log_spectral_norm, start_basis
 
 
 def exact_gradient(weight: Tensor) -> Tensor:
@@ -68,3 +68,11 @@ def test_stays_exact_along_training(name: str, lam: float) -> None:
         flat.theta.grad, state = method.combine(gradients, state)
         optimizer.step()
     assert worst < 1e-3
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (60, 40)])
+def test_the_exact_norm_is_that_of_an_svd(shape: tuple[int, int]) -> None:
+    weight = torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = torch.linalg.matrix_norm(weight, 2).log()
+    torch.testing.assert_close(exact_log_norm(weight), expected, rtol=1e-12, atol=1e-12)
+    assert exact_log_norm(weight / 0).isnan()

@@ -7,7 +7,7 @@ import torch
 
 import tasks
 from benchmarks.contract import task_rules
-from benchmarks.training import Flat
+from benchmarks.flat import Flat
 from tasks import DataError
 from tasks.data import carve, epochs
 

@@ -57,7 +57,7 @@ def test_rows_without_text_are_skipped_and_counted_in_the_record(folder, tmp_pat
     (run, *_) = experiment.plan(lambda settings: describe_data(settings, place))
     results = Folder(tmp_path / "results")
     results.prepare()
-    record = execute(Job(run, results), place).record
+    record = execute([Job(run, results)], place)[0].record
     assert record.status == "completed", record.reason
     assert record.notes["main train rows skipped"] == 3
     assert record.notes["main train documents"] == 40

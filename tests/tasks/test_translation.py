@@ -7,8 +7,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import tasks
+from benchmarks.flat import Flat
 from benchmarks.sweep import Place, describe_data
-from benchmarks.training import Flat, Stepper, train
+from benchmarks.training import Stepper, train
 from tasks.data.tokens import BEGIN, END, PAD
 from tasks.translation import greedy
 from tests.tasks.phrases import SMALL, phrases, smoke, write_lines
@@ -133,7 +134,7 @@ class TestModel:
 
         run = smoke().plan(lambda s: describe_data(s, Place()))[0]
         task = tasks.create(**run.task)
-        stepper, before, after = Stepper(run, task), [], []
+        stepper, before, after = Stepper([run], task), [], []
         stepper.flat.module.register_forward_pre_hook(lambda *_: before.append(len(alive)))
         stepper.flat.module.register_forward_hook(lambda *_: after.append(len(alive)))
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved.tensor):
@@ -185,7 +186,7 @@ class TestEvaluation:
         )
         task = tasks.create(**{**experiment.task, "data": str(folder)})
         (run,) = [r for r in experiment.plan(lambda s: describe_data(s, Place())) if r.label == "sum"]
-        start, middle, end = train(run, task).trajectory
+        start, middle, end = train([run], task)[0].trajectory
         assert end["train"]["aux"] < 0.05
         assert end["train"]["aux_bleu"] == pytest.approx(100)
         assert end["train"]["aux_chrf"] == pytest.approx(100)

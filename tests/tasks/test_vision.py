@@ -5,8 +5,9 @@ import torch
 
 import tasks
 from benchmarks.experiment import Experiment, load
+from benchmarks.flat import Flat
 from benchmarks.settings import Training, TrainingRun
-from benchmarks.training import Flat, Stepper
+from benchmarks.training import Stepper
 from tests.benchmarks.runs import DATA
 
 
@@ -24,7 +25,7 @@ def batch_of(task: tasks.Task) -> tasks.Batch:
 
 def stepped(steps: int = 2, **training) -> Stepper:
     run, task = first_run("fig4", training=training)
-    stepper = Stepper(run, task)
+    stepper = Stepper([run], task)
     batches = task.batches(torch.Generator().manual_seed(0))
     for _ in range(steps):
         stepper.step(next(batches))
@@ -35,7 +36,7 @@ class TestSmallWeights:
     @pytest.mark.parametrize("decay", ["all", "matrices"])
     def test_the_gradient_is_theta_without_a_backward_pass(self, decay: str, monkeypatch) -> None:
         run, task = first_run("fig3b", task={"decay": decay})
-        stepper, calls = Stepper(run, task), []
+        stepper, calls = Stepper([run], task), []
         theta = stepper.flat.theta.detach().clone()
         grad = torch.autograd.grad
         monkeypatch.setattr(torch.autograd, "grad", lambda *a, **k: calls.append(1) or grad(*a, **k))

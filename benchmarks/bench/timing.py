@@ -1,0 +1,73 @@
+"""Times that compare well on a machine that does other things too: taken in turns, summed up by medians."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+Times = dict[str, "np.ndarray"]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of medians, and the quartiles of the ratios of each turn."""
+
+    value: float
+    low: float
+    high: float
+
+
+def in_turns(
+    functions: Mapping[str, Callable[[], object]],
+    device: str,
+    seconds: float,
+    least: int = 5,
+    most: int = 1000,
+) -> Times:
+    """Call every function once a turn, the first of a turn another one each time.
+
+    Args:
+        device: where they work; on a GPU each call is waited for.
+        seconds: no turn begins after so many, once there have been ``least``.
+        least, most: turns, one more of which comes before, to warm up.
+
+    Returns:
+        seconds ``(turns,)`` of each.
+    """
+    names = list(functions)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for name in names:
+        functions[name]()
+    began = time.perf_counter()
+    for turn in range(most):
+        if turn >= least and time.perf_counter() - began > seconds:
+            break
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            _wait(device)
+            started = time.perf_counter()
+            functions[name]()
+            _wait(device)
+            times[name].append(time.perf_counter() - started)
+    return {name: np.array(values) for name, values in times.items()}
+
+
+def ratio(times: Times, name: str, to: str, scale: float = 1.0) -> Ratio:
+    """The time of one function over that of another, times ``scale``."""
+    low, high = np.quantile(times[name] / times[to], (0.25, 0.75))
+    value = np.median(times[name]) / np.median(times[to])
+    return Ratio(scale * float(value), scale * float(low), scale * float(high))
+
+
+def milliseconds(times: Times, name: str) -> float:
+    """The median."""
+    return 1e3 * float(np.median(times[name]))
+
+
+def _wait(device: str) -> None:
+    if device != "cpu":
+        torch.accelerator.synchronize()

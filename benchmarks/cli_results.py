@@ -1,0 +1,39 @@
+"""The commands ``scalpel results ...``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks import display, session
+
+app = typer.Typer(help="Look after recorded results.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def _results() -> None:
+    """Look after recorded results."""
+
+
+@app.command()
+def verify(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Folders such as results/fig3a/laptop.")
+    ],
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Set bad records aside, and run what is missing or failed.")
+    ] = False,
+    data: Annotated[str, typer.Option(help="For --repair: embedded, hub, or a folder.")] = "embedded",
+    workers: Annotated[int | None, typer.Option(min=1, help="For --repair: worker processes.")] = None,
+    device: Annotated[str | None, typer.Option(help="For --repair: cpu, cuda, …")] = None,
+) -> None:
+    """Check records against their schema, their settings and the grid of their sweep."""
+    from benchmarks.cli import place_of
+
+    place = place_of(data, device, workers) if repair else None
+    status = max(session.verify(path, place) for path in paths)
+    if status == 0:
+        display.say("nothing is missing")
+    raise typer.Exit(status)

@@ -1,0 +1,59 @@
+"""Fixtures: a method that kills the process that it runs in, and the folder of a sweep."""
+
+import pytest
+
+import methods
+from benchmarks.experiment import Experiment
+from benchmarks.records import Folder
+from tests.benchmarks.runs import conditioning
+
+KILLER = '''
+import os, signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+import torch
+from methods import Method
+
+@dataclass(frozen=True)
+class Killer(Method):
+    """d = g_m + λ g_a, from a process that a signal ends ``times`` times.
+
+    Source: a test 2026.
+    """
+    name: ClassVar[str] = "killer"
+    times: int = 1
+    number: int = 9
+    marks: str = ""
+
+    def coefficients(self, gram, state, losses):
+        marks = Path(self.marks)
+        if len(list(marks.iterdir())) < self.times:
+            (marks / str(os.getpid())).touch()
+            os.kill(os.getpid(), self.number)
+        return torch.ones_like(gram[..., 0])
+'''
+
+
+@pytest.fixture
+def folder(tmp_path) -> Folder:
+    folder = Folder(tmp_path / "results")
+    folder.prepare()
+    return folder
+
+
+@pytest.fixture
+def killer(tmp_path):
+    """An experiment of `sum` and of a method that kills its worker."""
+    file = tmp_path / "killer.py"
+    file.write_text(KILLER)
+    (tmp_path / "marks").mkdir()
+
+    def experiment(times: int, number: int = 9) -> Experiment:
+        settings = {"name": f"{file}:Killer", "times": times, "number": number, "marks": f"{tmp_path}/marks"}
+        made = conditioning(lam=[0.1, 1.0], methods={"killer": settings})
+        return made.model_copy(update={"methods": {k: made.methods[k] for k in ("sum", "killer")}})
+
+    yield experiment
+    methods.REGISTRY.remove("killer")
+    methods.REGISTRY._files.clear()

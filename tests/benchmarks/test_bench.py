@@ -1,0 +1,188 @@
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import bench
+from benchmarks.bench import memory, page, peers, steps, surgery, workloads
+from benchmarks.bench.rows import Row, timed
+from benchmarks.bench.timing import Ratio, in_turns, milliseconds, ratio
+from benchmarks.errors import UserError
+from tasks.base import Model
+
+MEBIBYTE = 2**18  # numbers in float32
+
+
+@pytest.mark.parametrize(
+    ("given", "verdict", "sought"),
+    [
+        ({"value": 1.0, "target": 1.0}, "met", "≤ 1.00"),
+        ({"value": 1.01, "target": 1.0}, "missed", "≤ 1.00"),
+        ({"value": 20.0, "target": 20.0, "at_least": True}, "met", "≥ 20.00"),
+        ({"value": 19.9, "target": 20.0, "at_least": True}, "missed", "≥ 20.00"),
+        ({"value": 3.0}, "no target", ""),
+        ({"value": None, "target": 1.0, "note": "needs a GPU"}, "not measured", "≤ 1.00"),
+    ],
+)
+def test_a_row_says_how_it_stands_to_its_target(given, verdict, sought) -> None:
+    row = Row(part="a", figure="x", **given)
+    assert (row.verdict, row.sought) == (verdict, sought)
+
+
+def test_turns_call_each_function_once_and_begin_with_another_one_each_time() -> None:
+    calls: list[str] = []
+    functions: dict[str, Callable[[], object]] = {n: partial(calls.append, n) for n in "abc"}
+    times = in_turns(functions, "cpu", seconds=0, least=3)
+    assert "".join(calls) == "abc" + "abc" + "bca" + "cab"
+    assert {name: len(values) for name, values in times.items()} == {"a": 3, "b": 3, "c": 3}
+    assert len(in_turns(functions, "cpu", seconds=60, most=7)["a"]) == 7
+
+
+def test_a_ratio_is_of_medians_with_the_quartiles_of_the_turns() -> None:
+    times = {"a": np.array([1.0, 2.0, 30.0, 4.0, 5.0]), "b": np.array([1.0, 1.0, 10.0, 1.0, 5.0])}
+    assert ratio(times, "a", "b") == Ratio(4.0, 1.0, 3.0)
+    assert ratio(times, "a", "b", scale=2) == Ratio(8.0, 2.0, 6.0)
+    assert milliseconds(times, "a") == 4000
+
+
+def test_peak_memory_counts_what_is_kept_and_what_the_call_allocates() -> None:
+    def start() -> Callable[[], object]:
+        torch.zeros(64 * MEBIBYTE)
+        kept = torch.zeros(3 * MEBIBYTE)
+
+        def call() -> None:
+            larger = torch.zeros(2 * MEBIBYTE)
+            del larger
+            torch.zeros(1 * MEBIBYTE)
+            kept.add_(1)
+
+        return call
+
+    assert memory.of_call(start, "cpu") == pytest.approx(5 * 2**20, rel=0.01)
+
+
+def grown(model: torch.nn.Module, values: dict[str, torch.Tensor]) -> None:
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(values[name])
+
+
+@pytest.mark.parametrize("workload", [workloads.two_heads("cpu", 16), workloads.transformer("cpu")])
+@pytest.mark.parametrize("method", ["pcgrad", "mgda", "upgrad"])
+@pytest.mark.parametrize("library", ["torchjd", "LibMTL"])
+def test_peers_take_the_same_step_as_we_do(workload, method, library) -> None:
+    if peers._missing(library) or (library == "LibMTL" and method not in peers._LIBMTL):
+        pytest.skip("not installed, or it has no such method")
+    batch, ours = workload.batch(), workload.stepper(method, lam=1.0)
+    start = {name: p.detach().clone() for name, p in ours.flat.parts(ours.flat.theta).items()}
+    peer = (
+        peers.TorchJD(workload.task, method) if library == "torchjd" else peers.LibMTL(workload.task, method)
+    )
+    grown(peer.module, start)
+    ours.optimizer = torch.optim.SGD([ours.flat.theta], lr=1.0)
+    peer.optimizer = torch.optim.SGD(peer.module.parameters(), lr=1.0)
+    ours.step(batch)
+    peer.step(batch)
+    ended = dict(peer.module.named_parameters())
+    for name, part in ours.flat.parts(ours.flat.theta.detach()).items():
+        moved, peers_moved = part - start[name], ended[name].detach() - start[name]
+        assert (moved - peers_moved).norm() < (1e-2 if method == "mgda" else 1e-3) * moved.norm(), name
+
+
+def test_a_peer_that_is_not_installed_gets_a_line(monkeypatch) -> None:
+    monkeypatch.setattr(peers, "_missing", lambda package: True)
+    workload = workloads.two_heads("cpu", 16)
+    rivals = peers.rivals(workload.task, "pcgrad", full=False)
+    rows = list(peers.compared(workload, "pcgrad", rivals, 0.0))
+    assert [row.note for row in rows] == [peers.INSTALL] * 2
+    assert [row.verdict for row in rows] == ["not measured"] * 2
+
+
+def test_plain_pytorch_sees_the_same_losses_as_we_do() -> None:
+    workload = workloads.small_weights("cpu")
+    ours, batch = workload.stepper("bloop"), workload.batch()
+    bare = steps.Bare(workload.task, steps._summed)
+    grown(bare.module, ours.flat.parts(ours.flat.theta))
+    ours.step(batch)
+    model: Model = steps.plain(bare.module)
+    loss = steps._summed(workload.task, model, batch)
+    assert loss.item() == pytest.approx((ours.losses[0] + 0.3 * ours.losses[1]).item(), rel=1e-4)
+
+
+def test_steps_are_compared_with_those_of_sum() -> None:
+    rows = list(steps._against_sum(workloads.two_heads("cpu", 16), ("sum", "bloop", "mgda"), 1.03, 0.0))
+    assert [row.figure.split(" / ")[0] for row in rows] == ["step of bloop", "step of mgda"]
+    assert [row.target for row in rows] == [1.03, None]
+    assert all(row.value and row.low and row.high and row.low <= row.high for row in rows)
+
+
+def test_an_exponent_comes_with_an_interval() -> None:
+    exact = surgery._exponent("e", "x", [1, 2, 4, 8], [3, 12, 48, 192])
+    assert (exact.value, exact.low, exact.high) == pytest.approx((2, 2, 2))
+    noisy = surgery._exponent("e", "x", [1, 2, 4, 8, 16], [1.1, 1.9, 4.3, 7.6, 16.8])
+    assert noisy.low < 1 < noisy.high
+    assert noisy.high - noisy.low < 0.3
+
+
+@pytest.mark.parametrize(("k", "n", "shape"), [(2, 1, (50,)), (4, 1, (50,)), (2, 3, (3, 50))])
+def test_a_direction_is_timed_at_any_size(k, n, shape) -> None:
+    assert surgery.direction(50, k, n, "cpu")().shape == shape
+
+
+def record(tmp_path) -> None:
+    rows = [
+        timed("a", "step", Ratio(1.234, 1.2, 1.3), 1.1, 5.0),
+        Row(part="d", figure="population", value=None, target=20, at_least=True, note="needs a GPU"),
+        Row(part="e", figure="exponent", value=1.0),
+    ]
+    path = bench.record_path(tmp_path, full=False)
+    path.parent.mkdir()
+    path.write_text(bench.Record(environment={}, rows=rows).model_dump_json())
+
+
+def test_tables_of_a_page_are_filled_from_the_record(tmp_path) -> None:
+    record(tmp_path)
+    text = "<!-- bench: quick targets -->\n| old |\n<!-- end -->\n\n<!-- bench: quick e -->\n<!-- end -->\n"
+    filled = page.render(text, tmp_path)
+    assert "| a | step | 1.23 [1.20, 1.30] | ≤ 1.10 | missed |" in filled
+    assert "| d | population | – | ≥ 20.00 | needs a GPU |" in filled
+    assert "| e | exponent | 1.00 |  |  |" in filled
+    assert "old" not in filled
+    assert page.render(filled, tmp_path) == filled
+
+
+def test_a_page_of_no_record_is_refused(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"quick.json does not exist: scalpel bench makes it"):
+        page.render("<!-- bench: quick all -->\n<!-- end -->\n", tmp_path)
+    with pytest.raises(UserError, match="page.md does not exist"):
+        page.write(tmp_path / "page.md", tmp_path)
+
+
+def test_curves_that_a_page_links_are_drawn_the_same_from_the_same_record(tmp_path) -> None:
+    rows = [timed("d", f"N = {n}", Ratio(n, n, n + 1)).model_copy(update={"at": {"N": n}}) for n in (1, 4)]
+    path = bench.record_path(tmp_path, full=True)
+    path.parent.mkdir()
+    path.write_text(bench.Record(environment={"device": "cpu"}, rows=rows).model_dump_json())
+    document = tmp_path / "page.md"
+    document.write_text("![populations](populations.svg)\n<!-- bench: full d -->\n<!-- end -->\n")
+    page.write(document, tmp_path)
+    drawn = (tmp_path / "populations.svg").read_bytes()
+    assert [file.name for file in tmp_path.glob("*.svg")] == ["populations.svg"]
+    assert b"runs per hour" in drawn
+    assert "| d | N = 4 | 4.00 [4.00, 5.00] |" in document.read_text()
+    page.write(document, tmp_path)
+    assert (tmp_path / "populations.svg").read_bytes() == drawn
+
+
+def test_a_part_is_measured_again_and_the_others_are_kept(tmp_path, monkeypatch) -> None:
+    record(tmp_path)
+    again = Row(part="d", figure="population", value=21.0, target=20, at_least=True)
+    monkeypatch.setattr(bench, "_measured", lambda device, full, parts: iter([again]))
+    assert list(bench.run(tmp_path, "cpu", False, "d")) == [again]
+    found = bench.read(bench.record_path(tmp_path, full=False))
+    assert [(row.part, row.value) for row in found.rows] == [("a", 1.234), ("d", 21.0), ("e", 1.0)]
+    assert list(found.commits) == ["d"]
+    with pytest.raises(UserError, match="--part z: there are a, b"):
+        next(bench.run(tmp_path, "cpu", False, "dz"))

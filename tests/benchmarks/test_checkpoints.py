@@ -1,0 +1,171 @@
+"""Runs that are cut off go on to the bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import methods
+import tasks
+from benchmarks.checkpoints import Checkpoint, Interrupted, stopping_on
+from benchmarks.errors import UserError
+from benchmarks.experiment import Experiment, load
+from benchmarks.records import Folder
+from benchmarks.settings import DataRecord, TrainingRun
+from benchmarks.sweep import Place, execute
+from benchmarks.training import train
+from tests.benchmarks.runs import conditioning, jobs_of
+
+
+def run_of(experiment: str, method: str, **training: object) -> TrainingRun:
+    settings = {"lam": [0.3], "seeds": 1, "methods": {method: {}}}
+    loaded = load(experiment, "smoke", {**settings, "training": training} if training else settings)
+    assert isinstance(loaded, Experiment)
+    data = DataRecord(name="any", fingerprint="0" * 16)
+    return next(run for run in loaded.plan(lambda settings: data) if run.label == method)
+
+
+def cut_off(runs: list[TrainingRun], task: tasks.Task, file: Path, at: int) -> None:
+    """Train until a step, and stop there as a signal stops it."""
+
+    def on_step(step: int) -> None:
+        if step == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted), stopping_on(signal.SIGTERM):
+        train(runs, task, on_step, Checkpoint(file, 1e9, {}))
+
+
+@pytest.mark.parametrize("insist", [False, True])
+def test_a_second_signal_counts_where_a_person_may_insist(insist, tmp_path) -> None:
+    run, file = run_of("fig3a", "bloop"), tmp_path / "0.checkpoint"
+
+    def on_step(step: int) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt) as stopped, stopping_on(signal.SIGTERM, insist=insist):
+        train([run], tasks.create(**run.task), on_step, Checkpoint(file, 1e9, {}))
+    assert isinstance(stopped.value, Interrupted) != insist
+    assert file.exists() != insist
+
+
+CASES = {
+    "adam, ema": ("fig3a", "bloop", {}),
+    "sgd, cosine": ("fig3a", "bloop", {"optimizer": "sgd", "momentum": 0.9, "schedule": "cosine"}),
+    "method with state": ("fig3a", "graddrop", {}),
+    "batch norm, augmented images": ("fig4", "bloop", {}),
+    "dropout": ("fig5b", "bloop", {}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_run_that_was_cut_off_twice_equals_one_that_was_not(case, tmp_path) -> None:
+    experiment, method, training = CASES[case]
+    run, file = run_of(experiment, method, **training), tmp_path / "0.checkpoint"
+    task = tasks.create(**run.task)
+    (whole,) = train([run], task)
+    last = run.training.epochs * task.steps_per_epoch
+    for at in (1, last - 1):
+        cut_off([run], task, file, at)
+    torch.manual_seed(5)
+    steps: list[int] = []
+    (again,) = train([run], task, steps.append, Checkpoint(file, 1e9, {}))
+    assert steps == [last]
+    assert again.trajectory == whole.trajectory
+    assert again.timings["train"] > 0
+
+
+@pytest.mark.parametrize("method", methods.available())
+def test_the_state_of_every_method_is_kept(method, tmp_path) -> None:
+    run, file = run_of("fig3a", method), tmp_path / "0.checkpoint"
+    task = tasks.create(**run.task)
+    cut_off([run], task, file, 3)
+    (again,) = train([run], task, checkpoint=Checkpoint(file, 1e9, {}))
+    assert again.trajectory == train([run], task)[0].trajectory
+
+
+def test_a_population_goes_on_as_one(tmp_path) -> None:
+    """Two methods, two seeds, and one replica that has diverged by then."""
+    settings = {
+        "lam": [0.3, 1e30],
+        "seeds": 2,
+        "methods": {"bloop": {}},
+        "training": {"optimizer": "sgd", "epochs": 2},
+    }
+    loaded = load("fig3a", "smoke", settings)
+    assert isinstance(loaded, Experiment)
+    data = DataRecord(name="any", fingerprint="0" * 16)
+    runs = [r for r in loaded.plan(lambda settings: data) if r.label in ("bloop", "sum")]
+    task, file = tasks.create(**runs[0].task), tmp_path / "0.checkpoint"
+    whole = [(o.trajectory, o.diverged_at) for o in train(runs, task)]
+    assert {diverged is None for _, diverged in whole} == {True, False}
+    cut_off(runs, task, file, 6)
+    again = train(runs, task, checkpoint=Checkpoint(file, 1e9, {}))
+    assert [(o.trajectory, o.diverged_at) for o in again] == whole
+
+
+def test_a_checkpoint_is_written_on_the_interval_and_gone_when_the_run_is_recorded(tmp_path) -> None:
+    folder = Folder(tmp_path)
+    folder.prepare()
+    (job, *_) = jobs_of(conditioning(), folder)
+    file = folder.checkpoint(job.run.id)
+    sizes = []
+    (done,) = execute([job], Place(checkpoint_every=0), lambda step: sizes.append(file.exists()))
+    assert sizes[0] is False
+    assert all(sizes[1:])
+    folder.write(done.record)
+    assert [f.name for f in folder.runs.iterdir()] == [f"{job.run.id}.json"]
+
+
+@pytest.mark.parametrize("change", ["truncated", "flipped", "empty", "pickle", "foreign"])
+def test_a_damaged_or_foreign_checkpoint_counts_for_nothing(change, tmp_path) -> None:
+    file = tmp_path / "0.checkpoint"
+    checkpoint = Checkpoint(file, 0, {"runs": ["a"]})
+    checkpoint.save({"x": torch.ones(3)})
+    content = file.read_bytes()
+    if change == "foreign":
+        checkpoint = Checkpoint(file, 0, {"runs": ["b"]})
+    elif change == "pickle":
+        import hashlib
+        import pickle
+
+        held = pickle.dumps(subprocess.Popen)
+        file.write_bytes(hashlib.sha256(held).digest() + held)
+    else:
+        flipped = bytes([*content[:-9], content[-9] ^ 1, *content[-8:]])
+        file.write_bytes({"truncated": content[:-5], "flipped": flipped, "empty": b""}[change])
+    assert checkpoint.load() is None
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_clear_error(tmp_path) -> None:
+    with pytest.raises(UserError, match="gone cannot be written: No such file"):
+        Checkpoint(tmp_path / "gone" / "0.checkpoint", 0, {}).save({})
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_command_that_is_cut_off_goes_on_from_its_checkpoint(number, tmp_path) -> None:
+    command = [sys.executable, "-m", "benchmarks.cli", "sweep", "conditioning", "--scale", "smoke"]
+    command += ["--methods", "sum", "--lam", "0.1", "--seeds", "1", "--checkpoint-every", "0.2"]
+    command += ["--set", "training.epochs=30000", "--results", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    runs = tmp_path / "conditioning" / "smoke" / "runs"
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not list(runs.glob("*.checkpoint")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert len(list(runs.glob("*.checkpoint"))) == 1
+    assert list(runs.glob("*.json")) == []
+    if number != signal.SIGKILL:
+        assert process.returncode == 130
+        assert "0 finished runs are recorded, the same command continues with the rest" in errors
+        assert list(runs.glob("*.claim")) == []

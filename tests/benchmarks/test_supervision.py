@@ -1,0 +1,89 @@
+"""Sweeps whose workers die, and sweeps that share a folder, on real processes."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from benchmarks.errors import UserError
+from benchmarks.supervision import execute_all
+from benchmarks.sweep import Place
+from tests.benchmarks.runs import conditioning, jobs_of
+
+
+def test_a_killed_worker_costs_only_its_run_which_is_tried_again(killer, folder) -> None:
+    jobs = jobs_of(killer(times=1), folder)
+    ended = {done.record.id: done.record for done in execute_all([[job] for job in jobs], Place(workers=2))}
+    assert {record.status for record in ended.values()} == {"completed"}
+    lost = [record for record in ended.values() if record.lost]
+    assert [record.run.label for record in lost] == ["killer"]
+    assert lost[0].lost == ["its worker was killed by SIGKILL (out of memory?)"]
+    records, rejected = folder.read()
+    assert {record.id: record for record in records} == ended
+    assert not rejected
+    assert list(folder.runs.glob("*.claim")) == []
+
+
+def test_a_run_that_kills_every_worker_fails_and_the_others_complete(killer, folder) -> None:
+    jobs = jobs_of(killer(times=99, number=11), folder)[1::2]
+    ended = list(execute_all([[job] for job in jobs], Place(workers=2), retries=1))
+    failed = {done.record.run.label: done.record for done in ended if done.record.status == "failed"}
+    assert list(failed) == ["killer"]
+    assert failed["killer"].reason == "lost 2 times: its worker was killed by SIGSEGV"
+    assert failed["killer"].lost == ["its worker was killed by SIGSEGV"] * 2
+    assert sum(done.record.status == "completed" for done in ended) == len(jobs) - 1
+
+
+def test_a_population_that_may_have_run_out_of_memory_is_split(killer, folder) -> None:
+    jobs = jobs_of(killer(times=1), folder)
+    ended = list(execute_all([jobs], Place(), retries=0))
+    assert [done.record.status for done in ended] == ["completed"] * 4
+    assert all(len(done.record.lost) == 1 for done in ended)
+    assert {done.job.run.id for done in ended} == {job.run.id for job in jobs}
+
+
+def test_two_sweeps_share_the_runs_of_one_folder(folder) -> None:
+    jobs = jobs_of(conditioning(lam=[0.1, 1.0], seeds=2), folder)
+
+    def sweep() -> list:
+        return list(execute_all([[job] for job in jobs], Place()))
+
+    with ThreadPoolExecutor(2) as threads:
+        both = [future.result() for future in [threads.submit(sweep) for _ in range(2)]]
+    own = [{done.job.run.id for done in ended if not done.elsewhere} for ended in both]
+    assert [len(ended) for ended in both] == [len(jobs)] * 2
+    assert len(own[0]) + len(own[1]) == len(jobs)
+    assert own[0] | own[1] == {job.run.id for job in jobs}
+    assert {f.suffix for f in folder.runs.iterdir() if not f.name.startswith(".")} == {".json"}
+
+
+def test_runs_recorded_since_they_were_planned_are_not_executed_again(folder) -> None:
+    jobs = jobs_of(conditioning(lam=[0.1]), folder)[:2]
+    list(execute_all([[job] for job in jobs], Place()))
+    assert all(done.elsewhere for done in execute_all([[job] for job in jobs], Place()))
+
+
+def test_a_folder_deleted_in_mid_sweep_is_one_clear_error(folder) -> None:
+    jobs = jobs_of(conditioning(lam=[0.1, 1.0]), folder)
+    with closing(execute_all([[job] for job in jobs], Place())) as runs:
+        next(runs)
+        for file in folder.runs.iterdir():
+            file.unlink()
+        folder.runs.rmdir()
+        with pytest.raises(UserError, match=r"runs cannot be written: No such file"):
+            list(runs)
+    assert not folder.runs.exists()
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_no_half_record(folder, monkeypatch) -> None:
+    jobs = jobs_of(conditioning(lam=[0.1]), folder)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="runs cannot be written: No space left on device"):
+        list(execute_all([[job] for job in jobs], Place()))
+    assert [f for f in Path(folder.runs).iterdir() if not f.name.startswith(".claims")] == []

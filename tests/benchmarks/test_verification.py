@@ -1,0 +1,111 @@
+"""`scalpel results verify`, on folders that something happened to."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks import session
+from benchmarks.derive import write_manifest
+from benchmarks.errors import UserError
+from benchmarks.records import Folder
+from benchmarks.sweep import Place
+from benchmarks.verification import verify
+from tests.benchmarks.runs import conditioning, plan, record
+
+
+@pytest.fixture
+def swept(tmp_path) -> Folder:
+    """Hand-made records of every cell."""
+    folder = Folder(tmp_path / "results" / "conditioning" / "smoke")
+    folder.prepare()
+    experiment = conditioning(lam=[0.1, 1.0])
+    for run in plan(experiment):
+        folder.write(record(run, 0.1, 0.2))
+    write_manifest(folder, experiment, "0" * 16)
+    return folder
+
+
+def kinds(folder: Folder) -> list[str]:
+    return sorted(verify(folder)["what"])
+
+
+def test_a_whole_folder_has_nothing_wrong(swept, capsys) -> None:
+    assert kinds(swept) == []
+    assert session.verify(swept.path, None) == 0
+
+
+def test_every_fault_is_named(swept) -> None:
+    truncated, gone, copied, failed, other, *_ = sorted(swept.runs.iterdir())
+    truncated.write_bytes(truncated.read_bytes()[:-30])
+    gone.unlink()
+    shutil.copy(copied, swept.runs / "again.json")
+    lost = swept.find(failed.stem)
+    swept.write(lost.model_copy(update={"status": "failed", "reason": "out of memory"}))
+    run = swept.find(other.stem).run
+    moved = run.model_copy(update={"scale": "paper"})
+    swept.write(record(moved, 0.1, 0.2))
+    strange = run.model_copy(update={"data": run.data.model_copy(update={"fingerprint": "f" * 16})})
+    swept.write(record(strange, 0.1, 0.2))
+    assert kinds(swept) == ["bad", "bad", "failed", "foreign", "foreign", "missing", "missing"]
+    assert session.verify(swept.path, None) == 3
+
+
+def test_repair_runs_what_is_missing_and_keeps_the_rest(tmp_path, capsys) -> None:
+    folder = Folder(tmp_path / "conditioning" / "smoke")
+    session.sweep([conditioning(lam=[0.1])], Place(), tmp_path, False, "disabled")
+    gone, cut, *kept = sorted(folder.runs.glob("*.json"))
+    trajectories = {file: folder.find(file.stem).trajectory for file in (gone, cut)}
+    written = {file: file.stat().st_mtime_ns for file in kept}
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:100])
+    assert kinds(folder) == ["bad", "missing", "missing"]
+    assert session.verify(folder.path, Place()) == 0
+    assert {file: file.stat().st_mtime_ns for file in kept} == written
+    assert {file: folder.find(file.stem).trajectory for file in trajectories} == trajectories
+    (aside,) = folder.runs.glob("*.rejected")
+    reason, _, content = aside.read_bytes().partition(b"\n")
+    assert reason.startswith(b"not a record of schema 1")
+    assert len(content) == 100
+
+
+def test_repair_refuses_other_data_and_other_places(swept, tmp_path) -> None:
+    with pytest.raises(UserError, match="saw other data"):
+        session.verify(swept.path, Place())
+    moved = shutil.copytree(swept.path, tmp_path / "moved")
+    with pytest.raises(UserError, match="a sweep of it writes to conditioning/smoke"):
+        session.verify(moved, Place())
+
+
+def test_a_manifest_names_no_code_and_no_other_folder(swept, tmp_path) -> None:
+    trap = tmp_path / "trap.py"
+    trap.write_text(f"open({str(tmp_path / 'sprung')!r}, 'w')")
+    file = swept.path / "experiment.json"
+    manifest = json.loads(file.read_text())
+    tricks = [
+        ("name", "../../elsewhere"),
+        ("name", f"{tmp_path}/mine"),
+        ("scale", ".."),
+        ("task", {"name": f"{trap}:Trap"}),
+        ("methods", {"sum": {"name": f"{trap}:Trap"}}),
+        ("methods", {"sum": {"name": "trap:Trap"}}),
+    ]
+    for key, value in tricks:
+        file.write_text(json.dumps({**manifest, "experiment": {**manifest["experiment"], key: value}}))
+        for command in (verify, lambda folder: session.report(folder.path)):
+            with pytest.raises(UserError, match="not a manifest of this version"):
+                command(swept)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_record_names_no_code(swept, tmp_path) -> None:
+    file = next(iter(sorted(swept.runs.iterdir())))
+    content = json.loads(file.read_text())
+    del content["sha256"]
+    for section in ("task", "method"):
+        changed = {**content, "run": {**content["run"], section: {"name": "trap.py:Trap"}}}
+        Path(file).write_text(json.dumps(changed))
+        _, rejected = swept.read()
+        assert len(rejected) == 1
+        assert "is no name of a task or a method" in rejected[0]

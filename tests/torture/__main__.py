@@ -1,0 +1,36 @@
+"""`make torture`: what may befall a sweep, many times over, and a table of what was lost. About five minutes.
+
+python -m tests.torture [kills | sweeps | mutations | nodes]...
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import pandas as pd
+
+from benchmarks import display
+from tests.torture import kills, mutations, nodes
+
+TRIALS = {
+    "kills": kills.killed,
+    "sweeps": kills.concurrent,
+    "mutations": mutations.mutated,
+    "nodes": nodes.node_killed,
+}
+
+
+def main(names: list[str]) -> int:
+    rows = []
+    for name in names or list(TRIALS):
+        started = time.perf_counter()
+        for row in TRIALS[name]():
+            rows.append({**row, "seconds": round(time.perf_counter() - started)})
+            display.say(f"{row['what']}: {row['trials']} trials, {row['bad']} bad")
+    display.table("torture", pd.DataFrame(rows))
+    return int(any(row["bad"] for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

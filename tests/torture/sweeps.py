@@ -1,0 +1,34 @@
+"""A sweep of twelve short runs on each folder that standard input names; it prints what it did."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.experiment import Experiment
+from benchmarks.records import Folder
+from benchmarks.supervision import execute_all
+from benchmarks.sweep import Place
+from tests.benchmarks.runs import conditioning, jobs_of
+
+
+def experiment_of() -> Experiment:
+    """Runs of the smallest experiment, each long enough to be cut off."""
+    return conditioning(training={"epochs": 300, "evaluations": 4})
+
+
+def main(workers: int) -> None:
+    for line in sys.stdin:
+        folder = Folder(Path(line.strip()))
+        folder.prepare()
+        jobs = [replace(job, stamp=folder.stamp(job.run.id)) for job in jobs_of(experiment_of(), folder)]
+        missing = [job for job in jobs if folder.find(job.run.id) is None]
+        place = Place(workers=workers, checkpoint_every=0.05)
+        for done in execute_all([[job] for job in missing], place, retries=20):
+            print("elsewhere" if done.elsewhere else "executed", done.record.id, flush=True)
+        print("end", flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
