@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks import analysis, figures, mixed_loss, trajectories, verdicts
+from benchmarks import analysis, diagnostics, figures, mixed_loss, trajectories, verdicts
 from benchmarks.errors import UserError
 from benchmarks.experiment import (
     ADAPTER,
@@ -126,7 +126,9 @@ def derive(folder: Folder) -> Derived:
         _write_csv(folder, "selected", tables.selected)
         kept = set(tables.summary["id"])
         records = [record for record in records if record.id in kept]
-        figures.draw(folder.path / "figures", tables, records, experiment)
+        measured = diagnostics.frame(tables.summary, records)
+        _write_csv(folder, "diagnostics", measured)
+        figures.draw(folder.path / "figures", tables, records, experiment, measured)
         claims = verdicts.judge(experiment, tables.summary, records)
         what = (
             ": main loss relative to sum at equal auxiliary loss, geometric mean [95 % interval] over seeds"

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
-from benchmarks import mixed_loss, style, trajectories
+from benchmarks import diagnostics, mixed_loss, style, trajectories
 from benchmarks.analysis import Tables
 from benchmarks.experiment import (
     AnyExperiment,
@@ -36,8 +36,10 @@ _SETTINGS: Any = {
 }
 
 
-def draw(folder: Path, tables: Tables, records: list[Record], experiment: Experiment) -> list[Path]:
-    """The figures of an experiment: its fronts under each protocol, and what the TOML asks for beside."""
+def draw(
+    folder: Path, tables: Tables, records: list[Record], experiment: Experiment, measured: pd.DataFrame
+) -> list[Path]:
+    """The figures of an experiment: fronts under each protocol, what explains them, what the TOML asks."""
     drawn = []
     with mpl.rc_context(_SETTINGS):
         if experiment.figure == "trajectories":
@@ -49,6 +51,10 @@ def draw(folder: Path, tables: Tables, records: list[Record], experiment: Experi
             drawn += _save(
                 _draw_fronts(str(protocol), fronts, tables.summary, records, experiment), folder / name
             )
+        if (measured["lam"] > 0).any():
+            figure = diagnostics.draw(measured, experiment)
+            figure.suptitle(f"{_caption(experiment)}, second half of training", fontsize=8)
+            drawn += _save(figure, folder / "diagnostics")
         if experiment.figure == "paths":
             drawn += _save(_draw_paths(tables.summary, records, experiment), folder / "paths")
     return drawn

@@ -23,11 +23,13 @@ DIAGNOSTICS = {
     "direction_main_cosine": "cos(d, g_m)",
     "direction_aux_cosine": "cos(d, g_a)",
     "memory_main_cosine": "cos(m, g_m)",
+    "direction_memory_cosine": "cos(d, m)",
     "projected_share": "projected part of g_a, as a share",
     "main_norm": "‖g_m‖",
     "aux_norm": "‖g_a‖",
     "direction_norm": "‖d‖",
     "memory_norm": "‖m‖",
+    "step_norm": "length of the step in parameters",
 }
 
 

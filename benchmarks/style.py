@@ -6,6 +6,7 @@ _COLOURS = ["#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d", "*"]
 _ON_DARK = {"#000000": "#FFFFFF"}
 _KNOWN = ["sum", "bloop", "pcgrad", "mgda", "dynamic_barrier", "bloop_no_ema", "bloop_faster"]
+_KNOWN += ["agem", "cosine", "gradvac", "metabalance", "cagrad", "upgrad"]
 _TITLES = {
     "sum": "Mixed (sum)",
     "bloop": "Bloop",
@@ -14,6 +15,12 @@ _TITLES = {
     "pcgrad": "PCGrad",
     "mgda": "MGDA",
     "dynamic_barrier": "Dynamic Barrier",
+    "agem": "A-GEM",
+    "cosine": "Cosine",
+    "gradvac": "GradVac",
+    "metabalance": "Meta-Balance",
+    "cagrad": "CAGrad",
+    "upgrad": "UPGrad",
 }
 
 

@@ -75,9 +75,11 @@ def train(
         for step in range(int(stepper.done) + 1, steps + 1):
             if log.over:
                 break
-            stepper.step(next(batches), diagnose=step in evaluate_at)
             if step in evaluate_at:
+                stepper.diagnosed_step(next(batches))
                 log.evaluate(step)
+            else:
+                stepper.step(next(batches), diagnose=False)
             on_step(step)
             if step < steps and checkpoint.due:
                 checkpoint.save({**stepper.snapshot(), **log.snapshot()})
@@ -130,6 +132,7 @@ class Stepper:
         self.direction = torch.empty_like(self.flat.theta, requires_grad=False)
         self.flat.theta.grad = self.direction
         self.states: list[methods.State] = []
+        self.step_norm = torch.zeros(leading, device=device)
         self.done = torch.zeros((), dtype=torch.int64, device=device)
         self.bad_step = torch.full(leading, -1, dtype=torch.int64, device=device)
         single = all(group.method.single_backward for group in self.groups)
@@ -193,6 +196,14 @@ class Stepper:
         self.bad_step = torch.where(fine, self.bad_step, self.done)
         if self.bad_step.dim():
             self._freeze()
+
+    @torch.no_grad()
+    def diagnosed_step(self, batch: Batch) -> None:
+        """A step that `diagnostics` can tell of."""
+        before = self.flat.theta.clone()
+        with torch.enable_grad():
+            self.step(batch)
+        self.step_norm = torch.linalg.vector_norm(self.flat.theta - before, dim=-1)
 
     def _surgery(self, batch: Batch) -> None:
         last = len(self.task.objectives) - 1
@@ -268,7 +279,7 @@ class Stepper:
             torch.cuda.set_rng_state(saved["device_generator"], device)
 
     def diagnostics(self, replica: int) -> dict[str, float | None]:
-        """Lengths and cosines of a run's last diagnosed gradients, direction and remembered row."""
+        """Lengths and cosines of a run's gradients, direction, memory, step at the last `diagnosed_step`."""
         where = (replica,) if self.bad_step.dim() else ()
         main, aux, *_ = self.gradients[where]
         rows = {"main": main, "aux": aux, "direction": self.direction[where]}
@@ -284,6 +295,8 @@ class Stepper:
         values["direction_aux_cosine"] = cosines["direction"][1]
         if "memory" in rows:
             values["memory_main_cosine"] = cosines["memory"][0]
+            values["direction_memory_cosine"] = cosines["direction"][3]
+        values["step_norm"] = float(self.step_norm[where])
         return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 

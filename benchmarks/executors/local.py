@@ -139,7 +139,7 @@ def _listen(connection: Connection, waiting: queue.SimpleQueue[Sequence[Job]]) -
 
 @contextmanager
 def _nothing_as_main() -> Iterator[None]:
-    """Keep workers from importing the module that was started: all of the command line, a second or two each."""
+    """Keep workers from importing the module that was started: the whole command line, seconds each."""
     with _main_lock:
         main = sys.modules["__main__"]
         sys.modules["__main__"] = ModuleType("__main__")

@@ -164,6 +164,8 @@ def test_diagnostics_are_lengths_and_cosines() -> None:
         values["main_norm"] ** 2 + 0.25 * values["aux_norm"] ** 2 * (1 - values["main_aux_cosine"] ** 2),
         rel=1e-4,
     )
+    assert values["direction_memory_cosine"] == pytest.approx(values["direction_main_cosine"])
+    assert values["step_norm"] == pytest.approx(run.training.lr * values["direction_norm"], rel=1e-4)
 
 
 @pytest.mark.parametrize(
