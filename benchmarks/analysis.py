@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import metrics, selection
+from benchmarks import diagnostics, metrics, selection
 from benchmarks.errors import UserError
 from benchmarks.experiment import LEARNING_RATE, Experiment
 from benchmarks.fronts import Points, attainment, front
@@ -42,6 +42,7 @@ class Tables:
     metrics: pd.DataFrame
     attainment: pd.DataFrame
     selected: pd.DataFrame
+    diagnostics: pd.DataFrame
     left_out: list[str] = field(default_factory=list)
 
 
@@ -72,6 +73,7 @@ def analyse(records: list[Record], experiment: Experiment, fingerprint: str | No
         pd.DataFrame(measured, columns=METRIC_COLUMNS),
         pd.DataFrame(surfaces, columns=ATTAINMENT_COLUMNS),
         pd.DataFrame(selected, columns=["protocol", *selection.COLUMNS]),
+        diagnostics.frame(summary, own),
         left_out,
     )
 

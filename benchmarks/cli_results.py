@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from benchmarks import display, session
+from benchmarks.records import Folder
 
 app = typer.Typer(help="Look after recorded results.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -37,3 +38,16 @@ def verify(
     if status == 0:
         display.say("nothing is missing")
     raise typer.Exit(status)
+
+
+@app.command()
+def pack(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Folders such as results/fig3a/workstation.")
+    ],
+) -> None:
+    """Write all records of a folder into one compressed file, runs.jsonl.xz, which stands for them in git."""
+    for path in paths:
+        folder = Folder(path)
+        count = folder.pack()
+        display.say(f"{folder.archive}: {count} records, {folder.archive.stat().st_size / 1e6:.2f} MB")

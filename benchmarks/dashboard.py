@@ -10,7 +10,7 @@ import pandas as pd
 from benchmarks import derive, display, jobs, views
 from benchmarks.errors import UserError
 from benchmarks.experiment import AnyExperiment, Experiment
-from benchmarks.records import Folder, Record, write_atomically
+from benchmarks.records import Folder, Record, none_of, write_atomically
 from benchmarks.tracking import Tracker
 from benchmarks.views import Sweep
 
@@ -24,7 +24,7 @@ def push(paths: list[Path], results: Path, mode: str, project: str | None, entit
     """
     folders = [Folder(path) for path in paths] or _recorded(results)
     for folder in folders:
-        if not folder.runs.is_dir():
+        if not folder.has_records:
             raise UserError(f"{folder.path}: no records; give folders such as results/fig3a/laptop")
     sweeps: list[Sweep] = []
     taken: dict[str, Path] = {}
@@ -61,10 +61,10 @@ def _recorded(results: Path) -> list[Folder]:
     Raises:
         UserError: there are none.
     """
-    folders = sorted({file.parents[1] for file in results.glob("*/*/runs/*.json")})
+    folders = [folder for path in sorted(results.glob("*/*")) if (folder := Folder(path)).has_records]
     if not folders:
         raise UserError(f"{results}: no records in any <experiment>/<scale>/runs; `scalpel sweep` makes them")
-    return [Folder(path) for path in folders]
+    return folders
 
 
 def _read(folder: Folder) -> tuple[list[Record], AnyExperiment | None, list[str]]:
@@ -77,7 +77,7 @@ def _read(folder: Folder) -> tuple[list[Record], AnyExperiment | None, list[str]
     """
     records, left_out = folder.read()
     if not records:
-        raise UserError(f"{folder.runs}: no valid records")
+        raise UserError(none_of(folder, left_out))
     if not (folder.path / derive.FILE).exists():
         return records, None, left_out
     experiment, _ = derive.read_manifest(folder)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks import analysis, diagnostics, figures, mixed_loss, trajectories, verdicts
+from benchmarks import analysis, figures, mixed_loss, trajectories, verdicts
 from benchmarks.errors import UserError
 from benchmarks.experiment import (
     ADAPTER,
@@ -24,7 +24,7 @@ from benchmarks.experiment import (
     available,
     load,
 )
-from benchmarks.records import Folder, Record, write_atomically
+from benchmarks.records import Folder, Record, none_of, write_atomically
 from benchmarks.settings import AnyRun, DataRecord
 from benchmarks.simulations import SIMULATIONS
 
@@ -105,7 +105,7 @@ def derive(folder: Folder) -> Derived:
     records, rejected = folder.read()
     tables = None
     if not records:
-        raise UserError(_none_of(folder, rejected))
+        raise UserError(none_of(folder, rejected))
     found = len(records) + len(rejected)
     if not isinstance(experiment, Experiment):
         records, left_out = _of_the_sweep(records, experiment)
@@ -126,9 +126,8 @@ def derive(folder: Folder) -> Derived:
         _write_csv(folder, "selected", tables.selected)
         kept = set(tables.summary["id"])
         records = [record for record in records if record.id in kept]
-        measured = diagnostics.frame(tables.summary, records)
-        _write_csv(folder, "diagnostics", measured)
-        figures.draw(folder.path / "figures", tables, records, experiment, measured)
+        _write_csv(folder, "diagnostics", tables.diagnostics)
+        figures.draw(folder.path / "figures", tables, records, experiment)
         claims = verdicts.judge(experiment, tables.summary, records)
         what = (
             ": main loss relative to sum at equal auxiliary loss, geometric mean [95 % interval] over seeds"
@@ -141,11 +140,6 @@ def derive(folder: Folder) -> Derived:
     _write_provenance(folder, records, len(left_out))
     title = f"{experiment.title} ({experiment.paper}){what}"
     return Derived(title, overview, claims, left_out, found, records, tables)
-
-
-def _none_of(folder: Folder, rejected: list[str]) -> str:
-    more = f": {len(rejected)} left out, the first: {rejected[0]}" if rejected else ""
-    return f"{folder.runs}: no valid records{more}"
 
 
 def _of_the_sweep(

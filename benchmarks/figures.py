@@ -36,9 +36,7 @@ _SETTINGS: Any = {
 }
 
 
-def draw(
-    folder: Path, tables: Tables, records: list[Record], experiment: Experiment, measured: pd.DataFrame
-) -> list[Path]:
+def draw(folder: Path, tables: Tables, records: list[Record], experiment: Experiment) -> list[Path]:
     """The figures of an experiment: fronts under each protocol, what explains them, what the TOML asks."""
     drawn = []
     with mpl.rc_context(_SETTINGS):
@@ -51,8 +49,8 @@ def draw(
             drawn += _save(
                 _draw_fronts(str(protocol), fronts, tables.summary, records, experiment), folder / name
             )
-        if (measured["lam"] > 0).any():
-            figure = diagnostics.draw(measured, experiment)
+        if (tables.diagnostics["lam"] > 0).any():
+            figure = diagnostics.draw(tables.diagnostics, experiment)
             figure.suptitle(f"{_caption(experiment)}, second half of training", fontsize=8)
             drawn += _save(figure, folder / "diagnostics")
         if experiment.figure == "paths":

@@ -22,7 +22,7 @@ def source_of(folder: Folder, experiment: MixedLossExperiment) -> Folder:
         UserError: there are none.
     """
     source = Folder(folder.path.parents[1] / experiment.source / experiment.scale)
-    if not any(source.runs.glob("*.json")):
+    if not source.has_records:
         raise UserError(
             f"{experiment.name} is computed from the runs of {experiment.source}, "
             f"and {source.runs} has none; first run "

@@ -1,9 +1,10 @@
-"""Run records: one JSON file per run, written whole or not at all."""
+"""Run records: one JSON file per run, written whole or not at all, and an archive of them for git."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import lzma
 import os
 import platform
 import re
@@ -88,6 +89,29 @@ class Folder:
         """Where a run in progress leaves its state."""
         return self.runs / f"{run_id}.checkpoint"
 
+    @property
+    def archive(self) -> Path:
+        """What `pack` writes: a record per line, compressed, small enough for git."""
+        return self.path / "runs.jsonl.xz"
+
+    @property
+    def has_records(self) -> bool:
+        """Whether there are any, valid or not."""
+        return self.archive.exists() or any(self.runs.glob("*.json"))
+
+    def pack(self) -> int:
+        """Write all valid records into `archive`, and say how many; `read` finds them there without `runs`.
+
+        Raises:
+            UserError: it cannot be written, or there are no records.
+        """
+        records, rejected = self.read()
+        if not records:
+            raise UserError(none_of(self, rejected))
+        lines = "".join(_seal(record.model_dump_json()) + "\n" for record in records)
+        write_atomically(self.archive, lzma.compress(lines.encode(), preset=9))
+        return len(records)
+
     def file(self, run_id: str) -> Path:
         """Where the record of a run is."""
         return self.runs / f"{run_id}.json"
@@ -102,7 +126,7 @@ class Folder:
 
     def find(self, run_id: str) -> Record | None:
         """The valid record of a run."""
-        record, _ = _check(self.file(run_id))
+        record, _ = _check_file(self.file(run_id))
         return record
 
     def set_aside(self) -> list[str]:
@@ -113,7 +137,7 @@ class Folder:
         Raises:
             UserError: the folder cannot be written.
         """
-        _, rejected = self._sort()
+        _, rejected = self._files()
         for file, reason in rejected.items():
             try:
                 content = file.read_bytes()
@@ -126,15 +150,40 @@ class Folder:
         return [f"{file.name}: {reason}" for file, reason in rejected.items()]
 
     def read(self) -> tuple[list[Record], list[str]]:
-        """All valid records in order of their ids, and a line for each file that is not one."""
-        records, rejected = self._sort()
-        return records, [f"{file.name}: {reason}" for file, reason in rejected.items()]
+        """All valid records in order of their ids, and a line for each file that is not one.
 
-    def _sort(self) -> tuple[list[Record], dict[Path, str]]:
+        A record in `runs` counts before that of the same run in the archive.
+        """
+        records, rejected = self._files()
+        known = {record.id for record in records}
+        packed, damaged = self._packed()
+        records += [record for record in packed if record.id not in known]
+        lines = [f"{file.name}: {reason}" for file, reason in rejected.items()]
+        return sorted(records, key=lambda record: record.id), lines + damaged
+
+    def _packed(self) -> tuple[list[Record], list[str]]:
+        """The records of the archive, and what is wrong with it."""
+        try:
+            lines = lzma.decompress(self.archive.read_bytes()).splitlines()
+        except FileNotFoundError:
+            return [], []
+        except (lzma.LZMAError, OSError) as error:
+            return [], [f"{self.archive.name}: not an archive of records ({error})"]
+        records: dict[str, Record] = {}
+        damaged = []
+        for number, line in enumerate(lines, 1):
+            record, reason = _check(line)
+            if record is None:
+                damaged.append(f"{self.archive.name}, line {number}: {reason}")
+            else:
+                records[record.id] = record
+        return list(records.values()), damaged
+
+    def _files(self) -> tuple[list[Record], dict[Path, str]]:
         records: list[Record] = []
         rejected: dict[Path, str] = {}
         for file in sorted(self.runs.glob("*.json")):
-            record, reason = _check(file)
+            record, reason = _check_file(file)
             if record is not None:
                 records.append(record)
             elif reason:
@@ -142,20 +191,36 @@ class Folder:
         return records, rejected
 
 
-def _check(file: Path) -> tuple[Record | None, str]:
+def none_of(folder: Folder, rejected: list[str]) -> str:
+    """That a folder has no records, in words."""
+    more = f": {len(rejected)} left out, the first: {rejected[0]}" if rejected else ""
+    return f"{folder.runs}: no valid records{more}"
+
+
+def _check_file(file: Path) -> tuple[Record | None, str]:
     """The record in a file, or why it is none; neither where there is no file."""
     try:
-        content, intact = _unseal(file.read_bytes())
-        record = Record.model_validate_json(content)
-        settings_id = record.run.id
+        content = file.read_bytes()
     except FileNotFoundError:
         return None, ""
-    except (ValueError, OSError, RecursionError) as error:
+    except OSError as error:
+        return None, f"cannot be read ({error.strerror})"
+    record, reason = _check(content)
+    if record is not None and record.id != file.stem:
+        return None, f"a copy of the record of run {record.id}"
+    return record, reason
+
+
+def _check(content: bytes) -> tuple[Record | None, str]:
+    """The record in a text, or why it is none."""
+    try:
+        text, intact = _unseal(content)
+        record = Record.model_validate_json(text)
+        settings_id = record.run.id
+    except (ValueError, RecursionError) as error:
         return None, f"not a record of schema 1 ({_first_line(error)})"
     if settings_id != record.id:
         return None, "its id is not the hash of its settings"
-    if record.id != file.stem:
-        return None, f"a copy of the record of run {record.id}"
     if not intact:
         return None, "its content was changed after it was written"
     return record, ""

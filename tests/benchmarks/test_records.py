@@ -1,7 +1,10 @@
+import lzma
+import shutil
+
 import pytest
 
 from benchmarks.errors import UserError
-from benchmarks.records import Folder
+from benchmarks.records import Folder, Record
 from tests.benchmarks.runs import conditioning, plan, record
 
 
@@ -31,6 +34,51 @@ def test_what_is_no_record_is_named_and_left_out(folder) -> None:
     assert records == [good]
     assert len(rejected) == 4
     assert any("other.json: not a record of schema 1 (schema_version" in line for line in rejected)
+
+
+class TestArchive:
+    @pytest.fixture
+    def written(self, folder) -> list[Record]:
+        records = [record(run, 0.1, 0.2) for run in plan(conditioning())[:3]]
+        for each in records:
+            folder.write(each)
+        return sorted(records, key=lambda each: each.id)
+
+    def test_it_stands_for_the_files(self, folder, written) -> None:
+        assert folder.pack() == 3
+        shutil.rmtree(folder.runs)
+        assert folder.has_records
+        assert folder.read() == (written, [])
+        assert folder.pack() == 3
+        assert folder.read() == (written, [])
+
+    def test_a_file_counts_before_it(self, folder, written) -> None:
+        folder.pack()
+        newer = written[1].model_copy(update={"status": "failed", "reason": "changed"})
+        folder.write(newer)
+        assert folder.read() == ([written[0], newer, written[2]], [])
+        folder.file(newer.id).write_text("{}")
+        records, rejected = folder.read()
+        assert records == written
+        assert len(rejected) == 1
+
+    def test_what_is_damaged_in_it_is_named(self, folder, written) -> None:
+        folder.pack()
+        shutil.rmtree(folder.runs)
+        lines = lzma.decompress(folder.archive.read_bytes()).decode().splitlines()
+        lines[1] = lines[1].replace('"status":"completed"', '"status":"diverged"')
+        folder.archive.write_bytes(lzma.compress("\n".join(lines).encode()))
+        message = "runs.jsonl.xz, line 2: its content was changed after it was written"
+        assert folder.read() == ([written[0], written[2]], [message])
+        folder.archive.write_bytes(folder.archive.read_bytes()[:100])
+        records, (line,) = folder.read()
+        assert records == []
+        assert "runs.jsonl.xz: not an archive of records" in line
+
+    def test_no_records_are_not_packed(self, folder) -> None:
+        with pytest.raises(UserError, match="no valid records"):
+            folder.pack()
+        assert not folder.has_records
 
 
 def test_an_unwritable_folder_is_one_clear_error(tmp_path) -> None:

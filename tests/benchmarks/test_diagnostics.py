@@ -1,0 +1,50 @@
+"""What explains a front, on made-up trajectories."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from benchmarks import diagnostics
+from tests.benchmarks.runs import conditioning, plan, record
+
+
+def trajectory(*rows: dict[str, float | None]) -> list[dict[str, object]]:
+    return [{"step": step, "diagnostics": row} for step, row in enumerate(rows)]
+
+
+def summary(**columns: object) -> pd.DataFrame:
+    return pd.DataFrame(
+        [{"status": "completed", "method": "bloop", "lam": 0.1, "lr": 0.1, "seed": 0, **columns}]
+    )
+
+
+def test_lengths_are_averaged_as_logarithms_over_the_second_half() -> None:
+    early = {"direction_norm": 50.0, "main_norm": 1.0, "direction_main_cosine": -1.0, "step_norm": 9.0}
+    late = [
+        {"direction_norm": 2.0, "main_norm": 1.0, "direction_main_cosine": 0.5, "step_norm": 0.1},
+        {"direction_norm": 8.0, "main_norm": 1.0, "direction_main_cosine": 0.7, "step_norm": 0.4},
+    ]
+    ended = record(plan(conditioning())[0], 0.1, 0.2).model_copy(
+        update={"trajectory": trajectory({}, early, *late)}
+    )
+    (row,) = diagnostics.frame(summary(id=ended.id), [ended]).itertuples()
+    assert row.relative_length == pytest.approx(4.0)
+    assert row.step_norm == pytest.approx(0.2)
+    assert row.direction_main_cosine == pytest.approx(0.6)
+    assert math.isnan(row.direction_memory_cosine)
+
+
+def test_what_was_not_measured_or_is_zero_counts_for_nothing() -> None:
+    rows = [
+        {"direction_norm": 0.0, "main_norm": 0.0, "direction_main_cosine": None, "step_norm": 0.0},
+        {"direction_norm": 3.0, "main_norm": 1.5, "direction_main_cosine": 1.0, "step_norm": 0.3},
+    ]
+    ended = record(plan(conditioning())[0], 0.1, 0.2).model_copy(
+        update={"trajectory": trajectory({}, {}, {}, *rows)}
+    )
+    (row,) = diagnostics.frame(summary(id=ended.id), [ended]).itertuples()
+    assert (row.relative_length, row.direction_main_cosine) == (pytest.approx(2.0), 1.0)
+    assert row.step_norm == pytest.approx(0.3)
+    without = ended.model_copy(update={"trajectory": trajectory({}, {})})
+    assert diagnostics.frame(summary(id=ended.id), [without]).empty
