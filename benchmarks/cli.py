@@ -296,14 +296,8 @@ def bench(
     part: Annotated[str, typer.Option(help="Measure only these parts again, such as ab.")] = "",
     device: Device = None,
     results: Results = Path("results"),
-    page: Annotated[
-        Path | None, typer.Option(help="Measure nothing: make the tables and curves of this page again.")
-    ] = None,
 ) -> None:
     """Measure speed and memory: ratios beside their targets, recorded under results/bench."""
-    if page is not None:
-        bench_page.write(page, results)
-        return
     chosen = device or default_device()
     session.check_device(chosen)
     rows = []

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import display, session
+from benchmarks import display, documents, session
 from benchmarks.records import Folder
 
 app = typer.Typer(help="Look after recorded results.", no_args_is_help=True, rich_markup_mode=None)
@@ -51,3 +51,14 @@ def pack(
         folder = Folder(path)
         count = folder.pack()
         display.say(f"{folder.archive}: {count} records, {folder.archive.stat().st_size / 1e6:.2f} MB")
+
+
+@app.command()
+def fill(
+    pages: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Such as README.md.")],
+    results: Annotated[Path, typer.Option(help="Folder of the recorded results.")] = Path("results"),
+) -> None:
+    """Fill the tables of documents from recorded results; each stands after a line <!-- KIND: WORDS -->."""
+    for each in pages:
+        documents.fill(each, results)
+        display.say(f"{each}: filled")

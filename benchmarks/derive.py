@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import analysis, figures, mixed_loss, trajectories, verdicts
+from benchmarks.command import sweep_command
 from benchmarks.errors import UserError
 from benchmarks.experiment import (
     ADAPTER,
@@ -137,7 +138,7 @@ def derive(folder: Folder) -> Derived:
             what, overview = ": end values, mean over seeds", trajectories.overview(tables.summary)
     _write_csv(folder, "claims", claims)
     left_out = [*rejected, *left_out]
-    _write_provenance(folder, records, len(left_out))
+    _write_provenance(folder, records, experiment, len(left_out))
     title = f"{experiment.title} ({experiment.paper}){what}"
     return Derived(title, overview, claims, left_out, found, records, tables)
 
@@ -191,7 +192,7 @@ def _derive_mixed_loss(folder: Folder, experiment: MixedLossExperiment) -> Deriv
     used = set(fixed.runs["id"])
     left_out, found = [*rejected, *tables.left_out], len(records) + len(rejected)
     records = [record for record in records if record.id in used]
-    _write_provenance(folder, records, len(left_out))
+    _write_provenance(folder, records, experiment, len(left_out))
     title = f"{experiment.title} ({experiment.paper}): mean over seeds, from the runs of {source.path}"
     claims = pd.DataFrame(columns=verdicts.COLUMNS)
     return Derived(title, mixed_loss.overview(frame), claims, left_out, found, records)
@@ -218,11 +219,15 @@ def _write_csv(folder: Folder, name: str, frame: pd.DataFrame) -> None:
     write_atomically(folder.path / f"{name}.csv", frame.to_csv(index=False, float_format="%.8g"))
 
 
-def _write_provenance(folder: Folder, records: list[Record], left_out: int) -> None:
-    """Where the numbers come from: data, environments, how the runs ended, how many records do not count."""
+def _write_provenance(
+    folder: Folder, records: list[Record], experiment: AnyExperiment, left_out: int
+) -> None:
+    """Where the numbers come from: command, data, environments, how the runs ended, how many do not count."""
     environments = Counter(json.dumps(record.environment, sort_keys=True) for record in records)
     runs = [record.run.model_dump(mode="json", include={"data"}) for record in records]
+    command, remark = sweep_command(experiment, {record.data_source for record in records})
     provenance = {
+        "command": f"{command} {remark}".strip(),
         "runs": dict(Counter(record.status for record in records)),
         "left_out": left_out,
         "data": sorted(

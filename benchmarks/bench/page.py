@@ -1,8 +1,7 @@
-"""Tables and curves that documents show of the records, made from the records alone."""
+"""Tables and curves of what was measured."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, ScalarFormatter
 
 from benchmarks import style
-from benchmarks.bench import Record, read
+from benchmarks.bench import Record
 from benchmarks.bench.rows import Row
-from benchmarks.errors import UserError
 
 SETTINGS: Any = {
     "font.size": 9,
@@ -26,42 +24,19 @@ SETTINGS: Any = {
     "legend.frameon": False,
     "svg.hashsalt": "scalpel",
 }
-_TABLE = re.compile(r"(<!-- bench: (\S+) (\S+) -->\n).*?(<!-- end -->)", re.S)
 
 
-def write(page: Path, results: Path) -> None:
-    """Fill the tables of a page, and draw the curves that it shows beside it, from the records.
-
-    A table stands between ``<!-- bench: RECORD WHAT -->`` and ``<!-- end -->``: the record's name, and
-    ``targets`` (rows with one), ``all``, or a letter of `PARTS`.
-
-    Raises:
-        UserError: a record or the page does not exist.
-    """
-    if not page.exists():
-        raise UserError(f"{page} does not exist")
-    text = page.read_text(encoding="utf-8")
-    page.write_text(render(text, results), encoding="utf-8")
-    for name, draw in _FIGURES.items():
-        if f"({name}.svg)" in text:
+def draw(names: Sequence[str], folder: Path, record: Record) -> None:
+    """Draw curves of a full record as ``NAME.svg``; names that are none of theirs are passed over."""
+    for name in names:
+        if name in _FIGURES:
             with mpl.rc_context(SETTINGS):
-                draw(read(results / "bench" / "full.json")).savefig(
-                    page.parent / f"{name}.svg", metadata={"Date": None}
-                )
+                _FIGURES[name](record).savefig(folder / f"{name}.svg", metadata={"Date": None})
 
 
-def render(text: str, results: Path) -> str:
-    """A page's text with its tables filled.
-
-    Raises:
-        UserError: a record does not exist.
-    """
-
-    def table(match: re.Match[str]) -> str:
-        record = read(results / "bench" / f"{match[2]}.json")
-        return f"{match[1]}{_table(_chosen(record.rows, match[3]))}{match[4]}"
-
-    return _TABLE.sub(table, text)
+def chosen(record: Record, what: str) -> pd.DataFrame:
+    """The rows that a document asks for: ``targets`` (those with one), ``all``, or a letter of `PARTS`."""
+    return frame(_chosen(record.rows, what))
 
 
 def _chosen(rows: Sequence[Row], what: str) -> list[Row]:
@@ -82,12 +57,6 @@ def frame(rows: Sequence[Row]) -> pd.DataFrame:
         }
         for row in rows
     )
-
-
-def _table(rows: list[Row]) -> str:
-    shown = frame(rows)
-    lines = [list(shown.columns), ["---"] * len(shown.columns), *shown.to_numpy().tolist()]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def measured(row: Row) -> str:

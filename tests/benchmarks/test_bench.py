@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import bench
-from benchmarks.bench import memory, page, peers, steps, surgery, workloads
+from benchmarks.bench import memory, peers, steps, surgery, workloads
 from benchmarks.bench.rows import Row, timed
 from benchmarks.bench.timing import Ratio, in_turns, milliseconds, ratio
 from benchmarks.errors import UserError
@@ -140,40 +140,6 @@ def record(tmp_path) -> None:
     path = bench.record_path(tmp_path, full=False)
     path.parent.mkdir()
     path.write_text(bench.Record(environment={}, rows=rows).model_dump_json())
-
-
-def test_tables_of_a_page_are_filled_from_the_record(tmp_path) -> None:
-    record(tmp_path)
-    text = "<!-- bench: quick targets -->\n| old |\n<!-- end -->\n\n<!-- bench: quick e -->\n<!-- end -->\n"
-    filled = page.render(text, tmp_path)
-    assert "| a | step | 1.23 [1.20, 1.30] | ≤ 1.10 | missed |" in filled
-    assert "| d | population | – | ≥ 20.00 | needs a GPU |" in filled
-    assert "| e | exponent | 1.00 |  |  |" in filled
-    assert "old" not in filled
-    assert page.render(filled, tmp_path) == filled
-
-
-def test_a_page_of_no_record_is_refused(tmp_path) -> None:
-    with pytest.raises(UserError, match=r"quick.json does not exist: scalpel bench makes it"):
-        page.render("<!-- bench: quick all -->\n<!-- end -->\n", tmp_path)
-    with pytest.raises(UserError, match="page.md does not exist"):
-        page.write(tmp_path / "page.md", tmp_path)
-
-
-def test_curves_that_a_page_links_are_drawn_the_same_from_the_same_record(tmp_path) -> None:
-    rows = [timed("d", f"N = {n}", Ratio(n, n, n + 1)).model_copy(update={"at": {"N": n}}) for n in (1, 4)]
-    path = bench.record_path(tmp_path, full=True)
-    path.parent.mkdir()
-    path.write_text(bench.Record(environment={"device": "cpu"}, rows=rows).model_dump_json())
-    document = tmp_path / "page.md"
-    document.write_text("![populations](populations.svg)\n<!-- bench: full d -->\n<!-- end -->\n")
-    page.write(document, tmp_path)
-    drawn = (tmp_path / "populations.svg").read_bytes()
-    assert [file.name for file in tmp_path.glob("*.svg")] == ["populations.svg"]
-    assert b"runs per hour" in drawn
-    assert "| d | N = 4 | 4.00 [4.00, 5.00] |" in document.read_text()
-    page.write(document, tmp_path)
-    assert (tmp_path / "populations.svg").read_bytes() == drawn
 
 
 def test_a_part_is_measured_again_and_the_others_are_kept(tmp_path, monkeypatch) -> None:

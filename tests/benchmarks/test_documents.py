@@ -1,0 +1,102 @@
+"""Tables of documents, filled from files."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import bench, derive, documents
+from benchmarks.bench.rows import Ratio, Row, timed
+from benchmarks.errors import UserError
+from benchmarks.experiment import Experiment, load
+from benchmarks.records import Folder
+from tests.benchmarks.runs import DATA, plan, record
+
+
+def speed(results: Path) -> None:
+    rows = [
+        timed("a", "step", Ratio(1.234, 1.2, 1.3), 1.1, 5.0),
+        Row(part="d", figure="population", value=None, target=20, at_least=True, note="needs a GPU"),
+        Row(part="e", figure="exponent", value=1.0),
+    ]
+    path = bench.record_path(results, full=False)
+    path.parent.mkdir()
+    path.write_text(bench.Record(environment={}, rows=rows).model_dump_json())
+
+
+def test_tables_of_speed_are_filled_from_the_record(tmp_path) -> None:
+    speed(tmp_path)
+    text = "<!-- bench: quick targets -->\n| old |\n<!-- end -->\n\n<!-- bench: quick e -->\n<!-- end -->\n"
+    filled = documents.render(text, tmp_path)
+    assert "| a | step | 1.23 [1.20, 1.30] | ≤ 1.10 | missed |" in filled
+    assert "| d | population | – | ≥ 20.00 | needs a GPU |" in filled
+    assert "| e | exponent | 1.00 |  |  |" in filled
+    assert "old" not in filled
+    assert documents.render(filled, tmp_path) == filled
+
+
+def test_what_cannot_be_filled_is_refused_and_the_document_kept(tmp_path) -> None:
+    for marker, message in {
+        "bench: quick all": r"quick.json does not exist: scalpel bench makes it",
+        "ratios: fig3a/laptop": r"metrics.csv does not exist: `scalpel report .*fig3a/laptop` makes it",
+        "curves: a": "unknown kind 'curves'; known: bench, ratios",
+        "ratios: a b c": "ratios: a b c -->: .*takes from 2 to 3",
+    }.items():
+        document = tmp_path / "page.md"
+        document.write_text(text := f"<!-- {marker} -->\nkept\n<!-- end -->\n")
+        with pytest.raises(UserError, match=message):
+            documents.fill(document, tmp_path)
+        assert document.read_text() == text
+    with pytest.raises(UserError, match=r"none.md cannot be read: No such file"):
+        documents.fill(tmp_path / "none.md", tmp_path)
+
+
+def test_curves_that_a_document_links_are_drawn_the_same_from_the_same_record(tmp_path) -> None:
+    rows = [timed("d", f"N = {n}", Ratio(n, n, n + 1)).model_copy(update={"at": {"N": n}}) for n in (1, 4)]
+    path = bench.record_path(tmp_path, full=True)
+    path.parent.mkdir()
+    path.write_text(bench.Record(environment={"device": "cpu"}, rows=rows).model_dump_json())
+    document = tmp_path / "page.md"
+    document.write_text("![populations](populations.svg)\n<!-- bench: full d -->\n<!-- end -->\n")
+    documents.fill(document, tmp_path)
+    drawn = (tmp_path / "populations.svg").read_bytes()
+    assert [file.name for file in tmp_path.glob("*.svg")] == ["populations.svg"]
+    assert b"runs per hour" in drawn
+    assert "| d | N = 4 | 4.00 [4.00, 5.00] |" in document.read_text()
+    documents.fill(document, tmp_path)
+    assert (tmp_path / "populations.svg").read_bytes() == drawn
+
+
+def test_tables_of_a_sweep_are_filled_from_its_files(tmp_path) -> None:
+    claim = {
+        "id": "better",
+        "text": "Bloop is better",
+        "paper": "claim 0",
+        "kind": "better",
+        "method": "bloop",
+        "than": ["sum"],
+        "split": "train",
+    }
+    experiment = load("fig3a", "smoke", {"lam": [0.1, 1.0], "seeds": 3, "claims": [claim]})
+    assert isinstance(experiment, Experiment)
+    folder = Folder(tmp_path / experiment.name / experiment.scale)
+    folder.prepare()
+    derive.write_manifest(folder, experiment, DATA.fingerprint)
+    for run in plan(experiment):
+        factor = 0.5 if run.label == "bloop" else 1.0
+        main, aux = (0.1, 0.4) if run.lam == 0.1 else (0.2, 0.2)
+        folder.write(record(run, factor * main * (1 + 0.01 * run.seed), aux))
+    derive.derive(folder)
+    words = f"{experiment.name}/{experiment.scale}"
+    kinds = ("ratios", "verdicts", "ends", "runs")
+    text = "".join(f"<!-- {kind}: {words} -->\n<!-- end -->\n" for kind in kinds)
+    ratios, verdicts, ends, runs = documents.render(text, tmp_path).split("<!-- end -->\n")[:4]
+    assert "| `bloop` | 0.500 [0.500, 0.500] |" in ratios
+    assert ratios.index("`bloop`") < ratios.index("`sum`")
+    assert (
+        f"| Bloop is better | claim 0 | train | supported 0.500 [0.500, 0.500] | 3 | `{words}` |" in verdicts
+    )
+    assert "| `bloop` | 0.1 | 0.051 | 0.400 |" in ends
+    command = json.loads((folder.path / "provenance.json").read_text())["command"]
+    assert command.startswith("scalpel sweep fig3a --scale smoke --seeds 3 --lam 0.1,1")
+    assert f"`{command}`" in runs
