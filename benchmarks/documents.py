@@ -1,4 +1,4 @@
-"""Tables that documents show of recorded results, filled from the results' files alone.
+"""Tables that documents show of recorded results, filled from the results' files alone, and docstrings.
 
 A table stands between ``<!-- KIND: WORDS -->`` and ``<!-- end -->``; `TABLES` has the kinds.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import bench, verdicts
+from benchmarks import bench, docstrings, verdicts
 from benchmarks.bench import page
 from benchmarks.errors import UserError
 
@@ -51,7 +51,7 @@ def render(text: str, results: Path) -> str:
             shown = TABLES[kind](results, *words.split())
         except TypeError as error:
             raise UserError(f"{head.strip()}: {error}") from error
-        return head + _markdown(shown) + end
+        return head + (shown if isinstance(shown, str) else _markdown(shown)) + end
 
     return _TABLE.sub(table, text)
 
@@ -127,12 +127,21 @@ def _runs(results: Path, *folders: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-TABLES: dict[str, Callable[..., pd.DataFrame]] = {
+def _docstrings(results: Path, what: str) -> str:
+    """The docstrings of all ``methods`` or ``tasks``."""
+    texts = {"methods": docstrings.of_methods, "tasks": docstrings.of_tasks}
+    if what not in texts:
+        raise UserError(f"docstrings: {what}: write methods or tasks")
+    return texts[what]() + "\n"
+
+
+TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
     "bench": _speed,
     "ratios": _ratios,
     "verdicts": _verdicts,
     "ends": _ends,
     "runs": _runs,
+    "docstrings": _docstrings,
 }
 """The kinds of tables, with the words that each takes."""
 

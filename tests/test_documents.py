@@ -4,11 +4,24 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import methods
 from benchmarks import documents
+from benchmarks.claims import AnyClaim
+from benchmarks.experiment import (
+    Experiment,
+    Grid,
+    Labels,
+    MixedLossExperiment,
+    NoiseExperiment,
+    RatesExperiment,
+    Region,
+    load,
+)
+from benchmarks.settings import Training
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -16,10 +29,11 @@ DOCUMENTS = [
     "results/README.md",
     "CONTRIBUTING.md",
     "examples/plugin/README.md",
+    *(f"docs/{name}.md" for name in ("methods", "tasks", "experiments", "performance", "wandb", "cluster")),
 ]
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/performance.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/performance.md", "docs/methods.md", "docs/tasks.md"])
 def test_the_tables_are_those_of_the_recorded_results(document: str) -> None:
     text = (ROOT / document).read_text()
     assert "<!-- end -->" in text
@@ -32,6 +46,28 @@ def test_links_have_targets(document: str) -> None:
     targets = [t for t in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in t]
     missing = [t for t in targets if not ((ROOT / document).parent / t).exists()]
     assert not missing
+
+
+def test_every_document_is_checked() -> None:
+    assert {str(file.relative_to(ROOT)) for file in (ROOT / "docs").glob("*.md")} <= set(DOCUMENTS)
+
+
+def test_the_experiment_of_the_documents_is_one(tmp_path) -> None:
+    text = (ROOT / "docs/experiments.md").read_text()
+    example, claim = re.findall(r"```toml\n(.*?)```", text, re.S)
+    file = tmp_path / "mine.toml"
+    file.write_text(re.sub(r"(?m)^mine = .*$", "mine = { name = 'agem' }", example) + claim)
+    loaded = load(str(file), "laptop")
+    assert isinstance(loaded, Experiment)
+    assert (len(loaded.lam), loaded.seeds, [c.id for c in loaded.claims]) == (10, 2, ["mine-better"])
+
+
+def test_the_keys_of_experiments_are_documented() -> None:
+    text = (ROOT / "docs/experiments.md").read_text()
+    models = [Experiment, NoiseExperiment, RatesExperiment, MixedLossExperiment, Grid, Region, Labels]
+    models += [Training, *get_args(AnyClaim)]
+    keys = {key for model in models for key in model.model_fields} - {"name", "scale"}
+    assert sorted(key for key in keys if f"`{key}`" not in text) == []
 
 
 def test_the_readme_lists_every_method() -> None:
