@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,8 @@ from tasks import Batch, Known, Loss, Model, Task
 class Flat:
     """A module seen as a function of one flat parameter vector ``theta`` ``(P,)``.
 
-    With ``channels_last``, the weights of convolutions lie in it by output, row, column, input.
+    The module's own parameters become views of it. With ``channels_last``, the weights of convolutions lie in
+    it by output, row, column, input.
     """
 
     def __init__(
@@ -30,11 +32,18 @@ class Flat:
         first = next(iter(parameters.values()))
         self.theta = torch.empty(sum(self.sizes), dtype=first.dtype, device=first.device)
         self.write(self.theta, {name: p.detach() for name, p in parameters.items()})
+        self.leaves = {name: part.detach() for name, part in self.parts(self.theta).items()}
         self.theta.requires_grad_()
+        self._row: dict[str, Tensor] = {}
+        for name, leaf in self.leaves.items():
+            parameters[name].data = leaf.detach()
+            leaf.requires_grad_().register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+                partial(self._take, name)
+            )
 
     def model(self, replica: int = 0) -> Model:
-        """The model at the present ``theta``, or at a replica's; gradients flow back to it."""
-        return Model(self.module, self.parts(self.theta), self.buffers, self.call)
+        """The model at the present ``theta``, or at a replica's."""
+        return Model(self.module, self.leaves, self.buffers, self.call)
 
     def losses(self, task: Task, batch: Batch) -> Iterator[Loss]:
         """The task's losses; of a population ``(N,)`` each, the gradients of a `Known` one ``(N, ...)``."""
@@ -56,7 +65,19 @@ class Flat:
         if isinstance(loss, Known):
             self.write(row, loss.gradient)
         else:
-            row.copy_(torch.autograd.grad(loss.sum(), self.theta, retain_graph=keep)[0])
+            self._differentiate(loss, row, keep)
+
+    def _differentiate(self, loss: Tensor, row: Tensor, keep: bool) -> None:
+        self._row = self.parts(row)
+        loss.backward(retain_graph=keep)  # type: ignore[no-untyped-call]
+        for unreached in self._row.values():
+            unreached.zero_()
+
+    def _take(self, name: str, leaf: Tensor) -> None:
+        """Put the gradient of a parameter into its row at once, so that none is held twice."""
+        assert leaf.grad is not None
+        self._row.pop(name).copy_(leaf.grad)
+        leaf.grad = None
 
     def _shaped(self, piece: Tensor, shape: torch.Size) -> Tensor:
         leading = piece.shape[:-1]
@@ -104,6 +125,9 @@ class Population(Flat):
         if self.together is None:
             self.together = self._vectorised(task)
         return iter(self.together(self.theta, self.buffers, batch))
+
+    def _differentiate(self, loss: Tensor, row: Tensor, keep: bool) -> None:
+        row.copy_(torch.autograd.grad(loss.sum(), self.theta, retain_graph=keep)[0])
 
     def _vectorised(self, task: Task) -> Callable[..., tuple[Loss, ...]]:
         def of_one(theta: Tensor, buffers: dict[str, Tensor], batch: Batch) -> tuple[Loss, ...]:

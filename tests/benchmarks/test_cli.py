@@ -51,7 +51,11 @@ def test_sweep_writes_records_tables_and_figures(swept) -> None:
 def test_a_sweep_on_images_shows_some_of_them(tmp_path) -> None:
     scalpel("sweep", "fig4", *SMALL, "--methods", "sum", "--lam", "1", cwd=tmp_path)
     folder = tmp_path / "results" / "fig4" / "smoke"
-    assert {f.name for f in (folder / "figures").glob("*.png")} == {"fronts.png", "samples.png"}
+    assert {f.name for f in (folder / "figures").glob("*.png")} == {
+        "fronts.png",
+        "diagnostics.png",
+        "samples.png",
+    }
     assert len(pd.read_csv(folder / "summary.csv")) == 1
 
 

@@ -12,6 +12,7 @@ from benchmarks.sweep import Folder, Job, Place, execute
 from benchmarks.training import Stepper, train
 from tasks.base import Model, Task
 from tests.benchmarks.runs import DATA, conditioning, plan
+from tests.gradients import watch_backward_passes
 
 
 def smooth_runs(**overrides) -> list[TrainingRun]:
@@ -235,8 +236,7 @@ def test_one_backward_pass_gives_the_direction_of_one_per_loss(name: str, runs: 
     task = tasks.create(**experiment.task)
     chosen = [run for run in experiment.plan(lambda settings: DATA) if run.label == name]
     fast, full = (Stepper(chosen, task) for _ in range(2))
-    calls, grad = [], torch.autograd.grad
-    monkeypatch.setattr(torch.autograd, "grad", lambda *a, **k: calls.append(1) or grad(*a, **k))
+    calls = watch_backward_passes(monkeypatch)
     for batch in itertools.islice(full.batches(), 2):
         fast.step(batch, diagnose=False)
         assert len(calls) == 1

@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from benchmarks.flat import Flat
+from tests.gradients import gradient
 from tests.tasks.articles import contents, make, write_all
 
 
@@ -103,7 +104,7 @@ def test_the_first_graph_is_dead_when_the_second_is_built(folder) -> None:
     with torch.autograd.graph.saved_tensors_hooks(Saved, lambda saved: saved.tensor):
         for loss in task.losses(flat.model(), batch):
             most.append(alive)
-            torch.autograd.grad(loss, flat.theta)
+            gradient(flat, loss)
     assert most[0] == most[1] > 20
     assert not task.shared_forward
 

@@ -6,6 +6,7 @@ import methods
 from benchmarks.flat import Flat
 from tasks import create
 from tasks.spectral import WIDTH, exact_log_norm, log_spectral_norm, start_basis
+from tests.gradients import gradient
 
 
 def exact_gradient(weight: Tensor) -> Tensor:
@@ -52,9 +53,7 @@ def test_stays_exact_along_training(name: str, lam: float) -> None:
     optimizer = torch.optim.Adam([flat.theta], lr=1e-3)
     batches, state, worst = task.batches(torch.Generator().manual_seed(0)), None, 0.0
     for step in range(400):
-        gradients = torch.stack(
-            [torch.autograd.grad(loss, flat.theta)[0] for loss in task.losses(flat.model(), next(batches))]
-        )
+        gradients = torch.stack([gradient(flat, loss) for loss in task.losses(flat.model(), next(batches))])
         if step % 10 == 0:
             exact = torch.cat(
                 [

@@ -10,6 +10,7 @@ from benchmarks.contract import task_rules
 from benchmarks.flat import Flat
 from tasks import DataError
 from tasks.data import carve, epochs
+from tests.gradients import gradient
 
 NAMES = tasks.available()
 
@@ -27,7 +28,7 @@ def test_flat_gradients_equal_autograd_on_the_module(name: str) -> None:
     flat = Flat(module, "cpu")
     batch = next(task.batches(torch.Generator().manual_seed(0)))
     (main, *_), parameters = task.losses(flat.model(), batch), list(module.parameters())
-    (flat_gradient,) = torch.autograd.grad(main, flat.theta)
+    flat_gradient = gradient(flat, main)
     direct, *_ = task.losses(tasks.Model(module, dict(module.named_parameters()), flat.buffers), batch)
     gradients = torch.autograd.grad(direct, parameters, allow_unused=True)
     zeros = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
@@ -105,7 +106,7 @@ def test_quadratic_gradients_are_those_of_its_formulas() -> None:
     with torch.no_grad():
         flat.theta.normal_(generator=torch.Generator().manual_seed(0))
     theta = flat.theta.detach().clone()
-    main, aux = (torch.autograd.grad(loss, flat.theta)[0] for loss in task.losses(flat.model(), data))
+    main, aux = (gradient(flat, loss) for loss in task.losses(flat.model(), data))
     torch.testing.assert_close(
         main, data["x"].T @ (data["x"] @ theta - data["y"]) / 256, rtol=1e-4, atol=1e-2
     )

@@ -12,6 +12,7 @@ from benchmarks.sweep import Place, describe_data
 from benchmarks.training import Stepper, train
 from tasks.data.tokens import BEGIN, END, PAD
 from tasks.translation import greedy
+from tests.gradients import gradient
 from tests.tasks.phrases import SMALL, phrases, smoke, write_lines
 
 
@@ -77,7 +78,7 @@ class TestModel:
         wider = {name: torch.nn.functional.pad(rows, (0, 5), value=PAD) for name, rows in batch.items()}
         for a, b in zip(task.losses(flat.model(), batch), task.losses(flat.model(), wider), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=0)
-            gradients = [torch.autograd.grad(loss, flat.theta)[0] for loss in (a, b)]
+            gradients = [gradient(flat, loss) for loss in (a, b)]
             torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-6)
 
     def test_the_loss_is_the_mean_over_tokens_that_are_no_padding(self, task, flat) -> None:
@@ -104,7 +105,7 @@ class TestModel:
     def test_a_tied_weight_gets_the_gradient_of_every_use(self, task, flat) -> None:
         assert [name for name in flat.shapes if "embed_tokens" in name or "lm_head" in name] == []
         batch = next(task.batches(torch.Generator().manual_seed(0)))
-        (tied,) = torch.autograd.grad(next(task.losses(flat.model(), batch)), flat.theta)
+        tied = gradient(flat, next(task.losses(flat.model(), batch)))
         uses = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight")
         model = flat.model()
         shared = model.parameters["model.shared.weight"].detach()

@@ -9,6 +9,7 @@ from benchmarks.flat import Flat
 from benchmarks.settings import Training, TrainingRun
 from benchmarks.training import Stepper
 from tests.benchmarks.runs import DATA
+from tests.gradients import watch_backward_passes
 
 
 def first_run(name: str, **overrides) -> tuple[TrainingRun, tasks.Task]:
@@ -36,10 +37,9 @@ class TestSmallWeights:
     @pytest.mark.parametrize("decay", ["all", "matrices"])
     def test_the_gradient_is_theta_without_a_backward_pass(self, decay: str, monkeypatch) -> None:
         run, task = first_run("fig3b", task={"decay": decay})
-        stepper, calls = Stepper([run], task), []
+        stepper = Stepper([run], task)
         theta = stepper.flat.theta.detach().clone()
-        grad = torch.autograd.grad
-        monkeypatch.setattr(torch.autograd, "grad", lambda *a, **k: calls.append(1) or grad(*a, **k))
+        calls = watch_backward_passes(monkeypatch)
         stepper.step(batch_of(task))
         assert len(calls) == 1
         row = stepper.flat.parts(stepper.gradients[1])
