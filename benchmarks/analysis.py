@@ -131,7 +131,7 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
     """The learning-rate protocols that the recorded runs allow.
 
     ``fixed``: the experiment's rate. ``main-tuned``: the rate whose λ = 0 runs of `sum` have the least mean
-    validation main loss. ``per-method``: all rates, for the methods that ran at all of them.
+    validation main loss. ``per-method``: all rates, for the methods and seeds that ran at all of them.
     """
     runs = summary if 0.0 in experiment.lam else summary[summary["lam"] > 0]
     yield Protocol("fixed", runs[runs["lr"] == experiment.training.lr])
@@ -144,6 +144,8 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
         if len(losses):
             best = float(losses.sort_values().index[0])
             yield Protocol("main-tuned", runs[runs["lr"] == best], f"lr={best:g}")
+    swept = runs.groupby("seed")["lr"].nunique() == len(rates)
+    runs = runs[runs["seed"].isin(swept.index[swept])]
     counts = runs.groupby("method").size()
     equal = counts.index[counts == counts.max()]
     kept = runs[runs["method"].isin(equal)]

@@ -14,8 +14,8 @@ from benchmarks.experiment import AnyExperiment, Experiment, available, load
 _DATA = {"folder": "PATH", "hub": "hub"}
 
 
-def sweep_command(experiment: AnyExperiment, sources: Collection[str | None]) -> tuple[str, str]:
-    """The `scalpel sweep` of an experiment, and what its flags cannot say.
+def sweep_command(experiment: AnyExperiment, sources: Collection[str | None]) -> str:
+    """The `scalpel sweep` of an experiment; in a comment, what its flags cannot say.
 
     Args:
         experiment: as its manifest holds it.
@@ -36,7 +36,7 @@ def sweep_command(experiment: AnyExperiment, sources: Collection[str | None]) ->
     elif base is None or base.model_copy(update={"seeds": experiment.seeds}) != experiment:
         remark = "with the settings of experiment.json"
     words += [word for source in sorted(_DATA.keys() & sources) for word in ("--data", _DATA[source])]
-    return shlex.join(words), remark
+    return shlex.join(words) + (f"  # {remark}" if remark else "")
 
 
 def _differences(experiment: Experiment, base: Experiment | None) -> tuple[list[str], str]:

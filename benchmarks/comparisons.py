@@ -64,16 +64,19 @@ def mixed_loss_ratios(
 
 
 def step_time_ratios(runs: pd.DataFrame, records: Mapping[str, Record], method: str, other: str) -> Answer:
-    """Ratios of the seconds per training step at equal λ on equal devices, their geometric mean over λ."""
+    """Ratios of the seconds per training step at equal λ on equal devices, their geometric mean over λ.
+
+    Only of runs that trained alone: a population's seconds are shared out evenly over its methods.
+    """
     pairs = _paired(runs, method, other)
     same = [
-        _machine(records[a]) == _machine(records[b])
+        _machine(records[a]) == _machine(records[b]) and _alone(records[a]) and _alone(records[b])
         for a, b in zip(pairs["id"], pairs["id_other"], strict=True)
     ]
     pairs = pairs[np.array(same, dtype=bool)]
     seconds = [pairs[c].map(lambda id: records[id].timings.get("step", np.nan)) for c in ("id", "id_other")]
     ratio = seconds[0].astype(float) / seconds[1].astype(float)
-    return _geometric(pairs["seed"], ratio), "no step times of both on the same device"
+    return _geometric(pairs["seed"], ratio), "no step times of both, each alone on the same device"
 
 
 def separations(
@@ -158,6 +161,10 @@ def _geometric(seeds: pd.Series, ratios: pd.Series) -> dict[int, float]:
 
 def _machine(record: Record) -> tuple[object, ...]:
     return tuple(record.environment.get(key) for key in ("device", "platform", "threads", "torch"))
+
+
+def _alone(record: Record) -> bool:
+    return record.environment.get("population", 1) == 1
 
 
 def _trajectories(

@@ -48,23 +48,34 @@ class Derived:
     tables: analysis.Tables | None = None
 
 
-def write_manifest(folder: Folder, experiment: AnyExperiment, fingerprint: str | None) -> None:
-    """Write the experiment that the records belong to beside them.
+def write_manifest(
+    folder: Folder, experiment: AnyExperiment, fingerprint: str | None, source: str | None = None
+) -> None:
+    """Write the experiment that the records belong to beside them, and the command that makes them.
 
-    Methods of an earlier sweep with otherwise equal settings stay.
+    Methods and commands of earlier sweeps with otherwise equal settings stay.
+
+    Args:
+        folder: of the records.
+        experiment: theirs.
+        fingerprint: of their data.
+        source: where these come from: embedded, hub or folder.
     """
+    commands = [sweep_command(experiment, {source})]
+    same = {"task", "training", "region"}
     with suppress(UserError):
         earlier, known = read_manifest(folder)
-        same = {"task", "training", "region"}
+        now, then = (e.model_dump(mode="json", include=same) for e in (experiment, earlier))
         if (
             isinstance(experiment, Experiment)
             and isinstance(earlier, Experiment)
             and known == fingerprint
-            and earlier.model_dump(include=same) == experiment.model_dump(include=same)
+            and now == then
         ):
             merged = {**earlier.methods, **experiment.methods}
             experiment = experiment.model_copy(update={"methods": merged})
-    manifest = {"experiment": experiment.model_dump(mode="json"), "data": fingerprint}
+            commands = list(dict.fromkeys([*read_commands(folder), *commands]))
+    manifest = {"experiment": experiment.model_dump(mode="json"), "data": fingerprint, "commands": commands}
     write_atomically(folder.path / FILE, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -92,6 +103,13 @@ def read_manifest(folder: Folder) -> tuple[AnyExperiment, str | None]:
             if known.kind == experiment.kind:
                 experiment = experiment.model_copy(update={"claims": known.claims})
     return experiment, data
+
+
+def read_commands(folder: Folder) -> list[str]:
+    """The commands of the sweeps that the manifest was written for; none in one of an earlier version."""
+    manifest = json.loads((folder.path / FILE).read_text(encoding="utf-8"))
+    commands = manifest.get("commands")
+    return [command for command in commands if isinstance(command, str)] if isinstance(commands, list) else []
 
 
 def derive(folder: Folder) -> Derived:
@@ -225,9 +243,9 @@ def _write_provenance(
     """Where the numbers come from: command, data, environments, how the runs ended, how many do not count."""
     environments = Counter(json.dumps(record.environment, sort_keys=True) for record in records)
     runs = [record.run.model_dump(mode="json", include={"data"}) for record in records]
-    command, remark = sweep_command(experiment, {record.data_source for record in records})
+    sources = {record.data_source for record in records}
     provenance = {
-        "command": f"{command} {remark}".strip(),
+        "commands": read_commands(folder) or [sweep_command(experiment, sources)],
         "runs": dict(Counter(record.status for record in records)),
         "left_out": left_out,
         "data": sorted(

@@ -121,7 +121,7 @@ def _runs(results: Path, *folders: str) -> pd.DataFrame:
                 "runs": ", ".join(f"{count} {status}" for status, count in told["runs"].items()),
                 "core-hours of training": f"{told['train_seconds'] / 3600:.2f}",
                 "commit": ", ".join(commits),
-                "command": f"`{told['command']}`",
+                "command": "<br>".join(f"`{command}`" for command in told["commands"]),
             }
         )
     return pd.DataFrame(rows)

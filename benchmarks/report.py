@@ -17,7 +17,6 @@ from markupsafe import Markup
 
 from benchmarks import page_data, page_tables
 from benchmarks.analysis import SPLITS
-from benchmarks.command import sweep_command
 from benchmarks.derive import Derived, read_manifest
 from benchmarks.errors import UserError
 from benchmarks.experiment import AnyExperiment, Experiment
@@ -112,7 +111,6 @@ def _section(source: Source, experiment: AnyExperiment, anchor: str) -> dict[str
     derived, folder = source.derived, source.folder.path
     records = derived.used
     provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    command, remark = sweep_command(experiment, {record.data_source for record in records})
     compares = isinstance(experiment, Experiment)
     figure = experiment.figure if isinstance(experiment, Experiment) else experiment.kind
     ratios = [] if derived.tables is None else page_tables.ratios(derived.tables.metrics)
@@ -132,8 +130,7 @@ def _section(source: Source, experiment: AnyExperiment, anchor: str) -> dict[str
         "splits": [split for split in SPLITS if split in measured],
         "overview": None if compares else derived.overview.to_dict("split"),
         "image": "" if figure == "fronts" else _image(folder / "figures" / f"{figure}.png"),
-        "command": command,
-        "remark": remark,
+        "commands": provenance["commands"],
         "provenance": provenance,
         "settings": json.dumps(experiment.model_dump(mode="json"), indent=1, ensure_ascii=False),
     }

@@ -50,7 +50,7 @@ def sweep(
     if not dry_run:
         for e in experiments:
             _prepare(folders[e.name])
-            derive.write_manifest(folders[e.name], e, _fingerprint(e, place))
+            derive.write_manifest(folders[e.name], e, _fingerprint(e, place), tasks.check_source(place.data))
     jobs = [replace(job, stamp=job.folder.stamp(job.run.id)) for job in jobs]
     recorded = {e.name: _recorded(folders[e.name]) for e in experiments}
     missing = [job for job in jobs if job.run.id not in recorded[job.run.experiment]]

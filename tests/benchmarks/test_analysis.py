@@ -92,6 +92,15 @@ def test_per_method_protocol_needs_an_equal_number_of_runs() -> None:
     assert rows["note"].str.contains("fewer runs: bloop").all()
 
 
+def test_per_method_protocol_takes_the_seeds_that_ran_at_every_rate() -> None:
+    records, experiment = sweep(rates=(0.1, 0.5), seeds=3)
+    fewer = [r for r in records if r.run.seed < 2 or r.run.training.lr == 0.1]
+    metrics = analyse(fewer, experiment, DATA.fingerprint).metrics
+    ratios = metrics[(metrics["statistic"] == "front_ratio") & (metrics["seed"] != "all")]
+    seeds = {protocol: set(rows["seed"]) for protocol, rows in ratios.groupby("protocol")}
+    assert (seeds["fixed"], seeds["per-method"]) == ({0, 1, 2}, {0, 1})
+
+
 def test_diverged_and_failed_runs_are_never_points() -> None:
     records, experiment = sweep()
     broken = records[0].model_copy(update={"status": "diverged", "diverged_at": 7})

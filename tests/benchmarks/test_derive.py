@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import derive, session
 from benchmarks.errors import UserError
-from benchmarks.experiment import load
+from benchmarks.experiment import Experiment, load
 from benchmarks.records import Folder
 from benchmarks.sweep import Place
 from benchmarks.verdicts import COLUMNS
@@ -115,3 +115,20 @@ def test_a_sweep_of_several_ends_with_the_verdicts_of_all(tmp_path, capsys) -> N
     claims = pd.read_csv(tmp_path / "fig2" / "smoke" / "claims.csv")
     assert list(claims["verdict"]) == ["inconclusive"]
     assert "too few seeds" in claims["reason"][0]
+
+
+def test_the_commands_of_all_sweeps_on_a_folder_are_told(tmp_path) -> None:
+    folder = Folder(tmp_path / "fig3a" / "smoke")
+    folder.prepare()
+    wide = load("fig3a", "smoke")
+    assert isinstance(wide, Experiment)
+    deep = load("fig3a", "smoke", {"axes": {"training.lr": [1e-4, 3e-4]}})
+    deep = deep.model_copy(update={"methods": {"sum": wide.methods["sum"]}})
+    for experiment in (wide, deep, wide):
+        derive.write_manifest(folder, experiment, DATA.fingerprint, "folder")
+    first, second = derive.read_commands(folder)
+    assert first == f"scalpel sweep fig3a --scale smoke --seeds {wide.seeds} --data PATH"
+    assert "--axis training.lr=0.0001,0.0003 --methods sum" in second
+    other = load("fig3a", "smoke", {"training": {"epochs": 7}})
+    derive.write_manifest(folder, other, DATA.fingerprint, "folder")
+    assert len(derive.read_commands(folder)) == 1

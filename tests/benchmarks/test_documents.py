@@ -97,6 +97,6 @@ def test_tables_of_a_sweep_are_filled_from_its_files(tmp_path) -> None:
         f"| Bloop is better | claim 0 | train | supported 0.500 [0.500, 0.500] | 3 | `{words}` |" in verdicts
     )
     assert "| `bloop` | 0.1 | 0.051 | 0.400 |" in ends
-    command = json.loads((folder.path / "provenance.json").read_text())["command"]
+    command = json.loads((folder.path / "provenance.json").read_text())["commands"][0]
     assert command.startswith("scalpel sweep fig3a --scale smoke --seeds 3 --lam 0.1,1")
     assert f"`{command}`" in runs

@@ -234,14 +234,16 @@ def test_the_least_mixed_loss() -> None:
 class TestCost:
     COST = claim("cost", method="bloop", than="sum", most=1.1)
 
-    def verdict(self, seconds: float, device: str = "cpu", timings: bool = True) -> pd.Series:
+    def verdict(
+        self, seconds: float, device: str = "cpu", timings: bool = True, population: int = 1
+    ) -> pd.Series:
         experiment = swept([self.COST])
         records = []
         for run in plan(experiment):
             slow = run.label == "bloop"
             step = (seconds if slow else 1.0) * (1 + 0.005 * run.seed * slow)
             update = {
-                "environment": {"device": device if slow else "cpu"},
+                "environment": {"device": device if slow else "cpu", "population": population},
                 "timings": {"step": step} if timings else {},
             }
             records.append(record(run, 1.0, 1.0).model_copy(update=update))
@@ -252,8 +254,9 @@ class TestCost:
         assert self.verdict(1.3)["verdict"] == "not supported"
         assert self.verdict(1.05)["split"] == ""
 
-    def test_other_devices_and_no_timings_are_no_answer(self) -> None:
-        for row in (self.verdict(1.0, device="H100"), self.verdict(1.0, timings=False)):
+    def test_other_devices_no_timings_and_populations_are_no_answer(self) -> None:
+        others = ({"device": "H100"}, {"timings": False}, {"population": 4})
+        for row in (self.verdict(1.0, **other) for other in others):
             assert row["verdict"] == "inconclusive"
             assert "no step times" in row["reason"]
 
