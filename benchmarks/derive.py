@@ -148,9 +148,7 @@ def derive(folder: Folder) -> Derived:
         _write_csv(folder, "diagnostics", tables.diagnostics)
         figures.draw(folder.path / "figures", tables, records, experiment)
         claims = verdicts.judge(experiment, tables.summary, records)
-        what = (
-            ": main loss relative to sum at equal auxiliary loss, geometric mean [95 % interval] over seeds"
-        )
+        what = ": main loss relative to sum within equal auxiliary loss, geometric mean over seeds [95 %]"
         overview, left_out = ratio_table(tables.metrics), tables.left_out
         if experiment.figure == "trajectories":
             what, overview = ": end values, mean over seeds", trajectories.overview(tables.summary)
@@ -229,7 +227,7 @@ def ratio_table(metrics: pd.DataFrame) -> pd.DataFrame:
 
 def _interval(row: Any) -> str:
     if pd.isna(row.value):
-        return "no common range"
+        return "none"
     return f"{row.value:.3f}" if pd.isna(row.low) else f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"
 
 

@@ -86,11 +86,11 @@ def attainment(by_seed: Sequence[Points], percentiles: Sequence[float]) -> Point
 
 @dataclass(frozen=True)
 class Ratio:
-    """Main loss of one front relative to another's at equal auxiliary loss.
+    """Main loss that one front reaches relative to another, where both may have the same auxiliary loss.
 
     Args:
         value: the ratio; 0.8 means 20 % less main loss; None where the fronts cannot be compared.
-        low, high: the range of auxiliary losses that both fronts cover; NaN where there is none.
+        low, high: the range of auxiliary losses that they are compared at; NaN where there is none.
         points: how many points of the first front lie in that range.
         note: why there is no value.
     """
@@ -103,12 +103,15 @@ class Ratio:
 
 
 def front_ratio(points: Points, reference: Points, cap: float) -> Ratio:
-    """exp of the mean difference of log(main) between two fronts, over the auxiliary losses both cover.
+    """exp of the mean difference of log(main) between two fronts, over the auxiliary losses that both reach.
 
-    Each front is the PCHIP interpolation of log(main) over aux through the non-dominated points with main
-    loss at most ``cap``; it covers the auxiliary losses between its outermost points. The mean is exact (the
-    interpolant's integral). This is the Bjøntegaard delta of video codecs (Bjøntegaard 2001, VCEG-M33) with
-    a monotone interpolant (Fritsch & Butland 1984) for its polynomial.
+    A front is what it attains: the PCHIP interpolation of log(main) over aux through the non-dominated points
+    with main loss at most ``cap`` and, beyond its largest aux, its least main loss, since nobody has to have
+    as much auxiliary loss as is allowed. The range begins where both fronts have begun, and ends where
+    neither falls any more; if that is one auxiliary loss, they are compared there. So a front that dominates
+    another is better by this measure, even where it is a single point. The mean is exact (the interpolant's
+    integral). This is the Bjøntegaard delta of video codecs (Bjøntegaard 2001, VCEG-M33) with a monotone
+    interpolant (Fritsch & Butland 1984) for its polynomial, and the attained range for the covered one.
 
     Args:
         points: ``(n, 2)`` end points (main, aux) of one method and seed.
@@ -117,13 +120,11 @@ def front_ratio(points: Points, reference: Points, cap: float) -> Ratio:
     """
     ours, theirs = _inside(points, cap), _inside(reference, cap)
     for which, inside in (("the front", ours), ("the reference", theirs)):
-        if len(inside) < 2:
-            return Ratio(None, note=f"{which} has {len(inside)} points with main loss up to {cap:g}")
-    low, high = max(ours[0, 1], theirs[0, 1]), min(ours[-1, 1], theirs[-1, 1])
-    if low >= high:
-        return Ratio(None, note="no common range")
-    covered = int(((ours[:, 1] >= low) & (ours[:, 1] <= high)).sum())
-    difference = (_integral(ours, low, high) - _integral(theirs, low, high)) / (high - low)
+        if not len(inside):
+            return Ratio(None, note=f"{which} has no point with main loss up to {cap:g}")
+    low, high = max(ours[0, 1], theirs[0, 1]), max(ours[-1, 1], theirs[-1, 1])
+    covered = int((ours[:, 1] >= low).sum())
+    difference = _mean_log(ours, low, high) - _mean_log(theirs, low, high)
     return Ratio(float(np.exp(difference)), float(low), float(high), covered)
 
 
@@ -138,5 +139,14 @@ def _inside(points: Points, cap: float) -> Points:
     return chosen[np.argsort(chosen[:, 1])]
 
 
-def _integral(inside: Points, low: float, high: float) -> float:
-    return float(PchipInterpolator(inside[:, 1], np.log(inside[:, 0])).integrate(low, high))
+def _mean_log(inside: Points, low: float, high: float) -> float:
+    """The mean of the log of what a front attains, over auxiliary losses from ``low`` to ``high``."""
+    aux, log = inside[:, 1], np.log(inside[:, 0])
+    end = aux[-1]
+    if low >= end:
+        return float(log[-1])
+    interpolant = PchipInterpolator(aux, log)
+    if low == high:
+        return float(interpolant(low))
+    falling = interpolant.integrate(low, min(end, high))
+    return float((falling + max(high - end, 0) * log[-1]) / (high - low))

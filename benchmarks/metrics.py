@@ -32,10 +32,10 @@ class Row(NamedTuple):
 def rows(points: BySeed, region: Region) -> Iterator[Row]:
     """What is measured of each method on one split.
 
-    Per seed: ``front_ratio`` to `sum` with its common range (``common_low``, ``common_high``, ``points``),
-    ``hypervolume``, ``igd_plus``. Over all seeds: their means with intervals; ``p_<statistic>``, the p-values
-    of paired sign-flip tests against `sum`, corrected for the number of methods; ``beats_sum``, the
-    probability that the front ratio at a seed is below 1.
+    Per seed: ``front_ratio`` to `sum` with the range of aux that it is over (``common_low``, ``common_high``)
+    and the method's front ``points`` in it, ``hypervolume``, ``igd_plus``. Over all seeds: their means with
+    intervals; ``p_<statistic>``, the p-values of paired sign-flip tests against `sum`, corrected for the
+    number of methods; ``beats_sum``, the probability that the front ratio at a seed is below 1.
     """
     methods = list(dict.fromkeys(method for method, _ in points))
     ratios = {key: _ratio(points, key, region.main) for key in points}

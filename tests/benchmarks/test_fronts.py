@@ -34,11 +34,11 @@ def test_hypervolume_ignores_a_collapsed_run_outside_the_region() -> None:
 
 @pytest.mark.parametrize("factor", [0.8, 1.0, 1.3])
 def test_ratio_of_parallel_fronts_is_their_factor(factor: float) -> None:
-    reference, ours = curve(np.linspace(0, 4, 9)), curve(np.linspace(1, 6, 7), factor)
+    reference, ours = curve(np.linspace(0, 4, 9)), curve(np.linspace(1, 4, 7), factor)
     ratio = front_ratio(ours, reference, cap=10.0)
     assert ratio.value == pytest.approx(factor, rel=1e-9)
     assert (ratio.low, ratio.high) == (1.0, 4.0)
-    assert ratio.points == 4
+    assert ratio.points == 7
 
 
 def test_ratio_averages_the_difference_of_logs() -> None:
@@ -58,15 +58,31 @@ def test_ratio_uses_neither_dominated_points_nor_points_above_the_cap() -> None:
     assert narrowed.low == 1.0
 
 
-def test_no_common_range_is_said_so() -> None:
-    near, far = curve(np.linspace(0, 1, 4)), curve(np.linspace(2, 3, 4))
-    assert front_ratio(near, far, cap=10).value is None
-    assert front_ratio(near, far, cap=10).note == "no common range"
-    assert front_ratio(near, far, cap=10).points == 0
-    assert "the front has 1 points" in front_ratio(near[:1], near, cap=10).note
-    assert "the reference has 0 points" in front_ratio(near, near, cap=1e-9).note.replace(
-        "the front", "the reference"
-    )
+def test_a_front_attains_its_least_main_loss_wherever_more_auxiliary_loss_is_allowed() -> None:
+    """Ours ends at aux 1 with main e⁻¹; the reference falls from e⁻² to e⁻³ between 2 and 3."""
+    near, far = curve(np.linspace(0, 1, 4)), curve(np.linspace(2, 3, 40))
+    ratio = front_ratio(near, far, cap=10)
+    assert np.log(ratio.value) == pytest.approx(-1 - -2.5, rel=1e-3)
+    assert (ratio.low, ratio.high, ratio.points) == (2.0, 3.0, 0)
+    assert np.log(front_ratio(far, near, cap=10).value) == pytest.approx(-1.5, rel=1e-3)
+    halfway = front_ratio(curve(np.linspace(0, 2, 3)), curve(np.linspace(0, 4, 5)), cap=10)
+    assert np.log(halfway.value) == pytest.approx((0 * 2 + 1 * 2) / 4)
+
+
+def test_a_front_that_dominates_is_better_even_as_a_single_point() -> None:
+    reference = curve(np.linspace(1, 3, 5))
+    one = np.array([[np.exp(-4.0), 1.0]])
+    assert np.log(front_ratio(one, reference, cap=10).value) == pytest.approx(-4 + 2, rel=1e-3)
+    assert np.log(front_ratio(reference, one, cap=10).value) == pytest.approx(2, rel=1e-3)
+    others = np.array([[1.0, 2.0]]), np.array([[2.0, 1.5]])
+    ratio = front_ratio(*others, cap=10)
+    assert (ratio.value, ratio.low, ratio.high, ratio.points) == (0.5, 2.0, 2.0, 1)
+
+
+def test_a_front_without_a_point_below_the_cap_is_said_so() -> None:
+    points = curve(np.linspace(0, 1, 4))
+    assert front_ratio(points, points, cap=1e-9).note == "the front has no point with main loss up to 1e-09"
+    assert "the reference has no point" in front_ratio(points, 20 * points, cap=5).note
 
 
 def test_ratio_with_itself_is_one() -> None:

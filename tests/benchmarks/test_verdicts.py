@@ -123,14 +123,14 @@ class TestTooLittle:
         assert rows.iloc[0]["verdict"] == "inconclusive"
         assert "no runs of pcgrad" in rows.iloc[0]["reason"]
 
-    def test_no_common_range(self) -> None:
+    def test_no_point_below_the_cap(self) -> None:
         def losses(run: TrainingRun) -> tuple[float, float]:
             main, aux = curve({})(run)
-            return main, aux + 100 * (run.label == "bloop")
+            return main + 100 * (run.label == "bloop"), aux
 
         row = verdict([BETTER], losses)
         assert (row["verdict"], row["seeds"]) == ("inconclusive", 0)
-        assert "no common range" in row["reason"]
+        assert "the front has no point with main loss up to" in row["reason"]
         assert np.isnan(row["effect"])
 
     def test_diverged_runs_are_counted(self) -> None:
