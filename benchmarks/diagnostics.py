@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from benchmarks import style
 from benchmarks.experiment import Experiment
@@ -16,6 +17,7 @@ PANELS = {
     "direction_memory_cosine": "cos(d, EMA of g_m)",
     "step_norm": "length of the step in parameters",
 }
+MOST_TICKS = 7
 _LOGARITHMIC = ("relative_length", "step_norm")
 
 
@@ -56,7 +58,7 @@ def draw(measured: pd.DataFrame, experiment: Experiment) -> Figure:
     own = measured[(measured["lr"] == experiment.training.lr) & (measured["lam"] > 0)]
     measured = own if len(own) else measured[measured["lam"] > 0]
     shown = [name for name in PANELS if measured[name].notna().any()]
-    figure = Figure(figsize=(3.3 * max(len(shown), 1), 3.3), layout="constrained")
+    figure = Figure(figsize=(3.0 * max(len(shown), 1) + 1.2, 3.3), layout="constrained")
     if not shown:
         return figure
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
@@ -66,7 +68,10 @@ def draw(measured: pd.DataFrame, experiment: Experiment) -> Figure:
             if len(mean):
                 axes.plot(mean.index, mean, ms=4, lw=0.9, label=style.title(method), **style.look(method))
         axes.set(xscale="log", xlabel="λ", title=PANELS[name])
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        if len(lam := sorted(measured["lam"].unique())) <= MOST_TICKS:
+            axes.set_xticks(lam, [f"{value:g}" for value in lam])
         if name in _LOGARITHMIC:
             axes.set_yscale("log")
-    panels[0].legend(fontsize=6)
+    figure.legend(*panels[0].get_legend_handles_labels(), fontsize=6, loc="outside right upper")
     return figure

@@ -94,7 +94,7 @@ def _draw_fronts(
     protocol: str, fronts: pd.DataFrame, summary: pd.DataFrame, records: list[Record], experiment: Experiment
 ) -> Figure:
     splits = [split for split in ("train", "test") if split in set(fronts["split"])]
-    figure = Figure(figsize=(4.6 * len(splits), 3.9), layout="constrained")
+    figure = Figure(figsize=(4.6 * len(splits) + 1.2, 3.9), layout="constrained")
     panels = figure.subplots(1, len(splits), squeeze=False)[0]
     by_id = {record.id: record for record in records}
     used = summary[(summary["status"] == "completed")]
@@ -118,7 +118,7 @@ def _draw_fronts(
         axes.set(xlabel=experiment.labels.aux, title=f"{split} ({_counts(used)})")
         _frame(axes, used, split, experiment)
     panels[0].set_ylabel(experiment.labels.main)
-    panels[0].legend(fontsize=7, loc="best")
+    figure.legend(*panels[0].get_legend_handles_labels(), fontsize=7, loc="outside right upper")
     figure.suptitle(f"{_caption(experiment)}, learning rate {protocol}", fontsize=8)
     return figure
 
