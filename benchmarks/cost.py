@@ -16,8 +16,8 @@ import torch
 from benchmarks.errors import UserError
 from benchmarks.experiment import AnyExperiment, Experiment
 from benchmarks.settings import DataRecord, TrainingRun
+from benchmarks.stepper import Stepper
 from benchmarks.sweep import Place, describe_data, get_task
-from benchmarks.training import Stepper
 from tasks import Task
 
 BUDGET = 2.0

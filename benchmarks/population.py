@@ -9,8 +9,8 @@ from itertools import islice
 import torch
 
 from benchmarks.settings import TrainingRun
+from benchmarks.stepper import Stepper
 from benchmarks.sweep import Job, Place, get_task
-from benchmarks.training import Stepper
 from tasks import Task
 
 SIZES = (1, 4, 16, 64, 256)

@@ -22,7 +22,7 @@ from benchmarks.bench.rows import Row, timed
 from benchmarks.bench.steps import plain
 from benchmarks.bench.timing import in_turns, milliseconds, ratio
 from benchmarks.bench.workloads import Workload
-from benchmarks.training import Stepper
+from benchmarks.stepper import Stepper
 from tasks import Batch, Known, Task
 
 INSTALL = "not installed: pip install 'scalpel-bench[peers]'"

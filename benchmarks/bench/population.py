@@ -8,7 +8,7 @@ from functools import partial
 from benchmarks.bench import workloads
 from benchmarks.bench.rows import Row, timed
 from benchmarks.bench.timing import in_turns, milliseconds, ratio
-from benchmarks.training import Stepper
+from benchmarks.stepper import Stepper
 
 SIZES = (1, 4, 16, 64, 256)
 SEEDS = 4

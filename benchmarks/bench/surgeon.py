@@ -22,7 +22,7 @@ from benchmarks.bench.rows import Row, timed
 from benchmarks.bench.timing import Times, in_turns, milliseconds, ratio
 from benchmarks.experiment import Experiment, load
 from benchmarks.settings import DataRecord
-from benchmarks.training import Stepper
+from benchmarks.stepper import Stepper
 from tasks import Model
 from tasks.language_model import LanguageModel
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.settings import DataRecord, Training, TrainingRun
-from benchmarks.training import Stepper
+from benchmarks.stepper import Stepper
 from tasks import Batch, Data, Model, Task
 from tasks.cifar_mnist import CifarMnist
 from tasks.data.images import ResidentImages

@@ -11,8 +11,9 @@ from benchmarks.experiment import Experiment, load
 from benchmarks.population import fastest, populations
 from benchmarks.records import Folder
 from benchmarks.settings import TrainingRun
+from benchmarks.stepper import Stepper
 from benchmarks.sweep import Job, Place, execute
-from benchmarks.training import Stepper, train
+from benchmarks.training import train
 from tests.benchmarks.runs import DATA, conditioning, plan
 
 

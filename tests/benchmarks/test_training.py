@@ -8,8 +8,9 @@ import methods
 import tasks
 from benchmarks.experiment import Experiment, load
 from benchmarks.settings import DataRecord, Training, TrainingRun
+from benchmarks.stepper import Stepper
 from benchmarks.sweep import Folder, Job, Place, execute
-from benchmarks.training import Stepper, train
+from benchmarks.training import train
 from tasks.base import Model, Task
 from tests.benchmarks.runs import DATA, conditioning, plan
 from tests.gradients import watch_backward_passes

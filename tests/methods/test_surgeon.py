@@ -14,58 +14,17 @@ from torch.nn.functional import mse_loss
 
 import methods
 from methods import Surgeon
-
-PARAMETERS = 5 * 7 + 7 + 7 * 3 + 3
-
-
-def network(seed: int = 0) -> nn.Sequential:
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
-
-
-def batches(count: int, size: int = 8) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    generator = torch.Generator().manual_seed(1)
-    return [
-        (torch.randn(size, 5, generator=generator), torch.randn(size, 3, generator=generator))
-        for _ in range(count)
-    ]
-
-
-def losses(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    inputs, targets = batch
-    outputs = model(inputs)
-    return mse_loss(outputs, targets), (outputs - outputs.roll(1, 0)).abs().mean()
-
-
-def flat_gradients(model: nn.Module, values: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    parameters = list(model.parameters())
-    rows = [torch.autograd.grad(v, parameters, retain_graph=True, materialize_grads=True) for v in values]
-    return torch.stack([torch.cat([g.flatten() for g in row]) for row in rows])
-
-
-def written(model: nn.Module) -> torch.Tensor:
-    return torch.cat([p.grad.flatten() for p in model.parameters()])  # type: ignore[union-attr]
-
-
-def vector(model: nn.Module) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in model.parameters()])
-
-
-def bloop(lam: float = 0.5, **settings) -> methods.Method:
-    return methods.create("bloop", lam=lam, rho=0.1, **settings)
-
-
-def optimizer_of(model: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-
-
-def train(model: nn.Module, surgeon: Surgeon, data, optimizer=None) -> torch.Tensor:
-    optimizer = optimizer or optimizer_of(model)
-    for batch in data:
-        surgeon.backward(*losses(model, batch))
-        optimizer.step()
-        optimizer.zero_grad()
-    return vector(model)
+from tests.methods.surgeons import (
+    batches,
+    bloop,
+    flat_gradients,
+    losses,
+    network,
+    optimizer_of,
+    train,
+    vector,
+    written,
+)
 
 
 @pytest.mark.parametrize("name", methods.available())
@@ -366,140 +325,6 @@ def test_three_losses() -> None:
     surgeon.backward(*values)
     torch.testing.assert_close(written(model), main + 0.5 * aux + 2 * other)
     assert {"main_aux1_cosine", "main_aux2_cosine"} <= surgeon.diagnostics().keys()
-
-
-def embedding_losses(model: nn.Module, batch) -> tuple[torch.Tensor, torch.Tensor]:
-    table = nn.functional.embedding(torch.tensor([0, 1]), model[0].weight, sparse=True)
-    return losses(model, batch)[0], table.sum()
-
-
-BAD = {
-    "no grad": (
-        lambda m, b: (losses(m, b)[0], losses(m, b)[1].detach()),
-        "the aux loss does not require grad",
-    ),
-    "number": (
-        lambda m, b: (losses(m, b)[0].item(), losses(m, b)[1]),
-        "the main loss must be a scalar tensor",
-    ),
-    "vector": (
-        lambda m, b: (losses(m, b)[0], m(b[0]).sum(1)),
-        r"the aux loss must be one real number.*\(8,\)",
-    ),
-    "complex": (
-        lambda m, b: (losses(m, b)[0] * 1j, losses(m, b)[1]),
-        "the main loss must be one real number",
-    ),
-    "elsewhere": (
-        lambda m, b: (losses(m, b)[0], losses(network(), b)[1]),
-        "the aux loss reaches no parameter",
-    ),
-    "sparse": (embedding_losses, "the gradient of the aux loss is sparse at parameter 0"),
-    "nan": (
-        lambda m, b: (losses(m, b)[0] * math.nan, losses(m, b)[1]),
-        "the main loss is nan: skip this batch",
-    ),
-    "inf": (lambda m, b: (losses(m, b)[0], losses(m, b)[1] * math.inf), "the aux loss is inf"),
-    "infinite gradient": (
-        lambda m, b: (losses(m, b)[0], losses(m, b)[1] + (m[2].bias * 0).sqrt().sum()),
-        "the gradient of the aux loss is not finite",
-    ),
-    "one": (lambda m, b: losses(m, b)[:1], "got 1 losses, bloop expects 2"),
-    "three": (lambda m, b: (*losses(m, b), losses(m, b)[1]), "got 3 losses, bloop expects 2"),
-}
-
-
-@pytest.mark.parametrize("lazily", [False, True])
-@pytest.mark.parametrize("accumulated", [False, True])
-@pytest.mark.parametrize("case", BAD)
-def test_bad_losses_are_refused_and_change_nothing(case: str, accumulated: bool, lazily: bool) -> None:
-    make, message = BAD[case]
-    model, data = network(), batches(4)
-    surgeon, optimizer = Surgeon(model.parameters(), bloop()), optimizer_of(model)
-    surgeon.backward(*losses(model, data[0]))
-    optimizer.step()
-    before = copy.deepcopy(
-        [vector(model), written(model), surgeon.state_dict()["state"], surgeon.diagnostics()]
-    )
-    given = make(model, data[1])
-    if accumulated:
-        surgeon.accumulate(*losses(model, data[2]))
-    with pytest.raises((ValueError, RuntimeError), match=message):
-        surgeon.backward(*((lambda v=v: v) for v in given) if lazily else given)
-    after = [vector(model), written(model), surgeon.state_dict()["state"], surgeon.diagnostics()]
-    torch.testing.assert_close(after, before, rtol=0, atol=0)
-    surgeon.backward(*losses(model, data[3]))
-    other = network()
-    trained = Surgeon(other.parameters(), bloop())
-    trained.backward(*losses(other, data[0]))
-    optimizer_of(other).step()
-    trained.backward(*losses(other, data[3]))
-    torch.testing.assert_close(written(model), written(other), rtol=0, atol=0)
-
-
-def test_twice_without_a_step_is_refused() -> None:
-    model, data = network(), batches(2)
-    surgeon = Surgeon(model.parameters(), bloop())
-    surgeon.backward(*losses(model, data[0]))
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    before = written(model)
-    with pytest.raises(RuntimeError, match="twice without a step"):
-        surgeon.backward(*losses(model, data[1]))
-    assert torch.equal(written(model), before)
-    model.zero_grad(set_to_none=False)
-    surgeon.backward(*losses(model, data[1]))
-
-
-def test_a_gradient_from_elsewhere_is_not_lost() -> None:
-    model, (batch,) = network(), batches(1)
-    model[2].bias.sum().backward()
-    surgeon = Surgeon(model.parameters(), bloop())
-    with pytest.raises(RuntimeError, match=r"parameter 3 of shape \(3,\) has a gradient.*zero_grad"):
-        surgeon.backward(*losses(model, batch))
-    assert torch.equal(model[2].bias.grad, torch.ones(3))
-    model.zero_grad(set_to_none=False)
-    surgeon.backward(*losses(model, batch))
-    expected = written(model)
-    model[2].bias.sum().backward()
-    expected[-3:] += 1
-    torch.testing.assert_close(written(model), expected)
-
-
-def test_bad_parameters_are_refused() -> None:
-    model = network()
-    with pytest.raises(ValueError, match="no parameter to work on"):
-        Surgeon([], bloop())
-    with pytest.raises(ValueError, match="no parameter to work on"):
-        Surgeon(model.requires_grad_(False).parameters(), bloop())
-    model.requires_grad_(True)
-    with pytest.raises(ValueError, match="of shared is not one of parameters"):
-        Surgeon(model[0].parameters(), bloop(), shared=model[2].parameters())
-    with pytest.raises(ValueError, match="complex parameters"):
-        Surgeon([nn.Parameter(torch.zeros(2, dtype=torch.complex64))], bloop())
-
-
-def test_another_state_is_refused() -> None:
-    model, (batch,) = network(), batches(1)
-    surgeon = Surgeon(model.parameters(), bloop())
-    surgeon.backward(*losses(model, batch))
-    saved = surgeon.state_dict()
-    before = copy.deepcopy(saved)
-    wrong = {
-        "the state is one of 'bloop', not of 'sum'": Surgeon(model.parameters(), methods.create("sum")),
-        "one of 4 parameters with 66 numbers, not of these 2 with 42": Surgeon(
-            model[0].parameters(), bloop()
-        ),
-        r"shapes \{'memory': \(1, 66\)\}, not \{\}": Surgeon(
-            model.parameters(), methods.create("bloop", lam=0.5, rho=1.0)
-        ),
-    }
-    for message, other in wrong.items():
-        with pytest.raises(ValueError, match=message):
-            other.load_state_dict(saved)
-        assert other.state_dict()["state"] is None
-    with pytest.raises(ValueError, match="no state of a Surgeon: it lacks method"):
-        surgeon.load_state_dict({"state": {}, "sizes": [], "objectives": 2})
-    torch.testing.assert_close(surgeon.state_dict()["state"], before["state"])
 
 
 def test_the_package_imports_torch_alone() -> None:

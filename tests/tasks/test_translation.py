@@ -8,8 +8,9 @@ from torch.nn.functional import cross_entropy
 
 import tasks
 from benchmarks.flat import Flat
+from benchmarks.stepper import Stepper
 from benchmarks.sweep import Place, describe_data
-from benchmarks.training import Stepper, train
+from benchmarks.training import train
 from tasks.data.tokens import BEGIN, END, PAD
 from tasks.translation import greedy
 from tests.gradients import gradient

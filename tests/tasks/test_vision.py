@@ -7,7 +7,7 @@ import tasks
 from benchmarks.experiment import Experiment, load
 from benchmarks.flat import Flat
 from benchmarks.settings import Training, TrainingRun
-from benchmarks.training import Stepper
+from benchmarks.stepper import Stepper
 from tests.benchmarks.runs import DATA
 from tests.gradients import watch_backward_passes
 
