@@ -130,11 +130,14 @@ def summarise(records: list[Record]) -> pd.DataFrame:
 def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protocol]:
     """The learning-rate protocols that the recorded runs allow.
 
-    ``fixed``: the experiment's rate. ``main-tuned``: the rate whose λ = 0 runs of `sum` have the least mean
-    validation main loss. ``per-method``: all rates, for the methods and seeds that ran at all of them.
+    ``fixed``: the experiment's rate, where it was run. ``main-tuned``: the rate whose λ = 0 runs of `sum`
+    have the least mean validation main loss. ``per-method``: all rates, for the methods and seeds that ran at
+    all of them.
     """
     runs = summary if 0.0 in experiment.lam else summary[summary["lam"] > 0]
-    yield Protocol("fixed", runs[runs["lr"] == experiment.training.lr])
+    fixed = runs[runs["lr"] == experiment.training.lr]
+    if len(fixed):
+        yield Protocol("fixed", fixed)
     rates = sorted(runs["lr"].unique())
     if len(rates) < 2:
         return

@@ -180,6 +180,8 @@ def sweep(
         if not separator:
             raise UserError(f"--axis {given}: write section.key=v1,v2,…")
         axes[key] = _numbers(f"--axis {key}", values)
+    if len(axes.get(LEARNING_RATE, ())) == 1:
+        overrides.setdefault("training", {})["lr"] = axes.pop(LEARNING_RATE)[0]
     if axes:
         overrides["axes"] = axes
     loaded = experiment.load(name, scale, overrides)

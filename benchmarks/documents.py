@@ -13,9 +13,11 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import bench, docstrings, verdicts
+from benchmarks import bench, comparisons, docstrings, verdicts
 from benchmarks.bench import page
 from benchmarks.errors import UserError
+from benchmarks.metrics import REFERENCE
+from benchmarks.statistics import over_seeds
 
 _TABLE = re.compile(r"(<!-- (\w+): ([^\n]*?) -->\n).*?(<!-- end -->)", re.S)
 _SPLITS = ["train", "validation", "test"]
@@ -81,6 +83,23 @@ def _ratios(results: Path, folder: str, protocol: str = "fixed") -> pd.DataFrame
     return wide
 
 
+def _rates(results: Path, folder: str, split: str = "test") -> pd.DataFrame:
+    """Front ratios at each learning rate by itself, of the methods that ran at several: a folder, a split."""
+    summary = _csv(results / folder / "summary.csv")
+    cap = _json(results / folder / "experiment.json")["experiment"]["region"]["main"]
+    summary = summary[summary["lam"] > 0]
+    several = summary.groupby("method")["lr"].nunique() > 1
+    rows = []
+    for method in several.index[several & (several.index != REFERENCE)]:
+        row = {"method": f"`{method}`"}
+        for rate, runs in summary.groupby("lr"):
+            ratios, _ = comparisons.front_ratios(runs, split, method, REFERENCE, cap)
+            value, low, high, _ = over_seeds(list(ratios.values()), len(ratios), ratios=True)
+            row[f"rate {rate:g}"] = _estimate(value, low, high)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def _verdicts(results: Path, *folders: str) -> pd.DataFrame:
     """Verdicts on the claims of folders under the results, a column per learning-rate protocol."""
     tables = []
@@ -138,6 +157,7 @@ def _docstrings(results: Path, what: str) -> str:
 TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
     "bench": _speed,
     "ratios": _ratios,
+    "rates": _rates,
     "verdicts": _verdicts,
     "ends": _ends,
     "runs": _runs,

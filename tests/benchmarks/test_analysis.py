@@ -83,6 +83,12 @@ def test_protocols_over_learning_rates() -> None:
     assert not (tables.fronts["lam"] == 0).any()
 
 
+def test_without_the_experiments_own_rate_there_is_no_fixed_protocol() -> None:
+    records, experiment = sweep(rates=(0.5, 1.0))
+    tables = analyse(records, experiment, DATA.fingerprint)
+    assert set(tables.metrics["protocol"]) == {"main-tuned", "per-method"}
+
+
 def test_per_method_protocol_needs_an_equal_number_of_runs() -> None:
     records, experiment = sweep(rates=(0.1, 0.5))
     lost = next(r for r in records if r.run.label == "bloop")

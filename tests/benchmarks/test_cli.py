@@ -59,6 +59,13 @@ def test_a_sweep_on_images_shows_some_of_them(tmp_path) -> None:
     assert len(pd.read_csv(folder / "summary.csv")) == 1
 
 
+def test_one_learning_rate_is_the_fixed_one(tmp_path) -> None:
+    scalpel("sweep", "conditioning", *SMALL, "--methods", "sum", "--lr", "0.01", cwd=tmp_path)
+    fronts = pd.read_csv(tmp_path / "results" / "conditioning" / "smoke" / "fronts.csv")
+    assert set(fronts["protocol"]) == {"fixed"}
+    assert set(fronts["lr"]) == {0.01}
+
+
 def test_a_second_sweep_runs_nothing_and_keeps_everything(swept) -> None:
     runs = swept / "results" / "conditioning" / "smoke" / "runs"
     before = {f.name: f.stat().st_mtime_ns for f in runs.iterdir()}

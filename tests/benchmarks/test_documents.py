@@ -100,3 +100,23 @@ def test_tables_of_a_sweep_are_filled_from_its_files(tmp_path) -> None:
     command = json.loads((folder.path / "provenance.json").read_text())["commands"][0]
     assert command.startswith("scalpel sweep fig3a --scale smoke --seeds 3 --lam 0.1,1")
     assert f"`{command}`" in runs
+
+
+def test_ratios_at_each_rate_are_of_the_methods_that_ran_at_several(tmp_path) -> None:
+    experiment = load(
+        "fig3a", "smoke", {"lam": [0.1, 1.0], "seeds": 2, "axes": {"training.lr": [1e-4, 1e-3]}}
+    )
+    assert isinstance(experiment, Experiment)
+    folder = Folder(tmp_path / "fig3a" / "smoke")
+    folder.prepare()
+    derive.write_manifest(folder, experiment, DATA.fingerprint)
+    for run in plan(experiment):
+        if run.label in ("sum", "bloop") or (run.label == "mgda" and run.training.lr == 1e-3):
+            factor = {1e-4: 0.5, 1e-3: 0.8}[run.training.lr] if run.label == "bloop" else 1.0
+            main, aux = (0.1, 0.4) if run.lam == 0.1 else (0.2, 0.2)
+            folder.write(record(run, factor * main, aux))
+    derive.derive(folder)
+    table = documents.render("<!-- rates: fig3a/smoke train -->\n<!-- end -->", tmp_path)
+    assert "| method | rate 0.0001 | rate 0.001 |" in table
+    assert "| `bloop` | 0.500 [0.500, 0.500] | 0.800 [0.800, 0.800] |" in table
+    assert "mgda" not in table
