@@ -115,7 +115,7 @@ def _draw_fronts(
             for _, points in own.groupby("seed"):
                 axes.plot(points["aux"], points["main"], color=look["color"], lw=1.1, alpha=0.8)
             axes.plot([], [], ms=5, lw=1.1, label=style.title(method), **look)
-        axes.set(xlabel=experiment.labels.aux, title=f"{split} ({_counts(used)})")
+        axes.set(xlabel=experiment.labels.aux, title=f"{split} ({style.seeds(used)})")
         _frame(axes, used, split, experiment)
     panels[0].set_ylabel(experiment.labels.main)
     figure.legend(*panels[0].get_legend_handles_labels(), fontsize=7, loc="outside right upper")
@@ -182,11 +182,6 @@ def _draw_paths(summary: pd.DataFrame, records: list[Record], experiment: Experi
 
 def _caption(experiment: AnyExperiment) -> str:
     return f"{experiment.title} ({experiment.paper}), scale {experiment.scale}"
-
-
-def _counts(runs: pd.DataFrame) -> str:
-    seeds = runs["seed"].nunique()
-    return f"{seeds} seed{'s' * (seeds > 1)}"
 
 
 def _save(figure: Figure, path: Path) -> list[Path]:

@@ -82,7 +82,7 @@ def overview(frame: pd.DataFrame) -> pd.DataFrame:
 def draw(frame: pd.DataFrame) -> Figure:
     """Least mixed loss against t, mean over seeds and their range, on train and test."""
     splits = [split for split in ("train", "test") if split in set(frame["split"])]
-    figure = Figure(figsize=(4.6 * max(len(splits), 1), 3.6), layout="constrained")
+    figure = Figure(figsize=(4.6 * max(len(splits), 1) + 1.2, 3.6), layout="constrained")
     if not splits:
         return figure
     panels = figure.subplots(1, len(splits), squeeze=False)[0]
@@ -93,7 +93,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             mean, look = by_t.mean(), style.look(method)
             axes.plot(mean.index, mean, lw=1.2, ms=4, markevery=0.2, label=style.title(method), **look)
             axes.fill_between(mean.index, by_t.min(), by_t.max(), color=look["color"], alpha=0.2, lw=0)
-        axes.set(xlabel="t", title=f"{split}, {rows['seed'].nunique()} seed(s)")
+        axes.set(xlabel="t", title=f"{split}, {style.seeds(rows)}")
     panels[0].set_ylabel("least (1 − t) main + t auxiliary loss over λ")
-    panels[0].legend(fontsize=7)
+    figure.legend(*panels[0].get_legend_handles_labels(), fontsize=7, loc="outside right upper")
     return figure

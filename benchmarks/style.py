@@ -2,6 +2,8 @@
 
 import zlib
 
+import pandas as pd
+
 _COLOURS = ["#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C8C8C"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d", "*"]
 _ON_DARK = {"#000000": "#FFFFFF"}
@@ -43,3 +45,9 @@ def title(label: str) -> str:
 def order(labels: list[str]) -> list[str]:
     """Labels in the order of legends: the suite's own first, then by name."""
     return sorted(labels, key=lambda label: (_KNOWN.index(label) if label in _KNOWN else len(_KNOWN), label))
+
+
+def seeds(runs: pd.DataFrame) -> str:
+    """How many seeds the runs have, in words."""
+    count = runs["seed"].nunique()
+    return f"{count} seed{'s' * (count > 1)}"

@@ -23,7 +23,7 @@ def draw(summary: pd.DataFrame, records: list[Record], experiment: Experiment) -
     used = summary[summary["status"] == "completed"]
     by_id = {record.id: record for record in records}
     splits = [split for split in ("train", "test") if f"{split}_main" in used]
-    figure = Figure(figsize=(4.6 * max(len(splits), 1), 3.9), layout="constrained")
+    figure = Figure(figsize=(4.6 * max(len(splits), 1) + 1.2, 3.9), layout="constrained")
     if not splits:
         return figure
     looks = _looks(list(used["method"].unique()))
@@ -42,9 +42,9 @@ def draw(summary: pd.DataFrame, records: list[Record], experiment: Experiment) -
         for setting, losses in (("ylim", frame["main"]), ("xlim", frame["aux"])):
             margin = 0.03 * (losses.max() - losses.min() or 1.0)
             axes.set(**{setting: (losses.min() - margin, losses.max() + margin)})
-        axes.set(xlabel=experiment.labels.aux, title=f"{split}, {used['seed'].nunique()} seed(s)")
+        axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(used)}")
     panels[0].set_ylabel(experiment.labels.main)
-    panels[0].legend(fontsize=7)
+    figure.legend(*panels[0].get_legend_handles_labels(), fontsize=7, loc="outside right upper")
     return figure
 
 

@@ -119,7 +119,7 @@ def test_figure_7_draws_a_path_for_every_rho(tmp_path) -> None:
     records = [record(run, 1.0 + i, 2.0) for i, run in enumerate(plan(experiment))]
     summary = summarise(records)
     figure = trajectories.draw(summary, records, experiment)
-    (legend,) = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+    (legend,) = figure.legends
     labels = [text.get_text() for text in legend.get_texts()]
     assert labels == ["Mixed (sum)", "bloop (rho=0.001)", "bloop (rho=0.9)"]
     assert len({handle.get_color() for handle in legend.legend_handles}) == 3
