@@ -16,7 +16,9 @@ from benchmarks.style import look, on_dark, order, title
 from methods.bloop import Bloop
 
 NUMBERS = 350_000
-"""How many numbers of trajectories one page may hold: about 3 MB."""
+"""How many numbers of trajectories one page may hold: about 2 MB."""
+CURVE_DIGITS = 4
+"""Significant digits of these numbers: more than a figure shows."""
 
 DIAGNOSTICS = {
     "main_aux_cosine": "cos(g_m, g_a)",
@@ -95,11 +97,11 @@ def _method(label: str) -> dict[str, str]:
     return {"label": label, "title": title(label), **seen, "dark": on_dark(seen["color"])}
 
 
-def shorten(value: Any) -> float | int | None:
-    """Six significant digits; None for what is not a finite number."""
+def shorten(value: Any, digits: int = 6) -> float | int | None:
+    """So many significant digits; None for what is not a finite number."""
     if value is None or pd.isna(value) or not math.isfinite(value):
         return None
-    short = float(f"{value:.6g}")
+    short = float(f"{value:.{digits}g}")
     return int(short) if short.is_integer() and abs(short) < 1e6 else short
 
 
@@ -144,7 +146,7 @@ def _curves(
     grid = [grids.setdefault(tuple(shorten(row.get("epoch")) for row in rows), len(grids)) for rows in kept]
 
     def column(split: str, key: str) -> list[list[float | int | None]]:
-        return [[shorten(row.get(split, {}).get(key)) for row in rows] for rows in kept]
+        return [[shorten(row.get(split, {}).get(key), CURVE_DIGITS) for row in rows] for rows in kept]
 
     values: dict[str, Any] = {split: {key: column(split, key) for key in metrics} for split in splits}
     values["diagnostics"] = _diagnostics(records, kept)
@@ -163,7 +165,10 @@ def _diagnostics(records: list[Record], kept: list[list[dict[str, Any]]]) -> dic
         [_measured(record, row.get("diagnostics") or {}) for row in rows]
         for record, rows in zip(records, kept, strict=True)
     ]
-    columns = {key: [[shorten(row.get(key)) for row in rows] for rows in measured] for key in DIAGNOSTICS}
+    columns = {
+        key: [[shorten(row.get(key), CURVE_DIGITS) for row in rows] for rows in measured]
+        for key in DIAGNOSTICS
+    }
     return {key: runs for key, runs in columns.items() if any(v is not None for run in runs for v in run)}
 
 
