@@ -17,8 +17,8 @@ from methods.bloop import Bloop
 
 NUMBERS = 350_000
 """How many numbers of trajectories one page may hold: about 2 MB."""
-CURVE_DIGITS = 4
-"""Significant digits of these numbers: more than a figure shows."""
+CURVE_DIGITS = 3
+"""Significant digits of these numbers: about what a figure shows."""
 
 DIAGNOSTICS = {
     "main_aux_cosine": "cos(g_m, g_a)",

@@ -29,11 +29,25 @@ DOCUMENTS = [
     "results/README.md",
     "CONTRIBUTING.md",
     "examples/plugin/README.md",
-    *(f"docs/{name}.md" for name in ("methods", "tasks", "experiments", "performance", "wandb", "cluster")),
+    *(
+        f"docs/{name}.md"
+        for name in (
+            "methods",
+            "tasks",
+            "running",
+            "training_loop",
+            "experiments",
+            "performance",
+            "wandb",
+            "cluster",
+        )
+    ),
 ]
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/performance.md", "docs/methods.md", "docs/tasks.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "results/README.md", "docs/performance.md", "docs/methods.md", "docs/tasks.md"]
+)
 def test_the_tables_are_those_of_the_recorded_results(document: str) -> None:
     text = (ROOT / document).read_text()
     assert "<!-- end -->" in text

@@ -166,6 +166,7 @@ def test_wandb_shows_the_diagnostics(tmp_path, monkeypatch) -> None:
     trained = trainer(tmp_path, report_to="wandb", max_steps=2)
     trained.train()
     wandb.finish()
+    wandb.teardown()  # ends the process that writes the file, which finish() does not wait for
     (run,) = runs(tmp_path).values()
     shown = [row["train/surgery/main_aux_cosine"] for row in run["history"] if "train/loss" in row]
     assert shown == [r["surgery/main_aux_cosine"] for r in trained.state.log_history if "loss" in r]
