@@ -140,13 +140,10 @@ def _inside(points: Points, cap: float) -> Points:
 
 
 def _mean_log(inside: Points, low: float, high: float) -> float:
-    """The mean of the log of what a front attains, over auxiliary losses from ``low`` to ``high``."""
+    """The mean of the log of what a front attains, from ``low`` to ``high``, at least its largest aux."""
     aux, log = inside[:, 1], np.log(inside[:, 0])
     end = aux[-1]
     if low >= end:
         return float(log[-1])
-    interpolant = PchipInterpolator(aux, log)
-    if low == high:
-        return float(interpolant(low))
-    falling = interpolant.integrate(low, min(end, high))
-    return float((falling + max(high - end, 0) * log[-1]) / (high - low))
+    falling = PchipInterpolator(aux, log).integrate(low, end)
+    return float((falling + (high - end) * log[-1]) / (high - low))
