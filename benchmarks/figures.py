@@ -143,13 +143,15 @@ def _frame(axes: Axes, runs: pd.DataFrame, split: str, experiment: Experiment) -
         axes.set_ylim(main[near].min() / 1.5, 2 * cap)
     else:
         axes.set_ylim(main[near].min() * 0.98, min(main[near].max() * 1.02, 2 * cap))
-    low, high = aux[near].min(), aux[near].max()
+    within = aux[main <= cap] if (main <= cap).any() else aux[near]
+    low, high = within.min(), within.max()
     if experiment.labels.log_aux and low > 0:
         axes.set_xlim(low / 1.2, high * 1.2)
     elif high > low:
         axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-    if outside := int((~near).sum()):
-        text = f"{outside} end points above {2 * cap:g}"
+    left, right = axes.get_xlim()
+    if outside := int((~(near & aux.between(left, right))).sum()):
+        text = f"{outside} end points outside"
         axes.text(0.99, 0.99, text, transform=axes.transAxes, ha="right", va="top", fontsize=6.5, color="0.4")
 
 
