@@ -104,7 +104,7 @@ def _verdicts(results: Path, *folders: str) -> pd.DataFrame:
     """Verdicts on the claims of folders under the results, a column per learning-rate protocol."""
     tables = []
     for folder in folders:
-        claims = _csv(results / folder / "claims.csv").astype({"split": object}).fillna({"split": ""})
+        claims = _csv(results / folder / "claims.csv")
         rows = verdicts.side_by_side(claims)
         texts = dict(zip(claims["id"], claims["text"], strict=True))
         rows.insert(0, "claim", [texts[identity] for identity in rows["id"]])

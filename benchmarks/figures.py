@@ -149,8 +149,8 @@ def _frame(axes: Axes, runs: pd.DataFrame, split: str, experiment: Experiment) -
         axes.set_xlim(low / 1.2, high * 1.2)
     elif high > low:
         axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-    left, right = axes.get_xlim()
-    if outside := int((~(near & aux.between(left, right))).sum()):
+    shown = aux.between(*axes.get_xlim()) & main.between(*axes.get_ylim())
+    if outside := int((~shown).sum()):
         text = f"{outside} end points outside"
         axes.text(0.99, 0.99, text, transform=axes.transAxes, ha="right", va="top", fontsize=6.5, color="0.4")
 

@@ -148,7 +148,8 @@ def side_by_side(claims: pd.DataFrame) -> pd.DataFrame:
     for row in rows.values():
         everywhere = len(row["only"]) == len(row.keys() & set(used))
         row["only"] = "" if everywhere else ", ".join(row["only"])
-    frame = pd.DataFrame(rows.values(), columns=[*keys[:3], *used, *keys[3:], "only"]).fillna("")
+    columns = [*keys[:3], *used, *keys[3:], "only"]
+    frame = pd.DataFrame(rows.values(), columns=columns, dtype=object).fillna("")
     return frame if frame["only"].any() else frame.drop(columns="only")
 
 

@@ -29,19 +29,7 @@ DOCUMENTS = [
     "results/README.md",
     "CONTRIBUTING.md",
     "examples/plugin/README.md",
-    *(
-        f"docs/{name}.md"
-        for name in (
-            "methods",
-            "tasks",
-            "running",
-            "training_loop",
-            "experiments",
-            "performance",
-            "wandb",
-            "cluster",
-        )
-    ),
+    *sorted(f"docs/{document.name}" for document in (ROOT / "docs").glob("*.md")),
 ]
 
 
