@@ -1,3 +1,8 @@
+"""For all tests: one thread, and Ctrl-C that works in the processes they start."""
+
+import signal
+
 import torch
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
