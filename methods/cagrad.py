@@ -18,9 +18,10 @@ _ROUNDS = 6
 class CAGrad(Method):
     """d maximises min_i ⟨g_i, d⟩ over ‖d − g_0‖ ≤ c ‖g_0‖, g_0 = (1/K) Σ_i g_i.
 
-    For a value t of that minimum, the nearest such d to g_0 is g_0 + Jᵀz, z ``(..., K)`` from a nonnegative
-    quadratic programme. The greatest t with ‖Jᵀz‖ ≤ c ‖g_0‖ is bracketed by dividing an interval, and z
-    interpolated, which is piecewise linear in t. Zero gradients take no part.
+    In closed form for two objectives. For more, the nearest such d to g_0 for a value t of that minimum is
+    g_0 + Jᵀz, z ``(..., K)`` from a nonnegative quadratic programme. The greatest t with ‖Jᵀz‖ ≤ c ‖g_0‖ is
+    bracketed by dividing an interval, and z interpolated, which is piecewise linear in t. Zero gradients
+    take no part.
 
     Source: Liu et al. 2021, "Conflict-averse gradient descent for multi-task learning", arXiv 2110.14048,
     Algorithm 1, without the authors' optional division by 1 + c². Differs: they minimise ⟨g_w, g_0⟩ +
@@ -51,10 +52,34 @@ class CAGrad(Method):
         slope = divide(gram.mean(-1), mean * lengths)
         nonzero = lengths > 0
         shortness = divide(lengths.where(nonzero, torch.inf).amin(-1, keepdim=True), lengths)
+        if gram.shape[-1] == 2:
+            nearest = self._of_two(unit[..., 0, 1, None], slope, shortness)
+        else:
+            nearest = self._of_more(unit, slope, shortness)
+        return 1 / gram.shape[-1] + divide(mean * nearest, lengths)
+
+    def _of_two(self, cosine: Tensor, slope: Tensor, shortness: Tensor) -> Tensor:
+        """z where one objective is the worst though d moves towards it alone, or else where both are equal.
+
+        There z is the least that makes them equal, and what the radius leaves, at a right angle to it.
+        """
+        rounding = 64 * torch.finfo(cosine.dtype).eps
+        cosine = cosine.clamp(-1 + rounding, 1 - rounding)
+        other = shortness.flip(-1)
+        alone = (slope + self.c) * other <= (slope.flip(-1) + self.c * cosine) * shortness
+        apart = slope * other - slope.flip(-1) * shortness
+        square = (shortness - other) ** 2 + 2 * (1 - cosine) * shortness * other
+        left = (self.c**2 - divide(apart**2, square)).clamp(min=0)
+        across = divide(left, square * (1 - cosine) * (1 + cosine)).sqrt()
+        equal = across * (shortness - cosine * other) - divide(apart * other, square)
+        return torch.where(alone, self.c, equal.clamp(min=0).where(~alone.any(-1, keepdim=True), 0.0))
+
+    def _of_more(self, unit: Tensor, slope: Tensor, shortness: Tensor) -> Tensor:
+        """z by dividing the interval in which the worst objective's value lies."""
         bounds = divide(torch.stack([slope, slope + self.c]), shortness)
-        low, high = bounds.where(nonzero, torch.inf).amin(-1, keepdim=True).nan_to_num(posinf=0.0)
+        low, high = bounds.where(shortness > 0, torch.inf).amin(-1, keepdim=True).nan_to_num(posinf=0.0)
         matrix = definite(unit)
-        sections = torch.linspace(0, 1, _SECTIONS, dtype=gram.dtype, device=gram.device)
+        sections = torch.linspace(0, 1, _SECTIONS, dtype=unit.dtype, device=unit.device)
         sections = sections.reshape(-1, *[1] * slope.dim())
         for _ in range(_ROUNDS):
             values = low + sections * (high - low)
@@ -62,5 +87,4 @@ class CAGrad(Method):
             reach = (z * times(matrix, z)).sum(-1, keepdim=True).sqrt()
             inside = (reach <= self.c).cumprod(0).sum(0, keepdim=True).clamp(1, _SECTIONS - 1)
             low, high = (values.gather(0, inside - i).squeeze(0) for i in (1, 0))
-        nearest = z.gather(0, (inside - 1).expand(1, *slope.shape)).squeeze(0)
-        return 1 / gram.shape[-1] + divide(mean * nearest, lengths)
+        return z.gather(0, (inside - 1).expand(1, *slope.shape)).squeeze(0)

@@ -15,6 +15,7 @@ class DualProj(Method):
     """d = π((1/K) Σ_i g_i), π(x) the nearest point to x with ⟨π(x), g_j⟩ ≥ 0 for every j.
 
     d = Jᵀv with v ``(..., K)`` of least vᵀGv under v ≥ 1/K, solved in the units of the rows' lengths.
+    For two objectives in closed form: at most one of them conflicts with the mean.
 
     Source: Lopez-Paz & Ranzato 2017, "Gradient episodic memory for continual learning", arXiv 1706.08840,
     Equation 11; named and taken on the mean of the gradients by Quinton & Rey 2024, arXiv 2406.16232.
@@ -26,6 +27,9 @@ class DualProj(Method):
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``, at least 1/K."""
+        if gram.shape[-1] == 2:
+            conflict = gram.mean(-1).clamp(max=0)
+            return 1 / 2 - divide(conflict, gram.diagonal(dim1=-2, dim2=-1))
         unit, lengths = cosines(gram)
         added = nonnegative_qp(definite(unit), times(unit, lengths))
         return (1 + divide(added, lengths)) / gram.shape[-1]

@@ -5,4 +5,5 @@ import signal
 import torch
 
 torch.set_num_threads(1)
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
+# The background jobs of a shell inherit that it is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -7,6 +7,7 @@ from torch import Tensor
 import methods
 from benchmarks.contract import sampled
 from methods import solvers
+from methods.cagrad import CAGrad
 from tests.methods.test_torchjd import direction, longest, matrices, unit
 
 
@@ -40,6 +41,24 @@ def test_gradients_in_float32_leave_no_nan(name: str) -> None:
     """Their Gram matrix has eigenvalues down to −1e-7."""
     for gradients in matrices():
         assert direction(name, unit(gradients).float()).isfinite().all()
+
+
+@pytest.mark.parametrize("c", [0.1, 0.5, 0.9])
+def test_two_objectives_of_cagrad_in_closed_form_solve_the_general_programme(c: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+    gradients = torch.randn(500, 2, 4, generator=generator, dtype=torch.float64)
+    gradients[:, 1] *= 10 ** torch.linspace(-0.2, 0.2, 500, dtype=torch.float64)[:, None]
+    method = CAGrad(c=c)
+    of_two = method.combine(gradients, method.init(gradients))[0]
+    unit, lengths = solvers.cosines(gradients @ gradients.mT)
+    mean = gradients.mean(-2)
+    length = torch.linalg.vector_norm(mean, dim=-1, keepdim=True)
+    slope = (gradients @ mean[..., None]).squeeze(-1) / length / lengths
+    z = method._of_more(unit, slope, lengths.amin(-1, keepdim=True) / lengths)
+    expected = mean + ((length * z / lengths)[..., None] * gradients).sum(-2)
+    assert (torch.linalg.vector_norm(of_two - expected, dim=-1) <= 1e-6 * length.squeeze(-1)).all()
+    alone = (z > 1e-9).sum(-1) == 1
+    assert 25 <= alone.sum() <= 475  # both kinds of end are compared
 
 
 @pytest.mark.parametrize("k", [2, 3, 10])
