@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 
 from benchmarks import diagnostics, mixed_loss, style, trajectories
@@ -140,7 +140,11 @@ def _frame(axes: Axes, runs: pd.DataFrame, split: str, experiment: Experiment) -
     if not near.any():
         return
     if experiment.labels.log_main:
-        axes.set_ylim(main[near].min() / 1.5, 2 * cap)
+        low, high = main[near].min(), max(main[near].max(), cap)
+        margin = (high / low) ** 0.06
+        axes.set_ylim(low / margin, high * margin)
+        if high < 5 * low:
+            axes.yaxis.set_major_locator(MaxNLocator(5))
     else:
         axes.set_ylim(main[near].min() * 0.98, min(main[near].max() * 1.02, 2 * cap))
     within = aux[main <= cap] if (main <= cap).any() else aux[near]
