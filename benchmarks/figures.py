@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
@@ -131,11 +132,6 @@ def _frame(axes: Axes, runs: pd.DataFrame, split: str, experiment: Experiment) -
         axes.set_yscale("log")
     if experiment.labels.log_aux:
         axes.set_xscale("log")
-    for axis in (axes.xaxis, axes.yaxis):
-        if axis.get_scale() == "log":
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.set_major_formatter("{x:g}")
-            axis.set_minor_formatter(NullFormatter())
     axes.axhline(cap, color="0.6", lw=0.8, ls=":")
     if not near.any():
         return
@@ -143,8 +139,6 @@ def _frame(axes: Axes, runs: pd.DataFrame, split: str, experiment: Experiment) -
         low, high = main[near].min(), max(main[near].max(), cap)
         margin = (high / low) ** 0.06
         axes.set_ylim(low / margin, high * margin)
-        if high < 5 * low:
-            axes.yaxis.set_major_locator(MaxNLocator(5))
     else:
         axes.set_ylim(main[near].min() * 0.98, min(main[near].max() * 1.02, 2 * cap))
     within = aux[main <= cap] if (main <= cap).any() else aux[near]
@@ -153,10 +147,20 @@ def _frame(axes: Axes, runs: pd.DataFrame, split: str, experiment: Experiment) -
         axes.set_xlim(low / 1.2, high * 1.2)
     elif high > low:
         axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    _ticks(axes.xaxis, *axes.get_xlim())
+    _ticks(axes.yaxis, *axes.get_ylim())
     shown = aux.between(*axes.get_xlim()) & main.between(*axes.get_ylim())
     if outside := int((~shown).sum()):
         text = f"{outside} end points outside"
         axes.text(0.99, 0.99, text, transform=axes.transAxes, ha="right", va="top", fontsize=6.5, color="0.4")
+
+
+def _ticks(axis: Axis, low: float, high: float) -> None:
+    """Plain numbers, and enough of them on a logarithmic axis, however short."""
+    if axis.get_scale() == "log":
+        axis.set_major_locator(MaxNLocator(5) if high < 10 * low else LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
 
 
 def _draw_paths(summary: pd.DataFrame, records: list[Record], experiment: Experiment) -> Figure:
