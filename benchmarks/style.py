@@ -1,12 +1,16 @@
-"""One colour and one marker per method, everywhere; colours of Okabe & Ito 2008 (colour-blind safe)."""
+"""One colour and one marker per method, everywhere.
+
+The first eight colours are those of Okabe & Ito 2008 (colour-blind safe); markers tell the others apart too.
+"""
 
 import zlib
 
 import pandas as pd
 
 _COLOURS = ["#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C8C8C"]
+_COLOURS += ["#882255", "#A6A600", "#332288", "#66C2B2", "#8B5A2B"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d", "*"]
-_ON_DARK = {"#000000": "#FFFFFF"}
+_ON_DARK = {"#000000": "#FFFFFF", "#882255": "#D0699A", "#332288": "#8F86E0", "#8B5A2B": "#C8935F"}
 _KNOWN = ["sum", "bloop", "pcgrad", "mgda", "dynamic_barrier", "bloop_no_ema", "bloop_faster"]
 _KNOWN += ["agem", "cosine", "gradvac", "metabalance", "cagrad", "upgrad"]
 _TITLES = {
@@ -29,7 +33,8 @@ _TITLES = {
 def look(label: str) -> dict[str, str]:
     """Colour and marker of a method, the same in every figure; a plugin's follow from its name."""
     index = _KNOWN.index(label) if label in _KNOWN else len(_KNOWN) + zlib.crc32(label.encode()) % 91
-    return {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}
+    turn, place = divmod(index, len(_COLOURS))
+    return {"color": _COLOURS[place], "marker": _MARKERS[(place + turn) % len(_MARKERS)]}
 
 
 def on_dark(colour: str) -> str:
