@@ -158,7 +158,8 @@ def _frame(axes: Axes, runs: pd.DataFrame, split: str, experiment: Experiment) -
 def _ticks(axis: Axis, low: float, high: float) -> None:
     """Plain numbers, and enough of them on a logarithmic axis, however short."""
     if axis.get_scale() == "log":
-        axis.set_major_locator(MaxNLocator(5) if high < 10 * low else LogLocator(subs=(1, 2, 5)))
+        marks = (1, 2, 5) if high < 1000 * low else (1,)
+        axis.set_major_locator(MaxNLocator(5) if high < 10 * low else LogLocator(subs=marks))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
 

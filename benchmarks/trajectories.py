@@ -11,8 +11,8 @@ from benchmarks import style
 from benchmarks.experiment import Experiment
 from benchmarks.records import Record
 
-_WARM_UP = 0.1
-"""The share of training that the frame may leave out: all runs start far away, at the same point."""
+_LEFT_OUT = 0.5
+"""Share of training that the frame may leave out: runs start far away, at the same point, and part late."""
 
 
 def draw(summary: pd.DataFrame, records: list[Record], experiment: Experiment) -> Figure:
@@ -36,7 +36,7 @@ def draw(summary: pd.DataFrame, records: list[Record], experiment: Experiment) -
                 path = pd.DataFrame([row[split] for row in rows])
                 axes.plot(path["aux"], path["main"], color=look["color"], lw=0.9, alpha=0.7)
                 axes.plot(path["aux"].iloc[-1:], path["main"].iloc[-1:], ls="", ms=5, **look)
-                shown.append(path[[row["step"] >= _WARM_UP * rows[-1]["step"] for row in rows]])
+                shown.append(path[[row["step"] >= _LEFT_OUT * rows[-1]["step"] for row in rows]])
             axes.plot([], [], ms=5, lw=0.9, label=label if "(" in label else style.title(label), **look)
         frame = pd.concat(shown)
         for setting, losses in (("ylim", frame["main"]), ("xlim", frame["aux"])):
