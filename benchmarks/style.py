@@ -43,8 +43,9 @@ def on_dark(colour: str) -> str:
 
 
 def title(label: str) -> str:
-    """How a legend calls a method."""
-    return _TITLES.get(label, label)
+    """How a legend calls a method; ``x_ema`` is x with an EMA."""
+    plain = label.removesuffix("_ema")
+    return _TITLES.get(label) or (f"{_TITLES[plain]} with EMA" if plain in _TITLES else label)
 
 
 def order(labels: list[str]) -> list[str]:
