@@ -169,7 +169,7 @@ def imbalance(weights: Tensor, gradients: Tensor, alpha: float) -> float:
 def test_fair_weights(name: str, alpha: float) -> None:
     method = methods.create(name, **({} if name == "nash_mtl" else {"alpha": alpha}))
     compared = 0
-    for gradients in map(unit, (g for g in matrices(100) if not stationary(g))):
+    for gradients in map(unit, (g for g in matrices() if not stationary(g))):
         weights = method.coefficients(gradients @ gradients.T, {}, None)
         assert imbalance(weights, gradients, alpha) <= 1e-7
         if name == "nash_mtl":
@@ -182,13 +182,13 @@ def test_fair_weights(name: str, alpha: float) -> None:
             )
             assert torch.linalg.vector_norm(found - expected) <= TOLERANCE
             compared += 1
-    assert compared >= 20
+    assert compared >= 40
 
 
 @pytest.mark.parametrize("c", [0.1, 0.4, 0.9])
 def test_cagrad(c: float) -> None:
     oracle = aggregation.CAGrad(c, norm_eps=1e-10)
-    for gradients in map(unit, matrices(100)):
+    for gradients in map(unit, matrices()):
         mean, found, expected = gradients.mean(0), direction("cagrad", gradients, c=c), oracle(gradients)
         length = torch.linalg.vector_norm(mean)
         assert torch.linalg.vector_norm(found - mean) <= c * length * (1 + 1e-9)
