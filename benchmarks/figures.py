@@ -118,6 +118,8 @@ def _draw_fronts(
             axes.plot([], [], ms=5, lw=1.1, label=style.title(method), **look)
         axes.set(xlabel=experiment.labels.aux, title=f"{split} ({style.seeds(used)})")
         _frame(axes, used, split, experiment)
+        _ticks(axes.xaxis)
+        _ticks(axes.yaxis)
     panels[0].set_ylabel(experiment.labels.main)
     figure.legend(*panels[0].get_legend_handles_labels(), fontsize=7, loc="outside right upper")
     figure.suptitle(f"{_caption(experiment)}, learning rate {protocol}", fontsize=8)
@@ -147,17 +149,16 @@ def _frame(axes: Axes, runs: pd.DataFrame, split: str, experiment: Experiment) -
         axes.set_xlim(low / 1.2, high * 1.2)
     elif high > low:
         axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-    _ticks(axes.xaxis, *axes.get_xlim())
-    _ticks(axes.yaxis, *axes.get_ylim())
     shown = aux.between(*axes.get_xlim()) & main.between(*axes.get_ylim())
     if outside := int((~shown).sum()):
         text = f"{outside} end points outside"
         axes.text(0.99, 0.99, text, transform=axes.transAxes, ha="right", va="top", fontsize=6.5, color="0.4")
 
 
-def _ticks(axis: Axis, low: float, high: float) -> None:
+def _ticks(axis: Axis) -> None:
     """Plain numbers, and enough of them on a logarithmic axis, however short."""
     if axis.get_scale() == "log":
+        low, high = axis.get_view_interval()
         marks = (1, 2, 5) if high < 1000 * low else (1,)
         axis.set_major_locator(MaxNLocator(5) if high < 10 * low else LogLocator(subs=marks))
         axis.set_major_formatter("{x:g}")

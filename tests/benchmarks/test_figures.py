@@ -12,6 +12,7 @@ def framed(main: list[float], aux: list[float]) -> Axes:
     axes = Figure().subplots()
     loaded = experiment.load("fig4", "workstation")  # region: main 2; both axes logarithmic
     figures._frame(axes, pd.DataFrame({"train_main": main, "train_aux": aux}), "train", loaded)
+    figures._ticks(axes.yaxis)
     return axes
 
 
