@@ -12,8 +12,8 @@ import torch
 from torch.utils.data import Dataset
 from transformers import GPT2Config, GPT2LMHeadModel, TrainingArguments
 
-import methods
-from methods.integrations.hf import SurgeryTrainer
+from scalpel_bench import methods
+from scalpel_bench.methods.integrations.hf import SurgeryTrainer
 
 CONTEXT = 64
 

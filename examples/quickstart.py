@@ -7,7 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-import methods
+from scalpel_bench import methods
 
 data = load_digits()
 images, labels = torch.tensor(data.data).float() / 16, torch.tensor(data.target)

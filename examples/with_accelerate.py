@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-import methods
+from scalpel_bench import methods
 
 ACCUMULATE = 2
 

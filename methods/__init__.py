@@ -10,28 +10,28 @@ Each method is one file of this package, or a plugin's: an installed package wit
 `Surgeon` puts a method into any training loop.
 """
 
-from methods.arithmetic import check_rho, cosine, divide, uniform
-from methods.base import EMA, REGISTRY, Claim, Method, Order, State
-from methods.passes import gram
-from methods.surgeon import Surgeon
+from scalpel_bench.methods.engine.arithmetic import check_rho, divide, row_cosine, uniform
+from scalpel_bench.methods.engine.base import EMA, REGISTRY, Method, Order, Property, State
+from scalpel_bench.methods.engine.passes import gram
+from scalpel_bench.methods.surgeon.surgeon import Surgeon
 
 available, create, get, origin = REGISTRY.available, REGISTRY.create, REGISTRY.get, REGISTRY.origin
 
 __all__ = [
     "EMA",
     "REGISTRY",
-    "Claim",
     "Method",
     "Order",
+    "Property",
     "State",
     "Surgeon",
     "available",
     "check_rho",
-    "cosine",
     "create",
     "divide",
     "get",
     "gram",
     "origin",
+    "row_cosine",
     "uniform",
 ]

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from methods.arithmetic import divide
-from methods.base import Claim, Method, State
+from scalpel_bench.methods.engine.arithmetic import divide
+from scalpel_bench.methods.engine.base import Method, Property, State
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class AGEM(Method):
 
     name: ClassVar[str] = "agem"
     projects: ClassVar[Literal["sum", "main"] | None] = "main"
-    claims: ClassVar[frozenset[Claim]] = frozenset({"permutation_equivariant"})
+    properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``."""

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.base import Claim, Method, State
-from methods.solvers import power
+from scalpel_bench.methods.engine.base import Method, Property, State
+from scalpel_bench.methods.engine.solvers import power
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class AlignedMTL(Method):
     """
 
     name: ClassVar[str] = "aligned_mtl"
-    claims: ClassVar[frozenset[Claim]] = frozenset({"permutation_equivariant"})
+    properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``."""

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from methods.arithmetic import check_rho, divide
-from methods.base import EMA, Method, Order, State
+from scalpel_bench.methods.engine.arithmetic import check_rho, divide
+from scalpel_bench.methods.engine.base import EMA, Method, Order, State
 
 
 @dataclass(frozen=True)

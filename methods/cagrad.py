@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.arithmetic import divide
-from methods.base import Claim, Method, State
-from methods.solvers import cosines, definite, nonnegative_qp, times
+from scalpel_bench.methods.engine.arithmetic import divide
+from scalpel_bench.methods.engine.base import Method, Property, State
+from scalpel_bench.methods.engine.solvers import cosines, definite, nonnegative_qp, times
 
 _SECTIONS = 32
 _ROUNDS = 6
@@ -38,7 +38,7 @@ class CAGrad(Method):
     c: float = 0.5
 
     name: ClassVar[str] = "cagrad"
-    claims: ClassVar[frozenset[Claim]] = frozenset({"permutation_equivariant"})
+    properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.arithmetic import divide
-from methods.base import Claim, Method, State
-from methods.solvers import cosines, definite, nonnegative_qp, times
+from scalpel_bench.methods.engine.arithmetic import divide
+from scalpel_bench.methods.engine.base import Method, Property, State
+from scalpel_bench.methods.engine.solvers import cosines, definite, nonnegative_qp, times
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class DualProj(Method):
     """
 
     name: ClassVar[str] = "dualproj"
-    claims: ClassVar[frozenset[Claim]] = frozenset({"non_conflicting", "permutation_equivariant"})
+    properties: ClassVar[frozenset[Property]] = frozenset({"non_conflicting", "permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``, at least 1/K."""

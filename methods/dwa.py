@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.arithmetic import divide
-from methods.base import Claim, Method, State
+from scalpel_bench.methods.engine.arithmetic import divide
+from scalpel_bench.methods.engine.base import Method, Property, State
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class DWA(Method):
     name: ClassVar[str] = "dwa"
     weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True
-    claims: ClassVar[frozenset[Claim]] = frozenset({"permutation_equivariant", "needs_losses"})
+    properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant", "needs_losses"})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.arithmetic import divide
-from methods.base import Claim, Method, State
-from methods.solvers import cosines, definite, power_balance
+from scalpel_bench.methods.engine.arithmetic import divide
+from scalpel_bench.methods.engine.base import Method, Property, State
+from scalpel_bench.methods.engine.solvers import cosines, definite, power_balance
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class FairGrad(Method):
     alpha: float = 1.0
 
     name: ClassVar[str] = "fairgrad"
-    claims: ClassVar[frozenset[Claim]] = frozenset({"non_conflicting", "permutation_equivariant"})
+    properties: ClassVar[frozenset[Property]] = frozenset({"non_conflicting", "permutation_equivariant"})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.arithmetic import divide, uniform
-from methods.base import Claim, Method, State
+from scalpel_bench.methods.engine.arithmetic import divide, uniform
+from scalpel_bench.methods.engine.base import Method, Property, State
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class GradDrop(Method):
     """
 
     name: ClassVar[str] = "graddrop"
-    claims: ClassVar[frozenset[Claim]] = frozenset({"permutation_equivariant"})
+    properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.arithmetic import divide
-from methods.base import Claim, Method, State
-from methods.solvers import cosines, power
+from scalpel_bench.methods.engine.arithmetic import divide
+from scalpel_bench.methods.engine.base import Method, Property, State
+from scalpel_bench.methods.engine.solvers import cosines, power
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class IMTLG(Method):
     """
 
     name: ClassVar[str] = "imtl_g"
-    claims: ClassVar[frozenset[Claim]] = frozenset({"permutation_equivariant"})
+    properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``, of sum 1 or 0."""

@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.arithmetic import divide
-from methods.base import Claim, Method, State
+from scalpel_bench.methods.engine.arithmetic import divide
+from scalpel_bench.methods.engine.base import Method, Property, State
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class MetaBalance(Method):
     name: ClassVar[str] = "metabalance"
     lam_last: ClassVar[bool] = True
     absolute: ClassVar[bool] = True
-    claims: ClassVar[frozenset[Claim]] = frozenset({"permutation_equivariant"})
+    properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def __post_init__(self) -> None:
         super().__post_init__()

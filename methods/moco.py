@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.arithmetic import check_rho
-from methods.base import EMA, Claim, Method, State
-from methods.solvers import simplex_projection, times
+from scalpel_bench.methods.engine.arithmetic import check_rho
+from scalpel_bench.methods.engine.base import EMA, Method, Property, State
+from scalpel_bench.methods.engine.solvers import simplex_projection, times
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class MoCo(Method):
     gamma: float = 0.1
 
     name: ClassVar[str] = "moco"
-    claims: ClassVar[frozenset[Claim]] = frozenset({"permutation_equivariant"})
+    properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.arithmetic import divide
-from methods.base import Claim, Method, State
-from methods.solvers import cosines, definite, power_balance
+from scalpel_bench.methods.engine.arithmetic import divide
+from scalpel_bench.methods.engine.base import Method, Property, State
+from scalpel_bench.methods.engine.solvers import cosines, definite, power_balance
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,13 @@ class NashMTL(Method):
     By the cosines C and lengths of the gradients, α_i = y_i / ‖g_i‖ with Cy = 1/y, ``(..., K)``: the lengths
     and λ > 0 do not change the direction. Its length is √K times that of the longest gradient.
 
-    Source: Navon et al. 2022, "Multi-task learning as a bargaining game", arXiv 2202.01017, Claim 3.1.
+    Source: Navon et al. 2022, "Multi-task learning as a bargaining game", arXiv 2202.01017, Property 3.1.
     Differs: solved to rounding at every step by Newton's method, where the authors linearise a concave part
     and stop early; their direction has length √K for gradients of any length, and is cut to a maximum norm.
     """
 
     name: ClassVar[str] = "nash_mtl"
-    claims: ClassVar[frozenset[Claim]] = frozenset({"non_conflicting", "permutation_equivariant"})
+    properties: ClassVar[frozenset[Property]] = frozenset({"non_conflicting", "permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``, positive; 0 for a zero gradient."""

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from methods.arithmetic import divide, uniform
-from methods.base import Method, State
+from scalpel_bench.methods.engine.arithmetic import divide, uniform
+from scalpel_bench.methods.engine.base import Method, State
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.arithmetic import uniform
-from methods.base import Method, State
+from scalpel_bench.methods.engine.arithmetic import uniform
+from scalpel_bench.methods.engine.base import Method, State
 
 
 @dataclass(frozen=True)

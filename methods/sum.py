@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.base import Method, State
+from scalpel_bench.methods.engine.base import Method, State
 
 
 @dataclass(frozen=True)

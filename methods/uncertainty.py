@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.base import Claim, Method, State
+from scalpel_bench.methods.engine.base import Method, Property, State
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class UW(Method):
     name: ClassVar[str] = "uncertainty"
     weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True
-    claims: ClassVar[frozenset[Claim]] = frozenset({"permutation_equivariant", "needs_losses"})
+    properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant", "needs_losses"})
 
     def __post_init__(self) -> None:
         super().__post_init__()

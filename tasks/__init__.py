@@ -4,8 +4,8 @@
 >>> module = task.build()
 """
 
-from tasks.base import REGISTRY, Batch, Known, Loss, Model, Task
-from tasks.data import Data, DataError, check_source
+from scalpel_bench.tasks.base import REGISTRY, Batch, Known, Loss, Model, Task
+from scalpel_bench.tasks.data import Data, DataError, check_source
 
 available, create, get, origin = REGISTRY.available, REGISTRY.create, REGISTRY.get, REGISTRY.origin
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from tasks.base import Batch, Model
-from tasks.data import carve, check_source, with_validation
-from tasks.data.digits import EMBEDDED_TEST_FRACTION, embedded_digits
-from tasks.data.images import CHUNK, CIFAR10, MNIST, ResidentImages, read_images
-from tasks.data.photographs import load_patches
-from tasks.residual import ResidualNet, Standardise
-from tasks.vision import ImageTask, Score
+from scalpel_bench.tasks.base import Batch, Model
+from scalpel_bench.tasks.data import carve, check_source, with_validation
+from scalpel_bench.tasks.data.digits import EMBEDDED_TEST_FRACTION, embedded_digits
+from scalpel_bench.tasks.data.images import CHUNK, CIFAR10, MNIST, ResidentImages, read_images
+from scalpel_bench.tasks.data.photographs import load_patches
+from scalpel_bench.tasks.models.residual import ResidualNet, Standardise
+from scalpel_bench.tasks.vision import ImageTask, Score
 
 OPACITY = 128 / 255
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tasks.base import Batch, Model, Task
-from tasks.data import Data
-from tasks.data.text import SPECIALISED, load_text
+from scalpel_bench.tasks.base import Batch, Model, Task
+from scalpel_bench.tasks.data import Data
+from scalpel_bench.tasks.data.text import SPECIALISED, load_text
 
 VOCABULARY = 256
 

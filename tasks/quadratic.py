@@ -10,8 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tasks.base import Batch, Model, Task
-from tasks.data import Data, epochs, full_batches
+from scalpel_bench.tasks.base import Batch, Model, Task
+from scalpel_bench.tasks.data import Data, epochs, full_batches
 
 
 @dataclass

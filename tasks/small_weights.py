@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tasks.base import Batch, Known, Loss, Model
-from tasks.data.catalogue import check_name, load_images
-from tasks.data.images import Images
-from tasks.residual import ResidualNet, Standardise
-from tasks.vision import ImageTask, Score
+from scalpel_bench.tasks.base import Batch, Known, Loss, Model
+from scalpel_bench.tasks.data.catalogue import check_name, load_images
+from scalpel_bench.tasks.data.images import Images
+from scalpel_bench.tasks.models.residual import ResidualNet, Standardise
+from scalpel_bench.tasks.vision import ImageTask, Score
 
 Decay = Literal["all", "matrices"]
 

@@ -13,9 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tasks.base import Batch, Model, Task
-from tasks.data import Data, DataError
-from tasks.data.tokens import BEGIN, END, PAD, SIDES, SMALLEST_VOCABULARY, TokenisedPairs, load_pairs, padded
+from scalpel_bench.tasks.base import Batch, Model, Task
+from scalpel_bench.tasks.data import Data, DataError
+from scalpel_bench.tasks.data.tokens import (
+    BEGIN,
+    END,
+    PAD,
+    SIDES,
+    SMALLEST_VOCABULARY,
+    TokenisedPairs,
+    load_pairs,
+    padded,
+)
 
 POOL = 100
 """Batches that are cut from one stretch of the shuffled pairs, sorted by length."""

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, cross_entropy
 
-from tasks.base import Batch, Model
-from tasks.data import Data
-from tasks.data.catalogue import check_name, load_images
-from tasks.data.images import Images
-from tasks.residual import ResidualNet, Standardise
-from tasks.vision import ImageTask, Score
+from scalpel_bench.tasks.base import Batch, Model
+from scalpel_bench.tasks.data import Data
+from scalpel_bench.tasks.data.catalogue import check_name, load_images
+from scalpel_bench.tasks.data.images import Images
+from scalpel_bench.tasks.models.residual import ResidualNet, Standardise
+from scalpel_bench.tasks.vision import ImageTask, Score
 
 
 @dataclass(frozen=True)

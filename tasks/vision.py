@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from tasks.base import Task
-from tasks.residual import BLOCKS, STEMS
+from scalpel_bench.tasks.base import Task
+from scalpel_bench.tasks.models.residual import BLOCKS, STEMS
 
 
 @dataclass
@@ -17,9 +17,9 @@ class ImageTask(Task):
     """A residual network that is trained on cropped and mirrored images, and evaluated on images as they are.
 
     Args:
-        blocks: the residual network (`tasks.residual.BLOCKS`).
+        blocks: the residual network (`tasks.models.residual.BLOCKS`).
         width: channels of its first stage.
-        stem: its first layer (`tasks.residual.STEMS`).
+        stem: its first layer (`tasks.models.residual.STEMS`).
         batch_size: images (of each data set) per step.
         validation_fraction: share of the training images kept for validation.
         padding: random crops shift training images by up to so many pixels.

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from benchmarks.flat import Flat
-from tasks import Loss
+from scalpel_bench.benchmarks.training.parameters import Flat
+from scalpel_bench.tasks import Loss
 
 
 def gradient(flat: Flat, loss: Loss) -> Tensor:

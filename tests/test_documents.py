@@ -8,10 +8,9 @@ from typing import get_args
 
 import pytest
 
-import methods
-from benchmarks import documents
-from benchmarks.claims import AnyClaim
-from benchmarks.experiment import (
+from scalpel_bench import methods
+from scalpel_bench.benchmarks.experiments.claims import AnyClaim
+from scalpel_bench.benchmarks.experiments.schema import (
     Experiment,
     Grid,
     Labels,
@@ -21,7 +20,8 @@ from benchmarks.experiment import (
     Region,
     load,
 )
-from benchmarks.settings import Training
+from scalpel_bench.benchmarks.experiments.settings import Training
+from scalpel_bench.benchmarks.report import documents
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -79,7 +79,7 @@ def test_the_readme_lists_every_method() -> None:
 
 def test_every_command_of_the_readme_exists() -> None:
     text = (ROOT / "README.md").read_text()
-    command = [sys.executable, "-m", "benchmarks.cli", "--help"]
+    command = [sys.executable, "-m", "scalpel_bench.benchmarks.cli", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
     for command in set(re.findall(r"scalpel (\w+)", text)):
         assert re.search(rf"^  {command}\b", done.stdout, re.M), command

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-import methods
+from scalpel_bench import methods
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -77,7 +77,12 @@ def test_an_example_runs_as_the_readme_shows_it(name: str, tmp_path: Path) -> No
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     tool, *arguments = COMMANDS[name].split()
     command = [str(Path(sys.executable).parent / tool), *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "src"),
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
     )

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods import Method, State
+from scalpel_bench.methods import Method, State
 
 
 @dataclass(frozen=True)

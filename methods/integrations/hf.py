@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer
 
-from methods.base import Method
-from methods.surgeon import Surgeon
+from scalpel_bench.methods.engine.base import Method
+from scalpel_bench.methods.surgeon.surgeon import Surgeon
 
 STATE = "surgery.pt"
 

@@ -1,8 +1,8 @@
 """Where data comes from: the hub, a folder in the hub's layout, or embedded in the dependencies."""
 
-from tasks.data.batches import epochs, full_batches
-from tasks.data.source import Data, DataError, check_source, open_hub
-from tasks.data.splits import carve, with_validation
+from scalpel_bench.tasks.data.batches import epochs, full_batches
+from scalpel_bench.tasks.data.source import Data, DataError, check_source, open_hub
+from scalpel_bench.tasks.data.splits import carve, with_validation
 
 __all__ = [
     "Data",

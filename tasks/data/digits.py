@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from tasks.data.images import MNIST, read_images
-from tasks.data.source import Data, check_source
-from tasks.data.splits import carve, with_validation
+from scalpel_bench.tasks.data.images import MNIST, read_images
+from scalpel_bench.tasks.data.source import Data, check_source
+from scalpel_bench.tasks.data.splits import carve, with_validation
 
 EMBEDDED_TEST_FRACTION = 0.2
 _INK = 16

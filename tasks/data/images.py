@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tasks.data.batches import crop_flip, epochs, full_batches
-from tasks.data.source import Data, DataError, cache_folder, open_hub
+from scalpel_bench.tasks.data.batches import crop_flip, epochs, full_batches
+from scalpel_bench.tasks.data.source import Data, DataError, cache_folder, open_hub
 
 Batch = dict[str, Tensor]
 CHUNK = 500

@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tasks.data import cldr
-from tasks.data.source import DataError, check_source, open_hub
+from scalpel_bench.tasks.data import cldr
+from scalpel_bench.tasks.data.source import DataError, check_source, open_hub
 
 Pair = tuple[str, str]
 Row = tuple[str, str, str]

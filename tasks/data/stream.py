@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from tasks.data.batches import full_batches
-from tasks.data.images import CHUNK, Batch, Images, ImageSet, check_columns, check_label, decode
-from tasks.data.source import DataError, check_source, list_files, open_hub
+from scalpel_bench.tasks.data.batches import full_batches
+from scalpel_bench.tasks.data.images import CHUNK, Batch, Images, ImageSet, check_columns, check_label, decode
+from scalpel_bench.tasks.data.source import DataError, check_source, list_files, open_hub
 
 IMAGENET = ImageSet("ILSVRC/imagenet-1k", "image", "label", None, 1000)
 SPLITS = {"train": "train", "test": "validation"}

@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tasks.data.corpus import Documents, read_corpus
-from tasks.data.source import Data, DataError, check_source, open_hub
+from scalpel_bench.tasks.data.corpus import Documents, read_corpus
+from scalpel_bench.tasks.data.source import Data, DataError, check_source, open_hub
 
 GENERIC = "allenai/c4"
 SPECIALISED = ("reuters21578", "rcv1")

@@ -17,9 +17,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor
 
-from tasks.data import cldr, pairs
-from tasks.data.pairs import SPLITS, Corpus, Pair, Row, normalise, open_corpora
-from tasks.data.source import Data, DataError, cache_folder, check_source
+from scalpel_bench.tasks.data import cldr, pairs
+from scalpel_bench.tasks.data.pairs import SPLITS, Corpus, Pair, Row, normalise, open_corpora
+from scalpel_bench.tasks.data.source import Data, DataError, cache_folder, check_source
 
 PAD, BEGIN, END = 0, 1, 2
 SIDES = ("source", "target")

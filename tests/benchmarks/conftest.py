@@ -2,9 +2,9 @@
 
 import pytest
 
-import methods
-from benchmarks.experiment import Experiment
-from benchmarks.records import Folder
+from scalpel_bench import methods
+from scalpel_bench.benchmarks.experiments.schema import Experiment
+from scalpel_bench.benchmarks.records.folder import Folder
 from tests.benchmarks.runs import conditioning
 
 KILLER = '''
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 import torch
-from methods import Method
+from scalpel_bench.methods import Method
 
 @dataclass(frozen=True)
 class Killer(Method):

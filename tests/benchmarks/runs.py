@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from benchmarks.experiment import Experiment, load
-from benchmarks.records import Folder, Record
-from benchmarks.settings import DataRecord, TrainingRun
-from benchmarks.sweep import Job
+from scalpel_bench.benchmarks.execution.jobs import Job
+from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.experiments.settings import DataRecord, TrainingRun
+from scalpel_bench.benchmarks.records.folder import Folder, Record
 
 DATA = DataRecord(name="none", fingerprint="0" * 16)
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.analysis import analyse
-from benchmarks.errors import UserError
-from benchmarks.records import Record
+from scalpel_bench.benchmarks.analysis.tables import analyse
+from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.records.folder import Record
 from tests.benchmarks.runs import DATA, conditioning, plan, record
 
 LAMS = [0.1, 0.2, 0.4, 0.8]

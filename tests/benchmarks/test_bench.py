@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import bench
-from benchmarks.bench import memory, peers, steps, surgery, workloads
-from benchmarks.bench.rows import Row, timed
-from benchmarks.bench.timing import Ratio, in_turns, milliseconds, ratio
-from benchmarks.errors import UserError
-from tasks.base import Model
+from scalpel_bench.benchmarks import speed as bench
+from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.speed import memory, peers, steps, surgery, workloads
+from scalpel_bench.benchmarks.speed.rows import Row, timed
+from scalpel_bench.benchmarks.speed.timing import Ratio, in_turns, milliseconds, ratio
+from scalpel_bench.tasks.base import Model
 
 MEBIBYTE = 2**18  # numbers in float32
 

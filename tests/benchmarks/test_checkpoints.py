@@ -10,15 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-import methods
-import tasks
-from benchmarks.checkpoints import Checkpoint, Interrupted, stopping_on
-from benchmarks.errors import UserError
-from benchmarks.experiment import Experiment, load
-from benchmarks.records import Folder
-from benchmarks.settings import DataRecord, TrainingRun
-from benchmarks.sweep import Place, execute
-from benchmarks.training import train
+from scalpel_bench import methods, tasks
+from scalpel_bench.benchmarks.execution.jobs import Place, execute
+from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.experiments.settings import DataRecord, TrainingRun
+from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.training.checkpoints import Checkpoint, Interrupted, stopping_on
+from scalpel_bench.benchmarks.training.loop import train
 from tests.benchmarks.runs import conditioning, jobs_of
 
 
@@ -150,10 +149,18 @@ def test_a_checkpoint_that_cannot_be_written_is_one_clear_error(tmp_path) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_command_that_is_cut_off_goes_on_from_its_checkpoint(number, tmp_path) -> None:
-    command = [sys.executable, "-m", "benchmarks.cli", "sweep", "conditioning", "--scale", "smoke"]
+    command = [
+        sys.executable,
+        "-m",
+        "scalpel_bench.benchmarks.cli",
+        "sweep",
+        "conditioning",
+        "--scale",
+        "smoke",
+    ]
     command += ["--methods", "sum", "--lam", "0.1", "--seeds", "1", "--checkpoint-every", "0.2"]
     command += ["--set", "training.epochs=30000", "--results", str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
     runs = tmp_path / "conditioning" / "smoke" / "runs"
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

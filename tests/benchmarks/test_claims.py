@@ -2,9 +2,9 @@
 
 import pytest
 
-from benchmarks.claims import Better, Equal
-from benchmarks.errors import UserError
-from benchmarks.experiment import ADAPTER, MANIFEST, load
+from scalpel_bench.benchmarks.experiments.claims import Better, Equal
+from scalpel_bench.benchmarks.experiments.schema import ADAPTER, MANIFEST, load
+from scalpel_bench.benchmarks.messages.errors import UserError
 
 STATED = {"id": "c", "text": "t", "paper": "claim 1"}
 BETTER = {**STATED, "kind": "better", "method": "bloop", "than": ["sum"]}

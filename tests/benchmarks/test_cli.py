@@ -17,8 +17,8 @@ SMALL = ["--scale", "smoke", "--workers", "1"]
 
 
 def scalpel(*arguments: str, cwd: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.cli", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "120"}
+    command = [sys.executable, "-m", "scalpel_bench.benchmarks.cli", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src"), "COLUMNS": "120"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=240)
     assert done.returncode == status, done.stdout + done.stderr
     return done
@@ -106,9 +106,9 @@ def test_ctrl_c_keeps_finished_runs_and_the_same_command_continues(tmp_path) -> 
         "training.epochs=3000",
     ]
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.cli", *arguments],
+        [sys.executable, "-m", "scalpel_bench.benchmarks.cli", *arguments],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -200,7 +200,7 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_what_is_wrong_gets_one_line_and_status_2(case, tmp_path, monkeypatch, capfd) -> None:
-    from benchmarks.cli import main
+    from scalpel_bench.benchmarks.cli.app import main
 
     arguments, message = WRONG[case]
     monkeypatch.chdir(tmp_path)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import wandb
 
-from benchmarks import derive
-from benchmarks.records import Folder
-from benchmarks.session import with_methods
+from scalpel_bench.benchmarks.commands.session import with_methods
+from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.report import derive
 from tests.benchmarks.runs import DATA, conditioning, plan, record
 from tests.benchmarks.test_tracking import FOLDER, clean, scalpel  # noqa: F401
 from tests.benchmarks.wandb_files import runs

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import derive, session
-from benchmarks.errors import UserError
-from benchmarks.experiment import Experiment, load
-from benchmarks.records import Folder
-from benchmarks.sweep import Place
-from benchmarks.verdicts import COLUMNS
+from scalpel_bench.benchmarks.analysis.verdicts import COLUMNS
+from scalpel_bench.benchmarks.commands import session
+from scalpel_bench.benchmarks.execution.jobs import Place
+from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.report import derive
 from tests.benchmarks.runs import DATA, conditioning, plan, record
 
 STATED = {

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from benchmarks import diagnostics
+from scalpel_bench.benchmarks.analysis import diagnostics
 from tests.benchmarks.runs import conditioning, plan, record
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bench, derive, documents
-from benchmarks.bench.rows import Ratio, Row, timed
-from benchmarks.errors import UserError
-from benchmarks.experiment import Experiment, load
-from benchmarks.records import Folder
+from scalpel_bench.benchmarks import speed as bench
+from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.report import derive, documents
+from scalpel_bench.benchmarks.speed.rows import Ratio, Row, timed
 from tests.benchmarks.runs import DATA, plan, record
 
 

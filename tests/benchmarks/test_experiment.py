@@ -1,8 +1,8 @@
 import pytest
 
-from benchmarks import experiment
-from benchmarks.errors import UserError
-from benchmarks.experiment import SCALES, Experiment, MixedLossExperiment, load
+from scalpel_bench.benchmarks.experiments import schema as experiment
+from scalpel_bench.benchmarks.experiments.schema import SCALES, Experiment, MixedLossExperiment, load
+from scalpel_bench.benchmarks.messages.errors import UserError
 from tests.benchmarks.runs import conditioning, plan
 
 

@@ -5,7 +5,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks import experiment, figures
+from scalpel_bench.benchmarks.experiments import schema as experiment
+from scalpel_bench.benchmarks.figures import draw as figures
 
 
 def framed(main: list[float], aux: list[float]) -> Axes:

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from benchmarks.fronts import attainment, front, front_ratio, hypervolume, igd_plus, pooled_front
+from scalpel_bench.benchmarks.analysis.fronts import (
+    attainment,
+    front,
+    front_ratio,
+    hypervolume,
+    igd_plus,
+    pooled_front,
+)
 
 STEPS = np.array([[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]])
 

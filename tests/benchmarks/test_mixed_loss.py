@@ -6,15 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import mixed_loss, trajectories
-from benchmarks.analysis import summarise
-from benchmarks.derive import derive, write_manifest
-from benchmarks.errors import UserError
-from benchmarks.experiment import MixedLossExperiment, load
-from benchmarks.figures import draw
-from benchmarks.records import Folder
-from benchmarks.session import sweep, with_methods
-from benchmarks.sweep import Place
+from scalpel_bench.benchmarks.analysis import mixed_loss
+from scalpel_bench.benchmarks.analysis.tables import summarise
+from scalpel_bench.benchmarks.commands.session import sweep, with_methods
+from scalpel_bench.benchmarks.execution.jobs import Place
+from scalpel_bench.benchmarks.experiments.schema import MixedLossExperiment, load
+from scalpel_bench.benchmarks.figures import trajectories
+from scalpel_bench.benchmarks.figures.draw import draw
+from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.report.derive import derive, write_manifest
 from tests.benchmarks.runs import DATA, conditioning, plan, record
 
 LAMS = [0.0, 0.1, 1.0]

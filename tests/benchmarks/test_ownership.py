@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import ownership
-from benchmarks.errors import UserError
-from benchmarks.ownership import Claims
+from scalpel_bench.benchmarks.execution import leases as ownership
+from scalpel_bench.benchmarks.execution.leases import Claims
+from scalpel_bench.benchmarks.messages.errors import UserError
 
 
 @pytest.fixture
@@ -39,10 +39,11 @@ def test_one_of_two_has_a_run_until_it_gives_it_back(record) -> None:
 
 def test_the_claim_of_a_process_that_died_expires_at_once(record) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from benchmarks.ownership import Claims;"
+        "import os, sys; from pathlib import Path\n"
+        "from scalpel_bench.benchmarks.execution.leases import Claims\n"
         "Claims().take(Path(sys.argv[1])); os._exit(9)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
     subprocess.run([sys.executable, "-c", code, str(record)], env=environment, check=False)
     assert record.with_suffix(".claim").exists()
     with Claims() as claims, Claims() as late:

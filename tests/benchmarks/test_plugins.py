@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-import methods
-import tasks
-from benchmarks import template
-from benchmarks.errors import UserError
+from scalpel_bench import methods, tasks
+from scalpel_bench.benchmarks.commands import template
+from scalpel_bench.benchmarks.messages.errors import UserError
 from tests.benchmarks.runs import conditioning, plan, record
 
 ROOT = Path(__file__).parents[2]
@@ -21,11 +20,11 @@ ROOT = Path(__file__).parents[2]
 def scalpel(*arguments: str, cwd: Path, status: int = 0, path: str = "") -> str:
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), path])),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT / "src"), path])),
         "COLUMNS": "160",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.cli", *arguments],
+        [sys.executable, "-m", "scalpel_bench.benchmarks.cli", *arguments],
         capture_output=True,
         text=True,
         cwd=cwd,
@@ -99,7 +98,7 @@ def test_the_templates_pass_their_own_tests(tmp_path) -> None:
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         cwd=tmp_path,
         timeout=240,
     )
@@ -109,7 +108,8 @@ def test_the_templates_pass_their_own_tests(tmp_path) -> None:
 
 def test_inside_the_repository_the_template_joins_the_package(tmp_path) -> None:
     (tmp_path / "methods").mkdir()
-    (tmp_path / "scalpel_registry.py").write_text("")
+    (tmp_path / "src" / "scalpel_bench").mkdir(parents=True)
+    (tmp_path / "src" / "scalpel_bench" / "registry.py").write_text("")
     lines = template.write("method", "my_idea", tmp_path)
     assert (tmp_path / "methods" / "my_idea.py").exists()
     assert "scalpel check my_idea" in lines
@@ -123,7 +123,7 @@ def test_a_bad_name_is_refused(name: str, tmp_path) -> None:
 
 
 def test_taken_names_and_files_are_refused(tmp_path) -> None:
-    with pytest.raises(UserError, match="there is a method 'sum' already: methods.sum.Sum"):
+    with pytest.raises(UserError, match="there is a method 'sum' already: scalpel_bench.methods.sum.Sum"):
         template.write("method", "sum", tmp_path)
     (tmp_path / "mine.py").write_text("")
     with pytest.raises(UserError, match="mine.py exists already"):
@@ -141,7 +141,7 @@ BROKEN = {
     ),
     "takes a name": (
         "from methods import Method\nclass Mine(Method): name = 'sum'\n",
-        "two methods are named 'sum': methods.sum.Sum and .*mine.py:Mine",
+        "two methods are named 'sum': scalpel_bench.methods.sum.Sum and .*mine.py:Mine",
     ),
 }
 
@@ -227,7 +227,7 @@ def test_code_changes_with_the_code_alone(tmp_path) -> None:
 
 
 def test_records_of_a_changed_method_are_outdated() -> None:
-    from benchmarks.session import _outdated
+    from scalpel_bench.benchmarks.commands.session import _outdated
 
     run = plan(conditioning())[0]
     fresh, stale, old = (

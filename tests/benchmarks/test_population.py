@@ -5,15 +5,15 @@ import itertools
 import pytest
 import torch
 
-import tasks
-from benchmarks.errors import UserError
-from benchmarks.experiment import Experiment, load
-from benchmarks.population import fastest, populations
-from benchmarks.records import Folder
-from benchmarks.settings import TrainingRun
-from benchmarks.stepper import Stepper
-from benchmarks.sweep import Job, Place, execute
-from benchmarks.training import train
+from scalpel_bench import tasks
+from scalpel_bench.benchmarks.execution.jobs import Job, Place, execute
+from scalpel_bench.benchmarks.execution.populations import fastest, populations
+from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.experiments.settings import TrainingRun
+from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.training.loop import train
+from scalpel_bench.benchmarks.training.stepper import Stepper
 from tests.benchmarks.runs import DATA, conditioning, plan
 
 
@@ -138,7 +138,7 @@ def test_the_fastest_size_is_one_that_was_tried() -> None:
 
 
 def test_the_flag_is_auto_or_a_number() -> None:
-    from benchmarks.cli import place_of
+    from scalpel_bench.benchmarks.cli.app import place_of
 
     assert place_of("embedded", "cpu", 1, "auto").population is None
     assert place_of("embedded", "cpu", 1, "8").population == 8

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from benchmarks.errors import UserError
-from benchmarks.supervision import execute_all
-from benchmarks.sweep import Place
+from scalpel_bench.benchmarks.execution.jobs import Place
+from scalpel_bench.benchmarks.execution.supervision import execute_all
+from scalpel_bench.benchmarks.messages.errors import UserError
 from tests.benchmarks.runs import conditioning, jobs_of
 
 pytest.importorskip("ray")
@@ -35,7 +35,8 @@ def test_a_cluster_that_is_not_there_is_one_clear_error(folder) -> None:
 def test_without_ray_the_message_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['ray'] = None\n"
-        "from benchmarks import executors; from benchmarks.sweep import Place\n"
+        "from scalpel_bench.benchmarks.execution import executors\n"
+        "from scalpel_bench.benchmarks.execution.jobs import Place\n"
         "executors.create(Place(executor='ray'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

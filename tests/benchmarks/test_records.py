@@ -3,8 +3,8 @@ import shutil
 
 import pytest
 
-from benchmarks.errors import UserError
-from benchmarks.records import Folder, Record
+from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.records.folder import Folder, Record
 from tests.benchmarks.runs import conditioning, plan, record
 
 
@@ -94,7 +94,7 @@ def test_a_folder_that_vanishes_is_one_clear_error(folder) -> None:
 
 
 def test_records_hold_no_path_of_the_machine(tmp_path) -> None:
-    from benchmarks.sweep import Job, Place, execute
+    from scalpel_bench.benchmarks.execution.jobs import Job, Place, execute
 
     folder = Folder(tmp_path / "sweep")
     folder.prepare()

@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
-import methods
-from benchmarks import figures, page_data, page_tables, session
-from benchmarks.command import sweep_command
-from benchmarks.errors import UserError
-from benchmarks.experiment import load
+from scalpel_bench import methods
+from scalpel_bench.benchmarks.commands import session
+from scalpel_bench.benchmarks.experiments.command_line import sweep_command
+from scalpel_bench.benchmarks.experiments.schema import load
+from scalpel_bench.benchmarks.figures import draw as figures
+from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.report import page_data, page_tables
 from tests.benchmarks.recorded import HOSTILE, recorded, reported
 from tests.benchmarks.runs import conditioning, plan, record
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.statistics import holm, over_seeds, seeds_needed, share, sign_flip
+from scalpel_bench.benchmarks.analysis.statistics import holm, over_seeds, seeds_needed, share, sign_flip
 
 
 def brute_force(differences: list[float]) -> float:

@@ -1,6 +1,6 @@
 """Looks of methods: no two alike among the suite's own, and none of a plugin like one of theirs."""
 
-from benchmarks import style
+from scalpel_bench.benchmarks.figures import style
 
 
 def test_own_methods_have_a_colour_each_and_plugins_another_pair_of_colour_and_marker() -> None:

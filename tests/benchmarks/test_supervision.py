@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.errors import UserError
-from benchmarks.supervision import execute_all
-from benchmarks.sweep import Place
+from scalpel_bench.benchmarks.execution.jobs import Place
+from scalpel_bench.benchmarks.execution.supervision import execute_all
+from scalpel_bench.benchmarks.messages.errors import UserError
 from tests.benchmarks.runs import conditioning, jobs_of
 
 

@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
-from benchmarks.errors import UserError
-from benchmarks.records import Folder
-from benchmarks.supervision import execute_all
-from benchmarks.sweep import Job, Place, describe_data, execute, get_task
+from scalpel_bench.benchmarks.execution.jobs import Job, Place, describe_data, execute, get_task
+from scalpel_bench.benchmarks.execution.supervision import execute_all
+from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.records.folder import Folder
 from tests.benchmarks.runs import conditioning, plan
 
 

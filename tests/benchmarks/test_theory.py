@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
-import methods
-from benchmarks import noise, rates
-from benchmarks.experiment import load
+from scalpel_bench import methods
+from scalpel_bench.benchmarks.experiments.schema import load
+from scalpel_bench.benchmarks.simulations import convergence_rates as rates
+from scalpel_bench.benchmarks.simulations import noise
 from tests.benchmarks.runs import DATA
 
 

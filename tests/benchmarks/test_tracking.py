@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cli import main
+from scalpel_bench.benchmarks.cli.app import main
 from tests.benchmarks.wandb_files import runs
 from tests.benchmarks.wandb_server import KEY, serve
 
@@ -29,7 +29,7 @@ def clean(monkeypatch) -> None:
 def scalpel(*arguments: str, cwd: Path) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(cwd)
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "src"))
         patch.setattr(sys, "argv", ["scalpel", *arguments])
         with pytest.raises(SystemExit) as ended:
             main()
@@ -100,7 +100,7 @@ def test_nothing_tells_the_key_or_the_host(offline) -> None:
 
 
 def test_a_diverged_run_has_no_end_values() -> None:
-    from benchmarks import jobs
+    from scalpel_bench.benchmarks.dashboard import runs as jobs
     from tests.benchmarks.runs import conditioning, plan, record
 
     run = record(plan(conditioning())[0], 1e30, 1.0, status="diverged")

@@ -4,14 +4,13 @@ import math
 import pytest
 import torch
 
-import methods
-import tasks
-from benchmarks.experiment import Experiment, load
-from benchmarks.settings import DataRecord, Training, TrainingRun
-from benchmarks.stepper import Stepper
-from benchmarks.sweep import Folder, Job, Place, execute
-from benchmarks.training import train
-from tasks.base import Model, Task
+from scalpel_bench import methods, tasks
+from scalpel_bench.benchmarks.execution.jobs import Folder, Job, Place, execute
+from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.experiments.settings import DataRecord, Training, TrainingRun
+from scalpel_bench.benchmarks.training.loop import train
+from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.tasks.base import Model, Task
 from tests.benchmarks.runs import DATA, conditioning, plan
 from tests.gradients import watch_backward_passes
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.analysis import summarise
-from benchmarks.experiment import Experiment, load
-from benchmarks.records import Record
-from benchmarks.settings import TrainingRun
-from benchmarks.verdicts import COLUMNS, judge, judge_simulation, side_by_side
+from scalpel_bench.benchmarks.analysis.tables import summarise
+from scalpel_bench.benchmarks.analysis.verdicts import COLUMNS, judge, judge_simulation, side_by_side
+from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.experiments.settings import TrainingRun
+from scalpel_bench.benchmarks.records.folder import Record
 from tests.benchmarks.runs import conditioning, plan, record
 
 LAMS = [0.1, 0.2, 0.4, 0.8]

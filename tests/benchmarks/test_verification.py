@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import session
-from benchmarks.derive import write_manifest
-from benchmarks.errors import UserError
-from benchmarks.records import Folder
-from benchmarks.sweep import Place
-from benchmarks.verification import verify
+from scalpel_bench.benchmarks.commands import session
+from scalpel_bench.benchmarks.commands.verification import verify
+from scalpel_bench.benchmarks.execution.jobs import Place
+from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.report.derive import write_manifest
 from tests.benchmarks.runs import conditioning, plan, record
 
 

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.nn.functional import mse_loss
 
-import methods
-from methods import Surgeon
+from scalpel_bench import methods
+from scalpel_bench.methods import Surgeon
 
 PARAMETERS = 5 * 7 + 7 + 7 * 3 + 3
 

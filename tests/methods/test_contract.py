@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-import methods
-from benchmarks.contract import Broken, method_rules
+from scalpel_bench import methods
+from scalpel_bench.benchmarks.contract.rules import Broken, method_rules
 
 
 @pytest.mark.parametrize("rule", method_rules())
@@ -22,7 +22,7 @@ def test_the_contract_can_fail() -> None:
         """No source."""
 
         name = "careless"
-        claims = frozenset({"non_conflicting", "permutation_equivariant"})
+        properties = frozenset({"non_conflicting", "permutation_equivariant"})
 
         def coefficients(self, gram, state, losses):
             noise = torch.rand(gram.shape[-1])
@@ -48,7 +48,7 @@ def test_the_contract_can_fail() -> None:
             "per-block Gram matrices equal a call per block",
             "a saved state continues bit for bit",
             "both losses fall on a convex quadratic",
-            "what it claims holds",
+            "what it promises holds",
         ]
     finally:
         methods.REGISTRY.remove("careless")
@@ -87,18 +87,20 @@ def test_blocks_must_add_up() -> None:
 
 
 def test_two_methods_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"two methods are named 'sum': methods.sum.Sum and .*Another"):
+    with pytest.raises(
+        ValueError, match=r"two methods are named 'sum': scalpel_bench.methods.sum.Sum and .*Another"
+    ):
 
         class Another(methods.get("sum")):  # type: ignore[misc]
             name = "sum"
 
 
 def test_an_unknown_claim_is_refused() -> None:
-    with pytest.raises(ValueError, match="claims perfection, which no test knows"):
+    with pytest.raises(ValueError, match="promises perfection, which no test knows"):
 
         class Boaster(methods.get("sum")):  # type: ignore[misc]
             name = "boaster"
-            claims = frozenset({"perfection"})
+            properties = frozenset({"perfection"})
 
 
 def test_a_lam_per_auxiliary_objective() -> None:

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-import methods
-from benchmarks.bench.memory import of_call
-from methods import passes
+from scalpel_bench import methods
+from scalpel_bench.benchmarks.speed.memory import of_call
+from scalpel_bench.methods.engine import passes
 
 
 def rows_of(*shape: int, count: int = 3, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:

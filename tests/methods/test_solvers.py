@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-import methods
-from benchmarks.contract import sampled
-from methods import solvers
-from methods.cagrad import CAGrad
+from scalpel_bench import methods
+from scalpel_bench.benchmarks.contract.rules import sampled
+from scalpel_bench.methods.cagrad import CAGrad
+from scalpel_bench.methods.engine import solvers
 from tests.methods.test_torchjd import direction, longest, matrices, unit
 
 

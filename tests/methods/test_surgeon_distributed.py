@@ -14,8 +14,8 @@ from torch.distributed.tensor import DTensor
 from torch.nn.functional import mse_loss
 from torch.nn.parallel import DistributedDataParallel
 
-import methods
-from methods import Surgeon
+from scalpel_bench import methods
+from scalpel_bench.methods import Surgeon
 from tests.methods.processes import WORLD, together
 
 STEPS, ROWS = 4, 6

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-import methods
-from methods import Surgeon
+from scalpel_bench import methods
+from scalpel_bench.methods import Surgeon
 from tests.methods.surgeons import (
     batches,
     bloop,

@@ -20,9 +20,9 @@ from torch import Tensor
 from torchjd import aggregation
 from torchjd.linalg import QuadprogProjector
 
-import methods
-from benchmarks.contract import sampled
-from methods.arithmetic import uniform
+from scalpel_bench import methods
+from scalpel_bench.benchmarks.contract.rules import sampled
+from scalpel_bench.methods.engine.arithmetic import uniform
 
 SCALES = [(1.0, 1.0), (1e-3, 1.0), (1.0, 1e-3), (1e4, 1e4)]
 TOLERANCE = 1e-5

@@ -4,7 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
-import tasks
+from scalpel_bench import tasks
 
 GENERIC = [f"generic article {i}: " + "the quick brown fox. " * (3 + i % 4) for i in range(40)]
 SPECIALISED = [f"WIRE {i} GRAIN UP " * 8 for i in range(30)]

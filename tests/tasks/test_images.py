@@ -7,13 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-import tasks
-from tasks import DataError
-from tasks.cifar_mnist import OPACITY, overlay
-from tasks.data.batches import crop_flip
-from tasks.data.catalogue import load_images
-from tasks.data.images import CIFAR10, MNIST, ImageSet, ResidentImages, read_images
-from tasks.data.stream import stream_images
+from scalpel_bench import tasks
+from scalpel_bench.tasks import DataError
+from scalpel_bench.tasks.cifar_mnist import OPACITY, overlay
+from scalpel_bench.tasks.data.batches import crop_flip
+from scalpel_bench.tasks.data.catalogue import load_images
+from scalpel_bench.tasks.data.images import CIFAR10, MNIST, ImageSet, ResidentImages, read_images
+from scalpel_bench.tasks.data.stream import stream_images
 
 TINY = ImageSet("ILSVRC/imagenet-1k", "image", "label", None, 1000)
 
@@ -108,7 +108,7 @@ def test_a_missing_split_is_named(hub) -> None:
 
 
 def test_a_sweep_ends_with_one_line_on_a_corrupt_image(hub, tmp_path, capsys, monkeypatch) -> None:
-    from benchmarks import cli
+    from scalpel_bench.benchmarks.cli import app as cli
 
     folder = hub(CIFAR10, {"train": [*cifar(2), (b"no image", 1)], "test": cifar(2)})
     command = ["scalpel", "sweep", "fig4", "--scale", "smoke", "--data", folder]
@@ -165,7 +165,7 @@ class TestResident:
         assert images.classes == 3
 
     def test_in_order_is_the_beginning_of_a_split(self, images, monkeypatch) -> None:
-        monkeypatch.setattr("tasks.data.images.CHUNK", 3)
+        monkeypatch.setattr("scalpel_bench.tasks.data.images.CHUNK", 3)
         chunks = list(images.in_order("test", 7))
         assert [len(chunk["labels"]) for chunk in chunks] == [3, 3, 1]
         assert torch.equal(torch.cat([c["images"] for c in chunks]), images.splits["test"]["images"][:7])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from benchmarks.flat import Flat
+from scalpel_bench.benchmarks.training.parameters import Flat
 from tests.gradients import gradient
 from tests.tasks.articles import contents, make, write_all
 

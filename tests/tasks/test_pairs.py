@@ -4,12 +4,12 @@ from itertools import islice
 
 import pytest
 
-import tasks
-from benchmarks.records import Folder
-from benchmarks.sweep import Job, Place, describe_data, execute
-from tasks import DataError
-from tasks.data import pairs, tokens
-from tasks.data.tokens import END, PAD
+from scalpel_bench import tasks
+from scalpel_bench.benchmarks.execution.jobs import Job, Place, describe_data, execute
+from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.tasks import DataError
+from scalpel_bench.tasks.data import pairs, tokens
+from scalpel_bench.tasks.data.tokens import END, PAD
 from tests.tasks.phrases import SMALL, phrases, smoke, write_lines
 
 

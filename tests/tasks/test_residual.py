@@ -5,9 +5,9 @@ import torch
 import torchvision
 from torch import nn
 
-from benchmarks.flat import Flat
-from tasks.residual import ResidualNet, Standardise
-from tasks.vision import Score
+from scalpel_bench.benchmarks.training.parameters import Flat
+from scalpel_bench.tasks.models.residual import ResidualNet, Standardise
+from scalpel_bench.tasks.vision import Score
 
 MOMENTS = torch.tensor([120.0, 110.0, 100.0]), torch.tensor([60.0, 61.0, 62.0])
 

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import Tensor
 
-import methods
-from benchmarks.flat import Flat
-from tasks import create
-from tasks.spectral import WIDTH, exact_log_norm, log_spectral_norm, start_basis
+from scalpel_bench import methods
+from scalpel_bench.benchmarks.training.parameters import Flat
+from scalpel_bench.tasks import create
+from scalpel_bench.tasks.models.spectral import WIDTH, exact_log_norm, log_spectral_norm, start_basis
 from tests.gradients import gradient
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.experiment import load
-from benchmarks.records import Folder
-from benchmarks.sweep import Job, Place, describe_data, execute
-from tasks import DataError
-from tasks.data import corpus, text
-from tasks.data.corpus import Documents, read_corpus
+from scalpel_bench.benchmarks.execution.jobs import Job, Place, describe_data, execute
+from scalpel_bench.benchmarks.experiments.schema import load
+from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.tasks import DataError
+from scalpel_bench.tasks.data import corpus, text
+from scalpel_bench.tasks.data.corpus import Documents, read_corpus
 from tests.tasks.articles import (
     GENERIC,
     HELD_OUT,

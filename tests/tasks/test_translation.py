@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-import tasks
-from benchmarks.flat import Flat
-from benchmarks.stepper import Stepper
-from benchmarks.sweep import Place, describe_data
-from benchmarks.training import train
-from tasks.data.tokens import BEGIN, END, PAD
-from tasks.translation import greedy
+from scalpel_bench import tasks
+from scalpel_bench.benchmarks.execution.jobs import Place, describe_data
+from scalpel_bench.benchmarks.training.loop import train
+from scalpel_bench.benchmarks.training.parameters import Flat
+from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.tasks.data.tokens import BEGIN, END, PAD
+from scalpel_bench.tasks.translation import greedy
 from tests.gradients import gradient
 from tests.tasks.phrases import SMALL, phrases, smoke, write_lines
 

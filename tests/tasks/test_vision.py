@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-import tasks
-from benchmarks.experiment import Experiment, load
-from benchmarks.flat import Flat
-from benchmarks.settings import Training, TrainingRun
-from benchmarks.stepper import Stepper
+from scalpel_bench import tasks
+from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.experiments.settings import Training, TrainingRun
+from scalpel_bench.benchmarks.training.parameters import Flat
+from scalpel_bench.benchmarks.training.stepper import Stepper
 from tests.benchmarks.runs import DATA
 from tests.gradients import watch_backward_passes
 

@@ -10,7 +10,7 @@ import time
 
 import pandas as pd
 
-from benchmarks import display
+from scalpel_bench.benchmarks.messages import terminal
 from tests.torture import kills, mutations, nodes
 
 TRIALS = {
@@ -27,8 +27,8 @@ def main(names: list[str]) -> int:
         started = time.perf_counter()
         for row in TRIALS[name]():
             rows.append({**row, "seconds": round(time.perf_counter() - started)})
-            display.say(f"{row['what']}: {row['trials']} trials, {row['bad']} bad")
-    display.table("torture", pd.DataFrame(rows))
+            terminal.say(f"{row['what']}: {row['trials']} trials, {row['bad']} bad")
+    terminal.table("torture", pd.DataFrame(rows))
     return int(any(row["bad"] for row in rows))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import Folder
+from scalpel_bench.benchmarks.records.folder import Folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +23,7 @@ class Sweeper:
     """A process that sweeps one folder after the other."""
 
     def __init__(self, workers: int) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.torture.sweeps", str(workers)],
             env=environment,

@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 
-from benchmarks import derive, experiment
-from benchmarks.checkpoints import Checkpoint
-from benchmarks.errors import UserError
-from benchmarks.records import Folder
-from benchmarks.verification import verify
+from scalpel_bench.benchmarks.commands.verification import verify
+from scalpel_bench.benchmarks.experiments import schema as experiment
+from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.report import derive
+from scalpel_bench.benchmarks.training.checkpoints import Checkpoint
 from tests.benchmarks.runs import conditioning, plan, record
 
 TRICKS: list[Any] = [

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import Folder
-from benchmarks.supervision import execute_all
-from benchmarks.sweep import Place
+from scalpel_bench.benchmarks.execution.jobs import Place
+from scalpel_bench.benchmarks.execution.supervision import execute_all
+from scalpel_bench.benchmarks.records.folder import Folder
 from tests.benchmarks.runs import conditioning, jobs_of
 
 

@@ -6,10 +6,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.experiment import Experiment
-from benchmarks.records import Folder
-from benchmarks.supervision import execute_all
-from benchmarks.sweep import Place
+from scalpel_bench.benchmarks.execution.jobs import Place
+from scalpel_bench.benchmarks.execution.supervision import execute_all
+from scalpel_bench.benchmarks.experiments.schema import Experiment
+from scalpel_bench.benchmarks.records.folder import Folder
 from tests.benchmarks.runs import conditioning, jobs_of
 
 

@@ -11,8 +11,8 @@ import wandb
 from torch.utils.data import Dataset, IterableDataset
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments, set_seed
 
-import methods
-from methods.integrations.hf import SurgeryTrainer
+from scalpel_bench import methods
+from scalpel_bench.methods.integrations.hf import SurgeryTrainer
 from tests.benchmarks.wandb_files import runs
 
 VOCABULARY, CONTEXT = 17, 8

@@ -1,0 +1,1 @@
+"""From records to tables: fronts, indicators, statistics, verdicts."""

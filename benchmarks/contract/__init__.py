@@ -1,0 +1,1 @@
+"""The rules that every method and every task must keep."""

@@ -1,0 +1,1 @@
+"""A view of records in Weights & Biases."""

@@ -1,0 +1,169 @@
+"""Saved views of a sweep in W&B: its fronts and runs side by side, and its curves averaged over seeds.
+
+Scatter plots have no categorical colour: in the first view every run has the colour of its method. In the
+second, runs are grouped by method, so that W&B draws means with standard deviations.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import redirect_stderr, suppress
+from dataclasses import dataclass
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from scalpel_bench.benchmarks.dashboard.runs import ANALYSIS, FIELDS, STEP, Job
+from scalpel_bench.benchmarks.dashboard.sender import CHART
+from scalpel_bench.benchmarks.figures import style
+
+if TYPE_CHECKING:
+    from wandb_workspaces.workspaces import Workspace
+
+MANY = 1000
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a view is made of: the W&B runs of a sweep's records, and its analysis run."""
+
+    runs: list[Job]
+    analysis: Job
+
+    @property
+    def group(self) -> str:
+        """The W&B group that the runs are in."""
+        return str(self.analysis.start["group"])
+
+
+def build(sweep: Sweep, entity: str, project: str) -> list[Workspace]:
+    """The two views, under names that are always the same for a sweep; nothing is sent."""
+    from wandb_workspaces import expr
+    from wandb_workspaces import workspaces as ws
+
+    labels = style.order(sorted({job.start["job_type"] for job in sweep.runs}))
+    grouped = ws.RunsetSettings(
+        filters=_filter(sweep),
+        groupby=[expr.Metric("JobType")],
+        group_colors={label: style.look(label)["color"] for label in labels},
+    )
+    single = ws.RunsetSettings(
+        filters=_filter(sweep),
+        run_settings={
+            job.id: ws.RunSettings(color=style.look(job.start["job_type"])["color"]) for job in sweep.runs
+        },
+    )
+    views = []
+    for kind, sections, runset in (("fronts", _fronts(sweep), single), ("curves", _curves(sweep), grouped)):
+        view = ws.Workspace(
+            entity=entity,
+            project=project,
+            name=f"{sweep.group}: {kind}",
+            sections=sections,
+            settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=MANY),
+            runset_settings=runset,
+        )
+        view._internal_name = f"nw-{_slug(sweep, kind)}-v"
+        views.append(view)
+    return views
+
+
+def save(view: Workspace) -> str:
+    """Create the view in W&B, or bring it up to date. Returns its address.
+
+    Raises:
+        Exception: whatever the client raises where W&B cannot be reached, or refuses.
+    """
+    from wandb_workspaces.workspaces import internal
+
+    with redirect_stderr(StringIO()):
+        with suppress(ValueError):
+            known = internal.View.from_name(view.entity, view.project, view._internal_name)
+            view._internal_id = known.id
+        return str(view.save().url)
+
+
+def spec(view: Workspace) -> dict[str, Any]:
+    """The view as W&B stores it."""
+    content: dict[str, Any] = json.loads(view._to_model().model_dump_json(by_alias=True, exclude_none=True))
+    return content
+
+
+def _slug(sweep: Sweep, kind: str) -> str:
+    return hashlib.sha256(f"{sweep.analysis.id} {kind}".encode()).hexdigest()[:11]
+
+
+def _filter(sweep: Sweep) -> str:
+    """The sweep's runs, at or above a λ to move; the analysis run has none.
+
+    A group may hold runs of the same scale on other data: they are kept apart.
+    """
+    lowest = min(job.start["config"]["lam"] for job in sweep.runs)
+    clauses = [
+        f"Metric('Group') == {sweep.group!r}",
+        f"(Metric('JobType') == {ANALYSIS!r} or Config('lam') >= {lowest!r})",
+    ]
+    data = {job.start["config"]["fingerprint"] for job in [*sweep.runs, sweep.analysis]}
+    if len(data) == 1:
+        clauses.insert(1, f"Config('fingerprint') == {data.pop()!r}")
+    return " and ".join(clauses)
+
+
+def _splits(sweep: Sweep) -> list[str]:
+    keys = {key for job in sweep.runs for row in job.history for key in row}
+    return [split for split in ("test", "validation", "train") if f"{split}/main" in keys]
+
+
+def _fronts(sweep: Sweep) -> list[Any]:
+    from wandb_workspaces import workspaces as ws
+    from wandb_workspaces.reports import v2 as wr
+
+    lam, splits = wr.Config("lam"), _splits(sweep)
+    labels = sweep.analysis.start["config"]["labels"]
+    charts = [
+        wr.CustomChart(
+            query={"summaryTable": {"tableKey": f"{key}_table"}},
+            chart_name=CHART,
+            chart_fields=FIELDS,
+            chart_strings={"title": chart["title"]},
+        )
+        for key, chart in sweep.analysis.charts.items()
+    ]
+    scatters = [
+        wr.ScatterPlot(
+            title=f"{split}: every run, coloured by method",
+            x=wr.SummaryMetric(f"{split}/aux"),
+            y=wr.SummaryMetric(f"{split}/main"),
+            log_x=labels["log_aux"],
+            log_y=labels["log_main"],
+        )
+        for split in splits
+    ]
+    objectives = [f"{split}/{objective}" for split in splits for objective in ("main", "aux")]
+    over_lam = [
+        wr.ScatterPlot(title=f"{key} over λ", x=lam, y=wr.SummaryMetric(key), log_x=True)
+        for key in objectives
+    ]
+    columns = [wr.ParallelCoordinatesPlotColumn(metric=lam, display_name="λ", log=True)]
+    columns += [wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(key)) for key in objectives]
+    tables = [wr.WeavePanelSummaryTable(table_name=name) for name in sweep.analysis.tables]
+    figures = [wr.MediaBrowser(title=key, media_keys=[key]) for key in sweep.analysis.images]
+    return [
+        ws.Section("Fronts", panels=[*scatters, *charts], is_open=True),
+        ws.Section("λ", panels=[wr.ParallelCoordinatesPlot(columns=columns), *over_lam], is_open=True),
+        ws.Section("Runs side by side", panels=[wr.RunComparer(diff_only="split")], is_open=True),
+        ws.Section("Tables and figures", panels=[*tables, *figures]),
+    ]
+
+
+def _curves(sweep: Sweep) -> list[Any]:
+    from wandb_workspaces import workspaces as ws
+    from wandb_workspaces.reports import v2 as wr
+
+    by_prefix: dict[str, list[Any]] = {}
+    for key in dict.fromkeys(key for job in sweep.runs for row in job.history for key in row):
+        prefix, _, name = key.partition("/")
+        if name:
+            plot = wr.LinePlot(title=key, x=STEP, y=[key], groupby_aggfunc="mean", groupby_rangefunc="stddev")
+            by_prefix.setdefault(prefix, []).append(plot)
+    return [ws.Section(prefix, panels=plots, is_open=True) for prefix, plots in by_prefix.items()]

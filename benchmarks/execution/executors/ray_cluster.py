@@ -1,0 +1,139 @@
+"""Workers of a Ray cluster: an existing one, or one that lives as long as the sweep."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scalpel_bench.benchmarks.execution.executors import Lost, attempt
+from scalpel_bench.benchmarks.execution.jobs import Done, Job, Place
+from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.training.checkpoints import stopping_on
+
+REFRESH = 1.0
+"""Seconds between two looks at what the cluster has."""
+
+
+class RayExecutor:
+    """A task of one core, and on GPUs of its share of one, per population.
+
+    Records come back to the sweep's process, which writes them; checkpoints are written where the results
+    folder is shared with the nodes.
+
+    Raises:
+        UserError: Ray is not installed, or the cluster cannot be reached.
+    """
+
+    def __init__(self, place: Place) -> None:
+        try:
+            import ray
+        except ImportError as error:
+            raise UserError("--executor ray needs Ray: pip install 'scalpel-bench[ray]'") from error
+        self._ray: Any = ray
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        own: dict[str, Any] = {} if place.address else {"num_cpus": place.workers, "include_dashboard": False}
+        on_terminate = signal.getsignal(signal.SIGTERM)
+        try:
+            _check_address(place.address)
+            ray.init(
+                address=place.address or "local", log_to_driver=False, logging_level=logging.ERROR, **own
+            )
+        except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise UserError(f"no Ray cluster at {place.address or 'this machine'}: {reason}") from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_terminate)  # Ray's own leaves at once
+        self._place = replace(place, data=_absolute(place.data))
+        self._needs = {"CPU": 1.0}
+        if place.device.startswith("cuda"):
+            self._needs["GPU"] = place.gpu_share
+        options = {"num_cpus": 1, "num_gpus": self._needs.get("GPU", 0), "max_retries": 0}
+        self._work = self._ray.remote(**options)(_work)
+        self._running: dict[Future[list[Done]], Any] = {}
+        self._slots, self._looked = 0, -REFRESH
+
+    @property
+    def slots(self) -> int:
+        """As many as the nodes that live have cores, or shares of GPUs."""
+        if time.monotonic() - self._looked > REFRESH:
+            has = self._ray.cluster_resources()
+            self._slots = int(min(has.get(name, 0) / need for name, need in self._needs.items()) + 1e-9)
+            self._looked = time.monotonic()
+        return self._slots
+
+    def submit(self, jobs: Sequence[Job]) -> Future[list[Done]]:
+        """Execute a population on a node that has room."""
+        outcome: Future[list[Done]] = Future()
+        there = [replace(job, folder=Folder(job.folder.path.absolute())) for job in jobs]
+        reference = self._work.remote(there, self._place)
+        self._running[outcome] = reference
+        reference.future().add_done_callback(lambda ended: self._deliver(ended, outcome))
+        return outcome
+
+    def stop(self) -> None:
+        """Interrupt the tasks."""
+        for reference in list(self._running.values()):
+            self._ray.cancel(reference)
+
+    def close(self) -> None:
+        """Kill the tasks, and leave the cluster."""
+        for reference in list(self._running.values()):
+            self._ray.cancel(reference, force=True)
+        self._ray.shutdown()
+
+    def _deliver(self, ended: Future[Any], outcome: Future[list[Done]]) -> None:
+        self._running.pop(outcome, None)
+        try:
+            result = ended.result()
+        except Exception as error:
+            result = self._lost(error)
+        if isinstance(result, Exception):
+            outcome.set_exception(result)
+        else:
+            outcome.set_result(result)
+
+    def _lost(self, error: Exception) -> Exception:
+        known = self._ray.exceptions
+        if isinstance(error, known.OutOfMemoryError):
+            return Lost("its worker was killed by Ray: out of memory", memory=True)
+        if isinstance(error, known.NodeDiedError):
+            return Lost("its node died", memory=False)
+        if isinstance(error, known.WorkerCrashedError):
+            return Lost("its worker died (out of memory?)", memory=True)
+        if isinstance(error, known.RayError):
+            return Lost(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}", memory=False)
+        return error
+
+
+def _check_address(address: str | None) -> None:
+    """Knock at a cluster's door: Ray itself waits for minutes.
+
+    Raises:
+        OSError: nobody answers.
+        ValueError: it is no address.
+    """
+    host, separator, port = (address or "").removeprefix("ray://").rpartition(":")
+    if separator:
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _work(jobs: list[Job], place: Place) -> list[Done] | Exception:
+    torch.set_num_threads(1)
+    with stopping_on(signal.SIGINT):
+        return attempt(jobs, place)
+
+
+def _absolute(data: str) -> str:
+    return data if data in ("embedded", "hub") else str(Path(data).absolute())

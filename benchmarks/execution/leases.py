@@ -1,0 +1,158 @@
+"""Who executes which run: claims, so that sweeps that share a results folder execute each run once."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import threading
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from filelock import FileLock
+
+from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.records.folder import write_atomically
+
+HEARTBEAT = 10.0
+"""Seconds between two signs of life of an owner."""
+EXPIRY = 60.0
+"""Seconds without one after which another sweep takes the run over."""
+
+
+class Claims:
+    """The claims that this process holds on runs, kept alive by a thread.
+
+    A claim is a file beside the record that it is about, created exclusively, and touched as long as its
+    owner lives. It expires where its owner's process is gone from this machine, or where it stayed untouched
+    for ``EXPIRY`` seconds of the observer's own clock: clocks of other machines are not compared. A process
+    that was suspended for longer finishes what it began; its record holds the same numbers.
+    """
+
+    def __init__(self) -> None:
+        self._owner = {"machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
+        self._text = json.dumps({**self._owner, "token": uuid.uuid4().hex})
+        self._held: set[Path] = set()
+        self._seen: dict[Path, tuple[tuple[str, int], float]] = {}
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._left.set()
+        self._thread.join()
+        for claim in list(self._held):
+            with suppress(OSError, UserError):
+                self._release(claim)
+
+    def take(self, record: Path) -> bool:
+        """Claim the run of a record's file; whether it is ours now.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        claim = record.with_suffix(".claim")
+        if claim in self._held:
+            return True
+        try:
+            with claim.open("x", encoding="utf-8") as file:
+                file.write(self._text)
+        except FileExistsError:
+            if not self._take_over(claim):
+                return False
+        except OSError as error:
+            raise UserError(f"{claim.parent} cannot be written: {error.strerror}") from error
+        self._held.add(claim)
+        return True
+
+    def release(self, record: Path) -> None:
+        """Give a run up, or back after its record was written.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        claim = record.with_suffix(".claim")
+        try:
+            self._release(claim)
+        except OSError as error:
+            raise UserError(f"{claim.parent} cannot be written: {error.strerror}") from error
+
+    def _release(self, claim: Path) -> None:
+        self._held.discard(claim)
+        if _read(claim) == self._text:
+            claim.unlink()
+
+    def _take_over(self, claim: Path) -> bool:
+        if not self._expired(claim):
+            return False
+        with _takeover(claim.parent):
+            if not self._expired(claim):
+                return False
+            write_atomically(claim, self._text)
+        self._seen.pop(claim, None)
+        return True
+
+    def _expired(self, claim: Path) -> bool:
+        """Whether a claim's owner is known to be gone; not so where the claim itself is."""
+        try:
+            text, touched = _read(claim), claim.stat().st_mtime_ns
+        except FileNotFoundError:
+            return False
+        with suppress(ValueError, KeyError, TypeError):
+            owner = json.loads(text)
+            if owner["machine"] == self._owner["machine"] and _started(int(owner["pid"])) != owner["started"]:
+                return True
+        state, since = self._seen.get(claim, (None, 0.0))
+        if state != (text, touched):
+            self._seen[claim] = (text, touched), time.monotonic()
+            return False
+        return time.monotonic() - since > EXPIRY
+
+    def _beat(self) -> None:
+        while not self._left.wait(HEARTBEAT):
+            for claim in list(self._held):
+                with suppress(OSError):
+                    os.utime(claim)
+
+
+def _takeover(folder: Path) -> FileLock:
+    """Of two that find a claim expired, one comes first."""
+    return FileLock(folder / ".claims.lock")
+
+
+def _read(claim: Path) -> str:
+    with suppress(FileNotFoundError, UnicodeDecodeError):
+        return claim.read_text(encoding="utf-8")
+    return ""
+
+
+def _machine() -> str:
+    """A name under which process numbers mean the same: that of a container differs from its host's."""
+    parts = [platform.node()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return " ".join(parts)
+
+
+def _started(pid: int) -> str | None:
+    """When a process of this machine started, so that a number used again is told apart; None for none."""
+    try:
+        state, *_ = fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if state == "Z" else fields[19]
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "unknown"

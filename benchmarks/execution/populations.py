@@ -1,0 +1,85 @@
+"""Which runs train in lock step, and how many at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+import torch
+
+from scalpel_bench.benchmarks.execution.jobs import Job, Place, get_task
+from scalpel_bench.benchmarks.experiments.settings import TrainingRun
+from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.tasks import Task
+
+SIZES = (1, 4, 16, 64, 256)
+STEPS = 10
+GAIN = 1.1
+"""How many times the runs per second a larger population must give to be worth its memory."""
+
+
+def populations(jobs: Iterable[Job], place: Place) -> list[tuple[Job, ...]]:
+    """Jobs in groups that train in lock step: of the same task, data and training, in the order given.
+
+    Their size is that of ``place``; where it has none, one run on the CPU, where stacking gains nothing, and
+    on a GPU the `fastest`.
+    """
+    alike: dict[object, list[Job]] = {}
+    for job in jobs:
+        run = job.run
+        shared = (run.task, run.data, run.training) if isinstance(run, TrainingRun) else run.id
+        alike.setdefault((job.folder.path, str(shared)), []).append(job)
+    groups: list[tuple[Job, ...]] = []
+    for same in alike.values():
+        size, rest = _size(same, place), iter(same)
+        while group := tuple(islice(rest, size)):
+            groups.append(group)
+    return groups
+
+
+def _size(jobs: Sequence[Job], place: Place) -> int:
+    runs = [job.run for job in jobs if isinstance(job.run, TrainingRun)]
+    if not runs or len(runs) == 1:
+        return 1
+    if place.population is not None:
+        return place.population
+    return 1 if place.device == "cpu" else fastest(runs, get_task(runs[0].task, place))
+
+
+def fastest(runs: Sequence[TrainingRun], task: Task) -> int:
+    """The number of replicas, of 1, 4, 16, …, that trains most runs per second, measured over a few steps.
+
+    Sizes are tried upwards until one does not fit in memory, or cannot be computed for several replicas at
+    once, or is hardly faster than the one before.
+
+    Args:
+        runs: of the same task, data and training.
+        task: theirs.
+    """
+    best, rate = 1, 0.0
+    for size in (size for size in SIZES if size <= len(runs)):
+        try:
+            now = size / _seconds(runs[:size], task)
+        except (RuntimeError, NotImplementedError):
+            if size == 1:
+                raise
+            break
+        if now < GAIN * rate:
+            break
+        best, rate = size, now
+    return best
+
+
+def _seconds(runs: Sequence[TrainingRun], task: Task) -> float:
+    with torch.random.fork_rng():
+        stepper = Stepper(runs, task)
+        batches = list(islice(stepper.batches(), 2))
+        for batch in batches:
+            stepper.step(batch)
+        int(stepper.done)
+        started = time.perf_counter()
+        for step in range(STEPS):
+            stepper.step(batches[step % 2])
+        int(stepper.done)
+        return time.perf_counter() - started

@@ -1,0 +1,163 @@
+"""The execution of a sweep: runs are claimed, executed, retried where a worker died, and recorded."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from scalpel_bench import methods, tasks
+from scalpel_bench.benchmarks.execution import executors
+from scalpel_bench.benchmarks.execution.executors import Executor, Lost
+from scalpel_bench.benchmarks.execution.jobs import Done, Job, Place
+from scalpel_bench.benchmarks.execution.leases import Claims
+from scalpel_bench.benchmarks.experiments.settings import TrainingRun
+from scalpel_bench.benchmarks.records.folder import Record, environment
+
+POLL = 0.5
+"""Seconds between two looks at the runs that another sweep executes."""
+GRACE = 30.0
+"""Seconds that runs have to leave what they have in their checkpoints when they are asked to stop."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Runs to execute in lock step, why earlier attempts were lost, and how many more there may be."""
+
+    jobs: tuple[Job, ...]
+    left: int
+    lost: tuple[str, ...] = ()
+
+
+def execute_all(
+    groups: Iterable[Sequence[Job]], place: Place, retries: int = 2
+) -> Generator[Done, None, None]:
+    """Execute populations and record their runs; yields as they end.
+
+    A run that another sweep executes is waited for, and yielded when that sweep has recorded it. Runs whose
+    worker died are tried again, up to ``retries`` times, and then recorded as failed; a population that may
+    have needed too much memory is split in half instead.
+
+    Raises:
+        UserError: a record cannot be written, or data that a stream reached is not what it should be.
+    """
+    waiting = deque(Attempt(tuple(jobs), retries) for jobs in groups)
+    if not waiting:
+        return
+    runs = [job.run for attempt in waiting for job in attempt.jobs if isinstance(job.run, TrainingRun)]
+    place = replace(
+        place,
+        workers=min(place.workers, len(waiting)),
+        methods=tuple(methods.REGISTRY.files({run.method["name"] for run in runs})),
+        tasks=tuple(tasks.REGISTRY.files({run.task["name"] for run in runs})),
+    )
+    with Claims() as claims, closing(executors.create(place)) as executor:
+        supervisor = _Supervisor(executor, claims, waiting)
+        try:
+            yield from supervisor.run()
+        except (KeyboardInterrupt, GeneratorExit):
+            supervisor.stop()
+            raise
+
+
+class _Supervisor:
+    def __init__(self, executor: Executor, claims: Claims, waiting: deque[Attempt]) -> None:
+        self.executor, self.claims, self.waiting = executor, claims, waiting
+        self.running: dict[Future[list[Done]], Attempt] = {}
+        self.elsewhere: list[tuple[Job, int]] = []
+
+    def run(self) -> Iterator[Done]:
+        """All runs, in the order in which they end."""
+        while self.waiting or self.running or self.elsewhere:
+            while self.waiting and len(self.running) < self.executor.slots:
+                yield from self._begin(self.waiting.popleft())
+            if self.running:
+                wait(self.running, POLL if self.elsewhere or self.waiting else None, FIRST_COMPLETED)
+            elif self.waiting or self.elsewhere:
+                time.sleep(POLL)
+            yield from self._collect()
+            yield from self._look_elsewhere()
+
+    def stop(self) -> None:
+        """Ask what runs to stop, and record what ended by itself."""
+        self.executor.stop()
+        for future in wait(self.running, GRACE).done:
+            attempt = self.running.pop(future)
+            if future.exception() is None:
+                list(self._record(future.result(), attempt.lost))
+
+    def _begin(self, attempt: Attempt) -> Iterator[Done]:
+        """Claim the runs of an attempt and execute those that are ours to execute."""
+        ours = []
+        for job in attempt.jobs:
+            if not self.claims.take(job.file):
+                self.elsewhere.append((job, attempt.left))
+            elif job.folder.stamp(job.run.id) != job.stamp:
+                self.claims.release(job.file)
+                yield from self._recorded_elsewhere(job, attempt.left)
+            else:
+                ours.append(job)
+        if ours:
+            self.running[self.executor.submit(ours)] = replace(attempt, jobs=tuple(ours))
+
+    def _collect(self) -> Iterator[Done]:
+        for future in [future for future in self.running if future.done()]:
+            attempt = self.running.pop(future)
+            try:
+                ended = future.result()
+            except Lost as lost:
+                ended = self._lost(attempt, lost)
+            yield from self._record(ended, attempt.lost)
+
+    def _record(self, ended: list[Done], lost: tuple[str, ...]) -> Iterator[Done]:
+        for done in ended:
+            record = done.record.model_copy(update={"lost": [*lost, *done.record.lost]})
+            done.job.folder.write(record)
+            self.claims.release(done.job.file)
+            yield replace(done, record=record)
+
+    def _lost(self, attempt: Attempt, lost: Lost) -> list[Done]:
+        """Queue what is tried again; else the failures to record."""
+        causes = (*attempt.lost, lost.cause)
+        middle = len(attempt.jobs) // 2
+        if lost.memory and middle:
+            for half in (attempt.jobs[:middle], attempt.jobs[middle:]):
+                self.waiting.append(Attempt(half, attempt.left, causes))
+        elif attempt.left:
+            self.waiting.append(Attempt(attempt.jobs, attempt.left - 1, causes))
+        else:
+            return [_failure(job, lost.cause, len(causes)) for job in attempt.jobs]
+        return []
+
+    def _look_elsewhere(self) -> Iterator[Done]:
+        elsewhere, self.elsewhere = self.elsewhere, []
+        for job, left in elsewhere:
+            if job.folder.stamp(job.run.id) != job.stamp:
+                yield from self._recorded_elsewhere(job, left)
+            elif self.claims.take(job.file):
+                self.waiting.append(Attempt((job,), left))
+            else:
+                self.elsewhere.append((job, left))
+
+    def _recorded_elsewhere(self, job: Job, left: int) -> Iterator[Done]:
+        """The record that another sweep has just written; the run is queued where that cannot be read."""
+        record = job.folder.find(job.run.id)
+        if record is None:
+            self.waiting.append(Attempt((replace(job, stamp=job.folder.stamp(job.run.id)),), left))
+        else:
+            yield Done(job, record, elsewhere=True)
+
+
+def _failure(job: Job, cause: str, attempts: int) -> Done:
+    record = Record(
+        id=job.run.id,
+        run=job.run,
+        status="failed",
+        reason=f"lost {attempts} times: {cause}" if attempts > 1 else cause,
+        lost=[cause],
+        environment=environment("cpu"),
+    )
+    return Done(job, record)

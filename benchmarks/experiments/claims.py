@@ -1,0 +1,200 @@
+"""Claims as predicates over statistics: the ``[[claims]]`` of an experiment.
+
+Each is about one or several ratios between methods at equal seed, and is true where they lie in an interval
+that the claim's margins set. `analysis.verdicts` answers it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from scalpel_bench.benchmarks.experiments.settings import Settings
+
+Split = Literal["train", "validation", "test"]
+Measure = Literal["front_ratio", "main", "aux"]
+Bounds = tuple[float, float]
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+Measures = Annotated[tuple[Measure, ...], BeforeValidator(_listed), Field(min_length=1)]
+"""Of which ratios: front ratios, or those of the end values of a loss at equal λ."""
+
+
+class Stated(Settings):
+    """What every claim states: ``paper`` is the claim's number and figure."""
+
+    id: str = Field(pattern=r"^[a-z0-9-]+$")
+    text: str
+    paper: str
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The methods that it is about."""
+        return ()
+
+
+class Compared(Stated):
+    """A claim about one method against others, which must hold against each of them."""
+
+    method: str
+    than: Names
+    split: Split = "train"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The methods that it is about."""
+        return (self.method, *self.than)
+
+
+class Better(Compared):
+    """``method`` has less loss: its ratio to each is below 1 − ``margin``.
+
+    With ``limit``, it must also be above 1 − ``limit``: better, but only slightly.
+    """
+
+    kind: Literal["better"]
+    of: Measures = ("front_ratio",)
+    margin: float = Field(0, ge=0, lt=1)
+    limit: float | None = Field(None, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _limit_beyond_margin(self) -> Self:
+        if self.limit is not None and self.limit <= self.margin:
+            raise ValueError(f"limit {self.limit:g} must be more than margin {self.margin:g}")
+        return self
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where the ratio must lie."""
+        return (1 - self.limit if self.limit else 0.0, 1 - self.margin)
+
+
+class Worse(Compared):
+    """``method`` has more loss: its ratio to each is above 1 + ``margin``."""
+
+    kind: Literal["worse"]
+    of: Measures = ("front_ratio",)
+    margin: float = Field(0, ge=0)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where the ratio must lie."""
+        return (1 + self.margin, math.inf)
+
+
+class Equal(Stated):
+    """Each of ``methods`` is equivalent to ``than``: the ratio lies between 1 / (1 + margin) and 1 + margin.
+
+    Two one-sided tests at 5 %, as the 90 % interval that lies inside (Schuirmann 1987).
+    """
+
+    kind: Literal["equal"]
+    methods: Names
+    than: str
+    split: Split = "train"
+    of: Measures = ("front_ratio",)
+    margin: float = Field(gt=0)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The methods that it is about."""
+        return (*self.methods, self.than)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where the ratio must lie."""
+        return (1 / (1 + self.margin), 1 + self.margin)
+
+
+class TradeOff(Compared):
+    """At equal λ, ``method`` ends with less of one loss and more of the other, each by ``margin``."""
+
+    kind: Literal["trade_off"]
+    margin: float = Field(0, ge=0, lt=1)
+
+
+class LowerMixedLoss(Compared):
+    """The least mixed loss over λ, (1 − t) L_main + t L_aux, is lower.
+
+    Its ratio to that of each other method, averaged over ``t``, is below 1 − ``margin``.
+    """
+
+    kind: Literal["lower_mixed_loss"]
+    t: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(min_length=1)
+    margin: float = Field(0, ge=0, lt=1)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where the ratio must lie."""
+        return (0.0, 1 - self.margin)
+
+
+class Apart(Compared):
+    """Trajectories of ``method`` are further from the others' than these are from one another.
+
+    The ratio of its distance to the nearest of them to the largest distance between two of them is above
+    1 + ``margin``.
+    """
+
+    kind: Literal["apart"]
+    than: Annotated[tuple[str, ...], Field(min_length=2)]
+    margin: float = Field(0, ge=0)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where the ratio must lie."""
+        return (1 + self.margin, math.inf)
+
+
+class Cost(Stated):
+    """A training step of ``method`` takes at most ``most`` times as long."""
+
+    kind: Literal["cost"]
+    method: str
+    than: Names
+    most: float = Field(gt=1)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The methods that it is about."""
+        return (self.method, *self.than)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where the ratio must lie."""
+        return (0.0, self.most)
+
+
+class Within(Stated):
+    """A quantity of a simulation lies between ``low`` and ``high``."""
+
+    kind: Literal["within"]
+    quantity: str
+    low: float | None = None
+    high: float | None = None
+
+    @model_validator(mode="after")
+    def _some_bound(self) -> Self:
+        if self.low is None and self.high is None:
+            raise ValueError("give low, high or both")
+        return self
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where the quantity must lie."""
+        return (
+            -math.inf if self.low is None else self.low,
+            math.inf if self.high is None else self.high,
+        )
+
+
+Comparison = Better | Worse | Equal | TradeOff | LowerMixedLoss | Apart | Cost
+AnyClaim = Comparison | Within
+ComparisonClaim = Annotated[Comparison, Field(discriminator="kind")]

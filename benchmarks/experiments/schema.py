@@ -1,0 +1,311 @@
+"""Experiments: validated TOML, one file per figure, and the runs that it plans."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
+
+from scalpel_bench import methods, tasks
+from scalpel_bench.benchmarks.experiments.claims import AnyClaim, ComparisonClaim, Within
+from scalpel_bench.benchmarks.experiments.settings import (
+    DataRecord,
+    Name,
+    NoiseRun,
+    RatesRun,
+    Settings,
+    Training,
+    TrainingRun,
+    check_names,
+)
+from scalpel_bench.benchmarks.messages.errors import UserError, as_user_error, explain
+
+SCALES = ("smoke", "laptop", "workstation", "paper")
+LEARNING_RATE = "training.lr"
+MANIFEST = "manifest"
+"""Validation context of an experiment as it was recorded."""
+
+Describe = Callable[[dict[str, Any]], DataRecord]
+Lam = Annotated[float, Field(ge=0)]
+
+
+class Grid(Settings):
+    """``count`` values, evenly spaced in the logarithm from ``low`` to ``high``, and 0 if ``zero``."""
+
+    low: float = Field(gt=0)
+    high: float = Field(gt=0)
+    count: int = Field(gt=0, le=10_000)
+    zero: bool = False
+
+    def values(self) -> list[float]:
+        """The grid."""
+        spaced: list[float] = np.geomspace(self.low, self.high, self.count).tolist()
+        return [0.0, *spaced] if self.zero else spaced
+
+
+class Region(Settings):
+    """Where fronts are compared: at most this main and this auxiliary loss; also the reference point."""
+
+    main: float = Field(gt=0)
+    aux: float
+
+
+class Labels(Settings):
+    """What figures write on their axes."""
+
+    main: str
+    aux: str
+    log_main: bool = True
+    log_aux: bool = False
+
+
+class Common(Settings):
+    """What every experiment states."""
+
+    name: Name
+    scale: Name
+    title: str
+    paper: str
+    seeds: int = Field(gt=0, le=10_000)
+    real_data: bool = False
+    """Whether the scale means nothing on embedded data."""
+    claims: tuple[AnyClaim, ...] = Field((), max_length=0)
+    """None, unless its kind knows how to answer them."""
+
+
+class Experiment(Common):
+    """A comparison of methods over a λ grid, seeds and further axes, at one scale."""
+
+    kind: Literal["training"] = "training"
+    task: dict[str, Any]
+    methods: dict[str, dict[str, Any]] = Field(min_length=1)
+    lam: tuple[Lam, ...] = Field(min_length=1)
+    training: Training
+    axes: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    region: Region
+    labels: Labels
+    figure: Literal["fronts", "paths", "trajectories"] = "fronts"
+    claims: tuple[ComparisonClaim, ...] = ()
+
+    @field_validator("lam", mode="before")
+    @classmethod
+    def _expand_grid(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return Grid.model_validate(value).values()
+
+    @field_validator("task", mode="after")
+    @classmethod
+    def _resolve_task(cls, value: Any, info: ValidationInfo) -> Any:
+        """Fill in the task's settings; a manifest has them, its plugins may not be here."""
+        if info.context == MANIFEST:
+            return check_names(value)
+        if "name" not in value:
+            raise ValueError("the key 'name' is missing")
+        return tasks.create(**value).settings
+
+    @field_validator("methods", mode="after")
+    @classmethod
+    def _resolve_methods(cls, value: Any, info: ValidationInfo) -> Any:
+        """Fill in every method's name and settings, but for a manifest."""
+        if info.context == MANIFEST:
+            return {label: check_names(settings) for label, settings in value.items()}
+        resolved = {}
+        for label, settings in value.items():
+            if "lam" in settings:
+                raise ValueError(f"{label}: λ belongs in the key 'lam' of the experiment")
+            try:
+                resolved[label] = methods.create(**{"name": label, **settings}).settings
+            except ValueError as error:
+                raise ValueError(f"{label}: {error}") from None
+        return resolved
+
+    @model_validator(mode="after")
+    def _known_axes(self) -> Self:
+        for axis, values in self.axes.items():
+            if axis.partition(".")[0] not in ("training", "method", "task") or not axis.partition(".")[2]:
+                raise ValueError(f"axes: {axis!r} must start with training., method. or task.")
+            if not values:
+                raise ValueError(f"axes.{axis}: the grid is empty")
+        return self
+
+    def plan(self, describe: Describe) -> list[TrainingRun]:
+        """All runs, seeds outermost, so that whole fronts are finished one after the other.
+
+        ``describe`` tells the data of a task's settings.
+
+        Where the learning rate is an axis, `sum` at λ = 0 is run at every rate: the protocol ``main-tuned``
+        chooses by it.
+        """
+        cells = [(label, lam) for label in self.methods for lam in self.lam]
+        sums = [label for label, settings in self.methods.items() if settings["name"] == "sum"]
+        if len(self.axes.get(LEARNING_RATE, ())) > 1 and sums and 0.0 not in self.lam:
+            cells.append((sums[0], 0.0))
+        points = [
+            dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())
+        ]
+        runs = [
+            self._run(label, lam, seed, point, describe)
+            for seed in range(self.seeds)
+            for point in points
+            for label, lam in cells
+        ]
+        return list({run.id: run for run in runs}.values())
+
+    def _run(
+        self, label: str, lam: float, seed: int, point: dict[str, float], describe: Describe
+    ) -> TrainingRun:
+        sections: dict[str, dict[str, Any]] = {
+            "training": self.training.model_dump(),
+            "task": dict(self.task),
+            "method": dict(self.methods[label]),
+        }
+        used = {}
+        for axis, value in point.items():
+            section, _, setting = axis.partition(".")
+            if section == "method" and setting not in sections["method"]:
+                continue
+            sections[section][setting] = value
+            used[axis] = value
+        shown = [
+            f"{axis.partition('.')[2]}={value:g}" for axis, value in used.items() if axis != LEARNING_RATE
+        ]
+        with as_user_error("axes"):
+            if sections["method"]["name"] in methods.available():
+                methods.create(**sections["method"])
+            return TrainingRun(
+                experiment=self.name,
+                scale=self.scale,
+                label=f"{label} ({', '.join(shown)})" if shown else label,
+                data=describe(sections["task"]),
+                lam=lam,
+                seed=seed,
+                task=sections["task"],
+                method=sections["method"],
+                axes=used,
+                training=Training.model_validate(sections["training"]),
+            )
+
+
+class NoiseExperiment(Common):
+    """Figure 2: noise in the projection's reference."""
+
+    kind: Literal["noise"]
+    dimension: int = Field(gt=1)
+    sigmas: Grid
+    rhos: tuple[float, ...] = Field(min_length=1)
+    draws: int = Field(gt=1)
+    claims: tuple[Within, ...] = ()
+
+    def plan(self, describe: Describe) -> list[NoiseRun]:
+        """A run per seed."""
+        own = self.model_dump(include={"dimension", "rhos", "draws"}) | {"sigmas": self.sigmas.values()}
+        common = {"experiment": self.name, "scale": self.scale, **own}
+        return [NoiseRun(seed=seed, **common) for seed in range(self.seeds)]
+
+
+class RatesExperiment(Common):
+    """Theorem 2: the exponents of the step size."""
+
+    kind: Literal["rates"]
+    dimension: int = Field(gt=1)
+    etas: Grid
+    horizon: float = Field(gt=0)
+    replicas: int = Field(gt=0)
+    claims: tuple[Within, ...] = ()
+
+    def plan(self, describe: Describe) -> list[RatesRun]:
+        """A run per seed."""
+        own = self.model_dump(include={"dimension", "horizon", "replicas"}) | {"etas": self.etas.values()}
+        common = {"experiment": self.name, "scale": self.scale, **own}
+        return [RatesRun(seed=seed, **common) for seed in range(self.seeds)]
+
+
+class MixedLossExperiment(Common):
+    """Figure 6: the least mixed loss over λ, computed from the runs of another experiment."""
+
+    kind: Literal["mixed_loss"]
+    source: Name
+    points: int = Field(gt=1)
+    seeds: int = Field(1, gt=0)
+    """Of no effect: the seeds are those of the source."""
+
+    def plan(self, describe: Describe) -> list[TrainingRun]:
+        """Nothing."""
+        return []
+
+
+AnyExperiment = Experiment | NoiseExperiment | RatesExperiment | MixedLossExperiment
+ADAPTER: TypeAdapter[AnyExperiment] = TypeAdapter(Annotated[AnyExperiment, Field(discriminator="kind")])
+
+
+def available() -> dict[str, Path]:
+    """The experiments of the suite by name."""
+    folder = resources.files("scalpel_bench.benchmarks.experiments")
+    return {file.stem: file for file in sorted(Path(str(folder)).glob("*.toml"))}
+
+
+def load(name: str, scale: str, overrides: dict[str, Any] | None = None) -> AnyExperiment:
+    """An experiment of the suite, or a TOML file of the user's, at one scale.
+
+    Args:
+        name: a name from `available`, or a path that ends in ``.toml``.
+        scale: one of the scales that the file states.
+        overrides: nested keys that replace the file's.
+
+    Raises:
+        UserError: no such experiment or scale, an unknown key, or a bad value.
+    """
+    path = Path(name) if name.endswith(".toml") else available().get(name)
+    if path is None:
+        raise UserError(
+            f"unknown experiment {name!r}; known: {', '.join(available())}, or a path to a .toml file"
+        )
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{path}: {error}") from error
+    scales = raw.pop("scales", {})
+    if not isinstance(scales, dict) or not all(isinstance(table, dict) for table in scales.values()):
+        raise UserError(f"{path}: scales must be tables, such as [scales.laptop]")
+    if scale not in scales:
+        raise UserError(f"{path.name}: unknown scale {scale!r}; it has {', '.join(scales)}")
+    settings = {"kind": "training", **_merge(raw, scales[scale], overrides or {})}
+    try:
+        loaded = ADAPTER.validate_python({**settings, "name": path.stem, "scale": scale})
+    except ValidationError as error:
+        raise UserError(f"{path.name}: {explain(error, skip=1)}") from error
+    with as_user_error(path.name):
+        _check_claims(loaded)
+    return loaded
+
+
+def _check_claims(experiment: AnyExperiment) -> None:
+    """Refuse claims of the same id, and claims about methods that the experiment does not have."""
+    ids = [claim.id for claim in experiment.claims]
+    if doubled := [id for id in ids if ids.count(id) > 1]:
+        raise ValueError(f"claims: two have the id {doubled[0]!r}")
+    for claim in experiment.claims:
+        for label in claim.labels:
+            if isinstance(experiment, Experiment) and label.partition(" (")[0] not in experiment.methods:
+                known = ", ".join(experiment.methods)
+                raise ValueError(f"claims: {claim.id}: no method {label!r}; there are {known}")
+
+
+def _merge(*layers: dict[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+            merged[key] = _merge(merged[key], value) if both and not _is_grid(value) else value
+    return merged
+
+
+def _is_grid(value: dict[str, Any]) -> bool:
+    return "low" in value

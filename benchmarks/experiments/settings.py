@@ -1,0 +1,153 @@
+"""What a run is: its settings, and the id that is a hash of exactly these."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+class Settings(BaseModel):
+    """Frozen settings that refuse unknown keys, infinities and NaN."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Name = Annotated[str, Field(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$", max_length=100)]
+"""A name that may become that of a file or a folder, and leads to no other."""
+
+
+def check_names(settings: dict[str, Any]) -> dict[str, Any]:
+    """Refuse settings of a task or a method whose name is not bare: recorded files load no code.
+
+    Raises:
+        ValueError: the name is missing, or is a path.
+    """
+    name = settings.get("name")
+    if not isinstance(name, str) or not name or any(mark in name for mark in ":/\\"):
+        raise ValueError(f"{name!r} is no name of a task or a method")
+    return settings
+
+
+Named = Annotated[dict[str, Any], AfterValidator(check_names)]
+
+Option = Annotated[Literal[True] | None, BeforeValidator(lambda value: value or None)]
+"""On, or None where it is off: then it is no part of a run's identity."""
+
+
+class Training(Settings):
+    """How a run is trained.
+
+    ``lr`` is the rate after warm-up; ``cosine`` falls to zero at the last step. SGD uses Nesterov momentum.
+    Evaluations are evenly spaced over the steps, the last one at the end; the start is evaluated too.
+
+    Options for speed, off unless set: ``channels_last`` lays convolutions out by pixel; ``bf16`` runs the
+    forward passes of training in bfloat16 autocast (evaluation stays in float32); ``compile`` compiles the
+    model.
+    """
+
+    optimizer: Literal["adam", "sgd"]
+    lr: float = Field(gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: float = Field(0, ge=0)
+    epochs: int = Field(gt=0)
+    evaluations: int = Field(10, gt=0)
+    channels_last: Option = None
+    bf16: Option = None
+    compile: Option = None
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> Self:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs {self.warmup_epochs} must be less than epochs {self.epochs}")
+        return self
+
+
+class DataRecord(Settings):
+    """Which data a run saw."""
+
+    name: str
+    fingerprint: str
+
+
+class TrainingRun(Settings):
+    """One training run.
+
+    ``label`` is how figures call the method and ``axes`` the settings that the sweep varied; both are
+    already in the other settings, and no part of the identity.
+    """
+
+    kind: Literal["training"] = "training"
+    experiment: Name
+    scale: Name
+    label: str
+    task: Named
+    data: DataRecord
+    method: Named
+    lam: float = Field(ge=0)
+    seed: int = Field(ge=0)
+    training: Training
+    axes: dict[str, float] = {}
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits."""
+        return _identity(self)
+
+
+class Simulation(Settings):
+    """A run that trains no model; ``label`` is not part of the identity."""
+
+    experiment: Name
+    scale: Name
+    label: str = "simulation"
+    seed: int = Field(ge=0)
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits."""
+        return _identity(self)
+
+
+class NoiseRun(Simulation):
+    """The mean of a projection against noisy gradients, by Monte Carlo (`simulations.noise`)."""
+
+    kind: Literal["noise"] = "noise"
+    dimension: int = Field(gt=1)
+    sigmas: tuple[float, ...]
+    rhos: tuple[float, ...]
+    draws: int = Field(gt=1)
+
+
+class RatesRun(Simulation):
+    """The error of the EMA and of the main loss over step sizes (`simulations.convergence_rates`)."""
+
+    kind: Literal["rates"] = "rates"
+    dimension: int = Field(gt=1)
+    etas: tuple[float, ...]
+    horizon: float = Field(gt=0)
+    replicas: int = Field(gt=0)
+
+
+AnyRun = TrainingRun | NoiseRun | RatesRun
+Run = Annotated[AnyRun, Field(discriminator="kind")]
+
+
+def _identity(run: Settings) -> str:
+    settings = _canonical(run.model_dump(mode="json", exclude={"label", "axes"}))
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _canonical(value: Any) -> Any:
+    """The same value with 1.0 written as 1, and options that are off (None) left out."""
+    if isinstance(value, dict):
+        return {k: _canonical(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list | tuple):
+        return [_canonical(v) for v in value]
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        return int(value)
+    return value

@@ -1,0 +1,1 @@
+"""Figures, each as PNG and PDF."""

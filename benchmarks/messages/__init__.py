@@ -1,0 +1,1 @@
+"""What a person is told: errors in one line, and what the terminal shows."""

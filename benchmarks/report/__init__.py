@@ -1,0 +1,1 @@
+"""The report: one page, tables of documents, exported files."""

@@ -1,0 +1,187 @@
+"""Tables that documents show of recorded results, filled from the results' files alone, and docstrings.
+
+A table stands between ``<!-- KIND: WORDS -->`` and ``<!-- end -->``; `TABLES` has the kinds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from scalpel_bench.benchmarks import speed as bench
+from scalpel_bench.benchmarks.analysis import comparisons, verdicts
+from scalpel_bench.benchmarks.analysis.indicators import REFERENCE
+from scalpel_bench.benchmarks.analysis.statistics import over_seeds
+from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.report import docstrings
+from scalpel_bench.benchmarks.speed import page
+
+_TABLE = re.compile(r"(<!-- (\w+): ([^\n]*?) -->\n).*?(<!-- end -->)", re.S)
+_SPLITS = ["train", "validation", "test"]
+
+
+def fill(document: Path, results: Path) -> None:
+    """Fill the tables of a document, and draw the curves of speed that it shows beside it.
+
+    Raises:
+        UserError: the document, or a file that a table is made of, does not exist; a kind is unknown.
+    """
+    try:
+        text = document.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{document} cannot be read: {error.strerror}") from error
+    document.write_text(render(text, results), encoding="utf-8")
+    if curves := re.findall(r"\((\w+)\.svg\)", text):
+        page.draw(curves, document.parent, bench.read(results / "bench" / "full.json"))
+
+
+def render(text: str, results: Path) -> str:
+    """A document's text with its tables filled.
+
+    Raises:
+        UserError: as `fill`.
+    """
+
+    def table(match: re.Match[str]) -> str:
+        head, kind, words, end = match.groups()
+        if kind not in TABLES:
+            raise UserError(f"{head.strip()}: unknown kind {kind!r}; known: {', '.join(TABLES)}")
+        try:
+            shown = TABLES[kind](results, *words.split())
+        except TypeError as error:
+            raise UserError(f"{head.strip()}: {error}") from error
+        return head + (shown if isinstance(shown, str) else _markdown(shown)) + end
+
+    return _TABLE.sub(table, text)
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    cells = [[str(cell) for cell in row] for row in frame.to_numpy().tolist()]
+    lines = [list(frame.columns), ["---"] * len(frame.columns), *cells]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _speed(results: Path, record: str, what: str) -> pd.DataFrame:
+    """Ratios of `scalpel bench`: a record's name, and which of its rows."""
+    return page.chosen(bench.read(results / "bench" / f"{record}.json"), what)
+
+
+def _ratios(results: Path, folder: str, protocol: str = "fixed") -> pd.DataFrame:
+    """Front ratios over seeds: a folder under the results, and a learning-rate protocol."""
+    metrics = _csv(results / folder / "metrics.csv")
+    own = metrics[(metrics["statistic"] == "front_ratio") & (metrics["seed"] == "all")]
+    own = own[own["protocol"] == protocol]
+    cells = own.assign(cell=[_estimate(row.value, row.low, row.high) for row in own.itertuples()])
+    wide = cells.pivot_table(index="method", columns="split", values="cell", aggfunc="first", sort=False)
+    train = own[own["split"] == "train"].set_index("method")["value"]
+    order = sorted(wide.index, key=lambda method: (pd.isna(train.get(method)), train.get(method)))
+    wide = wide.loc[order, [split for split in _SPLITS if split in wide]].reset_index()
+    wide["method"] = [f"`{method}`" for method in wide["method"]]
+    return wide
+
+
+def _rates(results: Path, folder: str, split: str = "test") -> pd.DataFrame:
+    """Front ratios at each learning rate by itself, of the methods that ran at several: a folder, a split."""
+    summary = _csv(results / folder / "summary.csv")
+    cap = _json(results / folder / "experiment.json")["experiment"]["region"]["main"]
+    summary = summary[summary["lam"] > 0]
+    several = summary.groupby("method")["lr"].nunique() > 1
+    rows = []
+    for method in several.index[several & (several.index != REFERENCE)]:
+        row = {"method": f"`{method}`"}
+        for rate, runs in summary.groupby("lr"):
+            ratios, _ = comparisons.front_ratios(runs, split, method, REFERENCE, cap)
+            value, low, high, _ = over_seeds(list(ratios.values()), len(ratios), ratios=True)
+            row[f"rate {rate:g}"] = _estimate(value, low, high)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _verdicts(results: Path, *folders: str) -> pd.DataFrame:
+    """Verdicts on the claims of folders under the results, a column per learning-rate protocol."""
+    tables = []
+    for folder in folders:
+        claims = _csv(results / folder / "claims.csv")
+        rows = verdicts.side_by_side(claims)
+        texts = dict(zip(claims["id"], claims["text"], strict=True))
+        rows.insert(0, "claim", [texts[identity] for identity in rows["id"]])
+        rows.insert(1, "of", rows["paper"])
+        rows["runs"] = f"`{folder}`"
+        tables.append(rows.drop(columns=["id", "paper", "scale", "data", "only"], errors="ignore"))
+    together = pd.concat(tables).fillna("")
+    last = ["seeds", "runs"]
+    return together[[name for name in together if name not in last] + last]
+
+
+def _ends(results: Path, folder: str) -> pd.DataFrame:
+    """Losses at the end of training, mean over seeds, a row per method and λ."""
+    summary = _csv(results / folder / "summary.csv")
+    losses = [f"{split}_{loss}" for split in ("train", "test") for loss in ("main", "aux")]
+    mean = summary.groupby(["method", "lam"])[losses].mean().reset_index()
+    mean["lam"] = [f"{lam:.3g}" for lam in mean["lam"]]
+    mean["method"] = [f"`{method}`" for method in mean["method"]]
+    return mean.rename(columns={"lam": "λ"} | {name: name.replace("_", " ") for name in losses}).map(
+        lambda cell: f"{cell:.3f}" if isinstance(cell, float) else cell
+    )
+
+
+def _runs(results: Path, *folders: str) -> pd.DataFrame:
+    """What was run: a row per folder under the results, with the command."""
+    rows = []
+    for folder in folders:
+        told = _json(results / folder / "provenance.json")
+        commits = sorted({str(environment.get("commit")) for environment in told["environments"]})
+        rows.append(
+            {
+                "folder": f"`{folder}`",
+                "runs": ", ".join(f"{count} {status}" for status, count in told["runs"].items()),
+                "core-hours of training": f"{told['train_seconds'] / 3600:.2f}",
+                "commit": ", ".join(commits),
+                "command": "<br>".join(f"`{command}`" for command in told["commands"]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _docstrings(results: Path, what: str) -> str:
+    """The docstrings of all ``methods`` or ``tasks``."""
+    texts = {"methods": docstrings.of_methods, "tasks": docstrings.of_tasks}
+    if what not in texts:
+        raise UserError(f"docstrings: {what}: write methods or tasks")
+    return texts[what]() + "\n"
+
+
+TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
+    "bench": _speed,
+    "ratios": _ratios,
+    "rates": _rates,
+    "verdicts": _verdicts,
+    "ends": _ends,
+    "runs": _runs,
+    "docstrings": _docstrings,
+}
+"""The kinds of tables, with the words that each takes."""
+
+
+def _estimate(value: Any, low: Any, high: Any) -> str:
+    if pd.isna(value):
+        return "none"
+    return f"{value:.3f}" if pd.isna(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _csv(file: Path) -> pd.DataFrame:
+    if not file.exists():
+        raise UserError(f"{file} does not exist: `scalpel report {file.parent}` makes it")
+    return pd.read_csv(file)
+
+
+def _json(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        raise UserError(f"{file} does not exist: `scalpel report {file.parent}` makes it")
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content

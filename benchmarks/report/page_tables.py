@@ -1,0 +1,86 @@
+"""The report's tables: verdicts by learning-rate protocol, and front ratios."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from scalpel_bench.benchmarks.figures.style import order, title
+
+_PROTOCOLS = ["fixed", "main-tuned", "per-method"]
+_WIDEST = 4.0
+"""Front ratios beyond this factor from 1 are drawn at the end of their bar."""
+
+
+def by_claim(claims: pd.DataFrame) -> list[dict[str, Any]]:
+    """One entry per claim, its verdicts by protocol, and what the learning rate does to it.
+
+    Args:
+        claims: as `analysis.verdicts` makes them, with the column ``experiment``.
+    """
+    entries: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for given in claims.to_dict("records"):
+        row = {str(name): value for name, value in given.items()}
+        key = tuple(row[name] for name in ("experiment", "scale", "id", "split"))
+        entry = entries.setdefault(key, {**row, "verdicts": {}})
+        numbers = {name: _number(row[name]) for name in ("effect", "low", "high")}
+        entry["verdicts"][row["protocol"]] = {**row, **numbers}
+    for entry in entries.values():
+        entry["flag"] = _flag({protocol: row["verdict"] for protocol, row in entry["verdicts"].items()})
+    return list(entries.values())
+
+
+def protocols(claims: pd.DataFrame) -> list[str]:
+    """The learning-rate protocols of claims, in the order of columns."""
+    names = set(claims["protocol"])
+    return [name for name in _PROTOCOLS if name in names] + sorted(names - set(_PROTOCOLS))
+
+
+def ratios(metrics: pd.DataFrame) -> list[dict[str, Any]]:
+    """Front ratios over all seeds: a table per protocol, a row per method, a cell per split.
+
+    A cell has its own notes; those of all cells are the table's.
+    """
+    chosen = metrics[(metrics["statistic"] == "front_ratio") & (metrics["seed"] == "all")]
+    ends = [1.0, *chosen[["value", "low", "high"]].astype(float).stack().dropna()]
+    low = max(min(ends) / 1.05, 1 / _WIDEST)
+    high = min(max(ends) * 1.05, _WIDEST)
+
+    def place(value: float) -> float:
+        inside = min(max(value, low), high)
+        return round(100 * math.log(inside / low) / math.log(high / low), 2)
+
+    tables = []
+    for protocol, rows in chosen.groupby("protocol", sort=False):
+        by_method: dict[str, dict[str, Any]] = {}
+        for row in rows.to_dict("records"):
+            value, interval = row["value"], (row["low"], row["high"])
+            cell: dict[str, Any] = {
+                "value": None if pd.isna(value) else value,
+                "interval": None if pd.isna(row["low"]) else interval,
+                "notes": [note for note in str(row["note"]).split("; ") if note],
+            }
+            if cell["value"] is not None:
+                places = (value, *(cell["interval"] or (value, value)), 1.0)
+                cell["bar"] = dict(zip(("at", "from", "to", "one"), map(place, places), strict=True))
+            by_method.setdefault(row["method"], {})[row["split"]] = cell
+        cells = [cell for by_split in by_method.values() for cell in by_split.values()]
+        common = [note for note in cells[0]["notes"] if all(note in cell["notes"] for cell in cells)]
+        for cell in cells:
+            cell["notes"] = [note for note in cell["notes"] if note not in common]
+        shown = [{"title": title(label), "cells": by_method[label]} for label in order(list(by_method))]
+        tables.append({"protocol": protocol, "rows": shown, "notes": common})
+    return tables
+
+
+def _flag(verdicts: dict[str, str]) -> str:
+    others = {verdict for protocol, verdict in verdicts.items() if protocol != "fixed"}
+    if verdicts.get("fixed") == "supported" and others and "supported" not in others:
+        return "only at a fixed learning rate"
+    return "depends on the learning rate" if len(set(verdicts.values())) > 1 else ""
+
+
+def _number(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.3g}"

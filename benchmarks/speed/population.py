@@ -1,0 +1,39 @@
+"""(d) Runs that train in lock step as one population, against the same runs one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from scalpel_bench.benchmarks.speed import workloads
+from scalpel_bench.benchmarks.speed.rows import Row, timed
+from scalpel_bench.benchmarks.speed.timing import in_turns, milliseconds, ratio
+from scalpel_bench.benchmarks.training.stepper import Stepper
+
+SIZES = (1, 4, 16, 64, 256)
+SEEDS = 4
+FIGURE = "runs per hour of a population / one by one (MLP)"
+TARGET = 20.0
+GPU = f"{FIGURE}, N = 64, on a GPU"
+
+
+def rows(device: str, full: bool) -> Iterator[Row]:
+    """Bloop on `smooth_mlp` at N values of λ."""
+    for size in SIZES if full or device != "cpu" else SIZES[:4]:
+        yield from _against_one(size, device, 30 if full else 4)
+    if device == "cpu":
+        yield Row(part="d", figure=GPU, value=None, target=TARGET, at_least=True, note="needs a GPU")
+
+
+def _against_one(size: int, device: str, seconds: float) -> Iterator[Row]:
+    workload = workloads.mlp(device)
+    runs = [workload.run("bloop", lam=10 ** (-4 + 4 * n / size), seed=n % SEEDS) for n in range(size)]
+    steppers = {"population": Stepper(runs, workload.task), "one": Stepper(runs[:1], workload.task)}
+    batches = {name: next(stepper.batches()) for name, stepper in steppers.items()}
+    functions = {name: partial(s.step, batches[name]) for name, s in steppers.items()}
+    times = in_turns(functions, device, seconds, least=3)
+    found = ratio(times, "one", "population", scale=size)
+    row = timed("d", f"{FIGURE}, N = {size}", found, None, milliseconds(times, "population"))
+    yield row.model_copy(update={"at": {"N": size}})
+    if size == 64 and device != "cpu":
+        yield row.model_copy(update={"figure": GPU, "target": TARGET, "at_least": True})

@@ -1,0 +1,170 @@
+"""(a) What a step of each method costs beside one of `sum`, and beside plain PyTorch; (f) its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from scalpel_bench import methods
+from scalpel_bench.benchmarks.speed import memory, workloads
+from scalpel_bench.benchmarks.speed.rows import Row, timed
+from scalpel_bench.benchmarks.speed.timing import in_turns, milliseconds, ratio
+from scalpel_bench.benchmarks.speed.workloads import Workload
+from scalpel_bench.tasks import Batch, Task
+from scalpel_bench.tasks.base import Model
+from scalpel_bench.tasks.models.spectral import log_spectral_norm, start_basis
+
+FEW_AT_A_TIME = 5
+FEW = ("sum", "pcgrad", "mgda", "dynamic_barrier", "bloop", "bloop_no_ema")
+Loss = Callable[[Task, Model, Batch], Tensor]
+
+
+class Bare:
+    """Plain PyTorch on one loss: the module itself, one backward pass, fused Adam."""
+
+    def __init__(self, task: Task, loss: Loss) -> None:
+        torch.manual_seed(0)
+        self.task, self.loss = task, loss
+        self.module = task.build().to(task.device)
+        self.module.train()
+        self.optimizer = torch.optim.Adam(self.module.parameters(), lr=1e-4, fused=True)
+
+    def step(self, batch: Batch) -> None:
+        """Forward, backward, one step of the optimiser."""
+        self.optimizer.zero_grad()
+        self.loss(self.task, plain(self.module), batch).backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+
+def plain(module: nn.Module) -> Model:
+    """A module as tasks see it, called as it is."""
+    return Model(module, dict(module.named_parameters()), dict(module.named_buffers()), _call)
+
+
+def rows(device: str, full: bool) -> Iterator[Row]:
+    """Methods against `sum`, Bloop against plain PyTorch."""
+    every = tuple(name for name in methods.available() if methods.get(name).objectives in (None, 2))
+    seconds = 15 if full else 5
+    yield from _against_sum(workloads.mlp(device), every if full else FEW, 1.15, seconds)
+    yield from _against_sum(workloads.transformer(device), every if full else FEW, 1.03, 2 * seconds)
+    residual = workloads.resnet18(device, 64 if full else 16)
+    yield from _against_sum(residual, FEW if full else ("sum", "bloop"), 1.03, 4 * seconds)
+    yield _against_bare(
+        workloads.mlp(device),
+        _first,
+        "Bloop's step / plain PyTorch on the main loss alone",
+        1.5,
+        seconds,
+    )
+    yield _against_bare(
+        workloads.small_weights(device),
+        _summed,
+        "Bloop's step / plain PyTorch on the summed loss, auxiliary loss ½‖θ‖²",
+        1.10,
+        2 * seconds,
+    )
+    yield _spectral_norm(device, seconds)
+
+
+def memory_rows(device: str, full: bool) -> Iterator[Row]:
+    """What Bloop remembers, and what a second loss needs."""
+    residual = workloads.resnet18(device, 64 if full else 16)
+    batch = residual.batch()
+    peaks = {
+        method: memory.of_step(partial(residual.stepper, method), batch, device)
+        for method in ("sum", "bloop")
+    }
+    vector = residual.stepper("sum").flat.theta.nbytes
+    yield Row(
+        part="f",
+        figure=f"peak memory of Bloop − peak memory of sum, in parameter vectors ({residual.title})",
+        value=(peaks["bloop"] - peaks["sum"]) / vector,
+        target=1.05,
+    )
+    text = workloads.transformer(device)
+    windows = text.batch()
+    step = memory.of_step(lambda: text.stepper("bloop"), windows, device)
+    singles = [
+        memory.of_step(partial(Bare, text.task, partial(_nth, k)), windows, device)
+        for k in range(len(text.task.objectives))
+    ]
+    vector = text.stepper("bloop").flat.theta.nbytes
+    yield Row(
+        part="f",
+        figure="peak memory of Bloop / plain PyTorch on the larger loss alone plus two parameter vectors "
+        "(transformer)",
+        value=step / (max(singles) + 2 * vector),
+        target=1.15,
+    )
+
+
+def _against_sum(workload: Workload, names: tuple[str, ...], target: float, seconds: float) -> Iterator[Row]:
+    """A row per method but `sum`: Bloop, which has a target, alone beside it, then a few at a time."""
+    yield from _beside_sum(workload, ("bloop",), target, seconds)
+    others = iter([name for name in names if name not in ("sum", "bloop")])
+    while few := tuple(islice(others, FEW_AT_A_TIME)):
+        yield from _beside_sum(workload, few, None, seconds)
+
+
+def _beside_sum(
+    workload: Workload, names: tuple[str, ...], target: float | None, seconds: float
+) -> Iterator[Row]:
+    steppers = {name: workload.stepper(name) for name in ("sum", *names)}
+    batch, device = workload.batch(), workload.task.device
+    times = in_turns({name: partial(s.step, batch) for name, s in steppers.items()}, device, seconds)
+    for name in names:
+        figure = f"step of {name} / step of sum with two gradients ({workload.title})"
+        yield timed("a", figure, ratio(times, name, "sum"), target, milliseconds(times, name))
+
+
+def _against_bare(workload: Workload, loss: Loss, title: str, target: float, seconds: float) -> Row:
+    ours, bare, batch = workload.stepper("bloop"), Bare(workload.task, loss), workload.batch()
+    functions = {"ours": partial(ours.step, batch), "bare": partial(bare.step, batch)}
+    times = in_turns(functions, workload.task.device, seconds)
+    found = ratio(times, "ours", "bare")
+    return timed("a", f"{title} ({workload.title})", found, target, milliseconds(times, "ours"))
+
+
+def _spectral_norm(device: str, seconds: float) -> Row:
+    module = workloads.mlp(device).task.build().to(device)
+    weights = [p.detach().clone().requires_grad_() for p in module.parameters() if p.dim() == 2]
+    bases = [start_basis(w.detach()) for w in weights]
+
+    def exact() -> None:
+        _gradient([torch.linalg.matrix_norm(w, 2).log() for w in weights], weights)
+
+    def ours() -> None:
+        _gradient([log_spectral_norm(w, b)[0] for w, b in zip(weights, bases, strict=True)], weights)
+
+    times = in_turns({"svd": exact, "ours": ours}, device, seconds)
+    title = "gradient of the spectral norms / the same by differentiating an SVD (MLP)"
+    return timed("a", title, ratio(times, "ours", "svd"), 1 / 3, milliseconds(times, "ours"))
+
+
+def _gradient(logs: list[Tensor], weights: list[Tensor]) -> None:
+    torch.autograd.grad(torch.stack(logs).sum(), weights)
+
+
+def _call(module: nn.Module, state: object, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+    return module(*args, **kwargs)
+
+
+def _first(task: Task, model: Model, batch: Batch) -> Tensor:
+    return _nth(0, task, model, batch)
+
+
+def _nth(k: int, task: Task, model: Model, batch: Batch) -> Tensor:
+    alone = {**batch, "main": batch[task.objectives[k]]} if k else batch
+    loss = next(task.losses(model, alone))
+    assert isinstance(loss, Tensor)
+    return loss
+
+
+def _summed(task: Task, model: Model, batch: Batch) -> Tensor:
+    """Main loss plus 0.3 · ½‖θ‖², as a plain training loop writes it."""
+    squares = torch.stack([p.square().sum() for p in model.parameters.values()])
+    return _first(task, model, batch) + 0.3 * squares.sum() / 2

@@ -1,0 +1,154 @@
+"""(h) `methods.Surgeon` in a loop by hand against the engine, and on two processes against plain DDP."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
+from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
+
+from scalpel_bench import methods
+from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.experiments.settings import DataRecord
+from scalpel_bench.benchmarks.speed.rows import Row, timed
+from scalpel_bench.benchmarks.speed.timing import Times, in_turns, milliseconds, ratio
+from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.tasks import Model
+from scalpel_bench.tasks.language_model import LanguageModel
+
+ROUNDS = 20
+PROCESSES = 2
+LAM = 0.2
+
+
+def rows() -> Iterator[Row]:
+    """On the CPU, one thread per process."""
+    yield _against_the_engine()
+    yield from _against_plain_ddp()
+
+
+def _against_the_engine() -> Row:
+    """Bloop on a small transformer: separate parameters in a plain loop, and the engine's flat vector."""
+    experiment = load("fig5a", "laptop", {"lam": [LAM], "seeds": 1})
+    assert isinstance(experiment, Experiment)
+    runs = experiment.plan(lambda settings: DataRecord(name="random", fingerprint="0"))
+    run = next(run for run in runs if run.label == "bloop")
+    task = LanguageModel(**{key: value for key, value in run.task.items() if key != "name"})
+    shape = task.batch_size, task.context + 1
+    batch = {name: torch.randint(256, shape, dtype=torch.uint8) for name in task.objectives}
+    stepper = Stepper([run], task)
+    module = task.build()
+    optimizer = torch.optim.Adam(module.parameters(), lr=run.training.lr, fused=True)
+    surgeon = methods.Surgeon(module.parameters(), methods.create(**run.method, lam=run.lam))
+    model = Model(module, dict(module.named_parameters()), dict(module.named_buffers()), _called)
+
+    def by_hand() -> None:
+        losses = task.losses(model, batch)
+        surgeon.backward(lambda: _next(losses), lambda: _next(losses))
+        optimizer.step()
+        optimizer.zero_grad()
+
+    times = in_turns({"engine": lambda: stepper.step(batch), "surgeon": by_hand}, "cpu", 10)
+    return timed(
+        "h",
+        "Surgeon in a plain loop / the engine's step (Bloop, transformer of fig5a laptop)",
+        ratio(times, "surgeon", "engine"),
+        1.05,
+        milliseconds(times, "surgeon"),
+    )
+
+
+def _called(module: nn.Module, state: dict[str, Tensor], args: Any, kwargs: Any) -> Any:
+    return module(*args, **kwargs)
+
+
+def _next(losses: Iterator[Any]) -> Tensor:
+    loss: Tensor = next(losses)
+    return loss
+
+
+def _against_plain_ddp() -> Iterator[Row]:
+    with TemporaryDirectory() as folder:
+        spawn(_measure, (folder,), nprocs=PROCESSES)  # type: ignore[no-untyped-call]
+        measured = json.loads((Path(folder) / "times.json").read_text())
+    times = {name: np.array(values) for name, values in measured.items()}
+    for data in ("one batch, two heads", "two batches"):
+        yield timed(
+            "h",
+            f"Surgeon's step / DDP step of the summed loss, {PROCESSES} processes ({data})",
+            ratio(times, f"surgeon, {data}", f"sum, {data}"),
+            2.2,
+            milliseconds(times, f"surgeon, {data}"),
+        )
+
+
+def _measure(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=PROCESSES)
+    torch.manual_seed(rank)
+    images, labels = torch.randn(2, 256, 784), torch.randint(10, (2, 256))
+    model = DistributedDataParallel(
+        nn.Sequential(nn.Linear(784, 768), nn.ReLU(), nn.Linear(768, 768), nn.ReLU(), nn.Linear(768, 20))
+    )
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    surgeon = methods.Surgeon(model.parameters(), methods.create("bloop", lam=LAM))
+
+    def heads() -> list[Tensor]:
+        outputs = model(images[0]).chunk(2, 1)
+        return [cross_entropy(output, label) for output, label in zip(outputs, labels, strict=True)]
+
+    def halves() -> list[Tensor]:
+        outputs = model(images.flatten(0, 1)).chunk(2)
+        return [cross_entropy(output, label) for output, label in zip(outputs, labels, strict=True)]
+
+    def single(k: int) -> Tensor:
+        return cross_entropy(model(images[k]), labels[k])
+
+    def finish() -> None:
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def summed(losses: list[Tensor]) -> None:
+        (losses[0] + LAM * losses[1]).backward()  # type: ignore[no-untyped-call]
+        finish()
+
+    def operated(*losses: Tensor | Callable[[], Tensor]) -> None:
+        surgeon.backward(*losses)
+        finish()
+
+    times = _together(
+        {
+            "sum, one batch, two heads": lambda: summed(heads()),
+            "surgeon, one batch, two heads": lambda: operated(*heads()),
+            "sum, two batches": lambda: summed(halves()),
+            "surgeon, two batches": lambda: operated(lambda: single(0), lambda: single(1)),
+        }
+    )
+    if rank == 0:
+        lists = {name: values.tolist() for name, values in times.items()}
+        (Path(folder) / "times.json").write_text(json.dumps(lists))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def _together(functions: dict[str, Callable[[], object]]) -> Times:
+    """Seconds of each call, which all processes begin at once."""
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for turn in range(ROUNDS + 3):
+        for name, function in functions.items():
+            dist.barrier()
+            started = time.perf_counter()
+            function()
+            if turn >= 3:
+                times[name].append(time.perf_counter() - started)
+    return {name: np.array(values) for name, values in times.items()}

@@ -1,0 +1,127 @@
+"""(c) The direction alone, against copying the bytes that it must move; (e) how it grows with the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from scalpel_bench import methods
+from scalpel_bench.benchmarks.speed import memory, workloads
+from scalpel_bench.benchmarks.speed.rows import Row, timed
+from scalpel_bench.benchmarks.speed.timing import in_turns, milliseconds, ratio
+
+MOVED = 8
+"""Row reads and writes of a direction of Bloop: g_m, g_a and m are read twice, d and m written."""
+
+NEEDS_GPU = "needs a GPU"
+
+
+def against_copy(device: str, full: bool) -> Iterator[Row]:
+    """Bloop's direction at growing P; its exponent belongs to (c) too, as it is of these times."""
+    sizes = [10**5, 3 * 10**5, 10**6, 3 * 10**6, 10**7]
+    if full or device != "cpu":
+        sizes += [3 * 10**7, 10**8]
+    points = []
+    for size in sizes:
+        copied = torch.empty(2, MOVED // 2, size, device=device)
+        functions: dict[str, Callable[[], object]] = {
+            "direction": direction(size, 2, 1, device),
+            "copy": partial(copied[0].copy_, copied[1]),
+        }
+        times = in_turns(functions, device, 8 if full else 2)
+        figure = f"direction of Bloop / copying as many bytes, P = {size:.0e}"
+        row = timed("c", figure, ratio(times, "direction", "copy"), None, milliseconds(times, "direction"))
+        points.append(row.model_copy(update={"at": {"P": size}}))
+        if size == 10**8 and device != "cpu":
+            yield _share_of_bandwidth(1 / row.value if row.value else None)
+    if device == "cpu":
+        yield _share_of_bandwidth(None)
+    yield from points
+    yield _exponent("c", "time of Bloop's direction against P", sizes, [row.milliseconds for row in points])
+
+
+def _share_of_bandwidth(value: float | None) -> Row:
+    return Row(
+        part="c",
+        figure="bandwidth of Bloop's direction / bandwidth of a copy, P = 1e+08, on a GPU",
+        value=value,
+        target=0.70,
+        at_least=True,
+        note="" if value else NEEDS_GPU,
+    )
+
+
+def growth(device: str, full: bool) -> Iterator[Row]:
+    """The time of a direction against K and N, the peak memory of a step against P."""
+    seconds, size = (4, 10**6) if full else (1, 10**6)
+    objectives = [2, 3, 4, 6, 8, 12, 16] if full else [2, 4, 8, 16]
+    yield from _grown("sum", "K", objectives, lambda k: direction(size, k, 1, device, "sum"), device, seconds)
+    populations = [1, 2, 4, 8, 16, 32, 64, 128, 256] if full else [1, 4, 16, 64]
+    yield from _grown(
+        "Bloop", "N", populations, lambda n: direction(size // 10, 2, n, device), device, seconds
+    )
+    widths = [128, 256, 512, 1024, 2048, 4096] if full else [128, 512, 2048]
+    sizes, peaks = [], []
+    for width in widths:
+        workload = workloads.two_heads(device, width)
+        sizes.append(workload.stepper("sum").flat.theta.numel())
+        peaks.append(memory.of_step(partial(workload.stepper, "bloop"), workload.batch(), device))
+        yield Row(
+            part="e",
+            figure=f"peak memory of a step of Bloop, in parameter vectors, P = {sizes[-1]:.1e}",
+            value=peaks[-1] / (4 * sizes[-1]),
+            at={"P": sizes[-1]},
+        )
+    yield _exponent("e", "peak memory of a step of Bloop against P", sizes, peaks)
+
+
+def _grown(
+    name: str,
+    variable: str,
+    values: Sequence[int],
+    make: Callable[[int], Callable[[], object]],
+    device: str,
+    seconds: float,
+) -> Iterator[Row]:
+    functions = {str(value): make(value) for value in values}
+    times = in_turns(functions, device, seconds * len(values))
+    first = str(values[0])
+    for value in values:
+        figure = f"direction of {name} at {variable} = {value} / at {variable} = {first}"
+        row = timed("e", figure, ratio(times, str(value), first), None, milliseconds(times, str(value)))
+        yield row.model_copy(update={"at": {variable: value}})
+    medians = [milliseconds(times, str(value)) for value in values]
+    yield _exponent("e", f"time of the direction of {name} against {variable}", values, medians)
+
+
+def direction(size: int, k: int, n: int, device: str, method: str = "bloop") -> Callable[[], object]:
+    """One surgery on ``n`` times ``k`` gradients of ``size`` parameters, which moves its state along."""
+    made = methods.create(method, lam=0.3)
+    gradients = torch.randn(*((n,) if n > 1 else ()), k, size, device=device)
+    state = made.init(gradients)
+    out = torch.empty_like(gradients[..., 0, :])
+
+    def call() -> Tensor:
+        nonlocal state
+        _, state = made.combine(gradients, state, out=out)
+        return out
+
+    return call
+
+
+def _exponent(part: str, figure: str, sizes: Sequence[float], costs: Sequence[float | None]) -> Row:
+    """The slope of log cost over log size, with its 95 % interval."""
+    fit = stats.linregress(np.log(sizes), np.log(np.array(costs, float)))
+    reach = fit.stderr * stats.t.ppf(0.975, len(sizes) - 2)
+    return Row(
+        part=part,
+        figure=f"exponent of {figure}",
+        value=fit.slope,
+        low=fit.slope - reach,
+        high=fit.slope + reach,
+    )

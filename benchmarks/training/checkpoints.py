@@ -1,0 +1,117 @@
+"""Checkpoints: what a run that was cut off needs to end with the numbers that it would have had."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from scalpel_bench.benchmarks.records.folder import write_atomically
+
+State = dict[str, Any]
+"""Tensors, numbers, strings, and lists and dicts of these."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was asked to stop, and has left a checkpoint."""
+
+
+class Checkpoint:
+    """The file that holds the state of a run in progress.
+
+    It is a hash and what the hash is of; it is loaded as tensors and plain values, never as code. One that
+    was damaged, or that belongs to other runs, other code or another machine, counts for nothing.
+
+    Args:
+        path: of the file; None to keep no checkpoint.
+        every: seconds between two checkpoints.
+        identity: what a state must have been saved under to be loaded.
+    """
+
+    def __init__(self, path: Path | None, every: float, identity: State) -> None:
+        self.path, self.every, self.identity = path, every, identity
+        self._last = time.monotonic()
+
+    def load(self) -> State | None:
+        """The state that was saved last, on the CPU; None where there is none."""
+        if self.path is None:
+            return None
+        try:
+            content = self.path.read_bytes()
+            if hashlib.sha256(content[32:]).digest() != content[:32]:
+                return None
+            saved = torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
+            state: State = saved["state"]
+            return state if saved["identity"] == self.identity else None
+        except Exception:  # a file of any content: what the loader trips over is no concern of the run
+            return None
+
+    @property
+    def due(self) -> bool:
+        """Whether a state is to be saved now: time has come, or the run is to stop."""
+        late = time.monotonic() - self._last >= self.every
+        return self.path is not None and (late or _stopping.is_set())
+
+    def save(self, state: State) -> None:
+        """Replace the file.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        assert self.path is not None
+        content = io.BytesIO()
+        torch.save({"identity": self.identity, "state": state}, content)
+        held = content.getvalue()
+        write_atomically(self.path, hashlib.sha256(held).digest() + held)
+        self._last = time.monotonic()
+
+
+NONE = Checkpoint(None, 0, {})
+"""For runs that keep none."""
+
+
+def leave_if_asked() -> None:
+    """To be called where a run may stop.
+
+    Raises:
+        Interrupted: it shall.
+    """
+    if _stopping.is_set():
+        raise Interrupted
+
+
+@contextmanager
+def stopping_on(*signals: signal.Signals, insist: bool = False) -> Iterator[None]:
+    """Let signals stop the runs in progress where they may stop.
+
+    Args:
+        signals: those that ask.
+        insist: whether a second one stops everything at once. Not in a worker: a system that shuts down, or
+            a sweep beside its group's signal, asks it twice, and its checkpoint is to be whole.
+    """
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if insist and _stopping.is_set():
+            raise KeyboardInterrupt
+        _stopping.set()
+
+    _stopping.clear()
+    before = {number: signal.signal(number, ask) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _stopping.clear()
+
+
+_stopping = threading.Event()

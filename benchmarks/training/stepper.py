@@ -1,0 +1,263 @@
+"""Models in training, for one run or several in lock step: one gradient per objective, surgery, one step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from scalpel_bench import methods
+from scalpel_bench.benchmarks.experiments.settings import Training, TrainingRun
+from scalpel_bench.benchmarks.training.checkpoints import State
+from scalpel_bench.benchmarks.training.parameters import Flat, Population
+from scalpel_bench.tasks import Batch, Known, Loss, Task
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Runs of a population that share a method: replicas ``where``, with one λ each."""
+
+    where: slice
+    method: methods.Method
+
+
+class Stepper:
+    """Models in training: one call is one step of every run. Uses the global generator to initialise.
+
+    Tensors have the leading shape ``...``: ``()`` for one run, ``(N,)`` for several.
+
+    Args:
+        runs: of the same task, data and training.
+        task: theirs.
+
+    Raises:
+        ValueError: the runs differ in more than method, λ and seed.
+    """
+
+    def __init__(self, runs: Sequence[TrainingRun], task: Task) -> None:
+        if len({(str(run.task), run.data, run.training) for run in runs}) > 1:
+            raise ValueError("the runs of a population differ in method, λ and seed only")
+        self.task = task
+        self.order = sorted(range(len(runs)), key=lambda i: str(runs[i].method))
+        self.runs = [runs[i] for i in self.order]
+        options = runs[0].training
+        self.flat = self._flat(bool(options.channels_last), bool(options.compile))
+        self.precision = partial(
+            torch.autocast, self.flat.theta.device.type, torch.bfloat16, enabled=bool(options.bf16)
+        )
+        self.groups = self._groups()
+        self.steps = options.epochs * task.steps_per_epoch
+        self.optimizer = _optimizer(options, self.flat.theta)
+        rate = _schedule(options, task.steps_per_epoch, self.steps)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate)
+        *leading, parameters = self.flat.theta.shape
+        k, device = len(task.objectives), self.flat.theta.device
+        self.gradients = torch.empty(*leading, k, parameters, device=device)
+        self.losses = torch.empty(*leading, k, device=device)
+        self.direction = torch.empty_like(self.flat.theta, requires_grad=False)
+        self.flat.theta.grad = self.direction
+        self.states: list[methods.State] = []
+        self.step_norm = torch.zeros(leading, device=device)
+        self.done = torch.zeros((), dtype=torch.int64, device=device)
+        self.bad_step = torch.full(leading, -1, dtype=torch.int64, device=device)
+        single = all(group.method.single_backward for group in self.groups)
+        self.single_backward = single and task.shared_forward
+
+    def _flat(self, channels_last: bool, compile: bool) -> Flat:
+        modules: dict[int, nn.Module] = {}
+        for run in self.runs:
+            if run.seed not in modules:
+                torch.manual_seed(stream(run.seed, "initialisation"))
+                modules[run.seed] = self.task.build()
+        if len(self.runs) == 1:
+            return Flat(modules[self.runs[0].seed], self.task.device, channels_last, compile)
+        replicas = [modules[run.seed] for run in self.runs]
+        return Population(replicas, self.task.device, len(modules) == 1, channels_last, compile)
+
+    def _groups(self) -> list[_Group]:
+        if len(self.runs) == 1:
+            (run,) = self.runs
+            return [
+                _Group(slice(None), methods.create(**run.method, lam=run.lam).with_blocks(self.flat.sizes))
+            ]
+        groups, start = [], 0
+        for _, same in groupby(self.runs, key=lambda run: str(run.method)):
+            runs = list(same)
+            lam = torch.tensor([run.lam for run in runs], dtype=torch.float64, device=self.task.device)
+            method = methods.create(**runs[0].method, lam=lam).with_blocks(self.flat.sizes)
+            groups.append(_Group(slice(start, start + len(runs)), method))
+            start += len(runs)
+        return groups
+
+    def batches(self) -> Iterator[Batch]:
+        """The batches of every step: each seed's own, stacked over the runs where their seeds differ."""
+        seeds = list(dict.fromkeys(run.seed for run in self.runs))
+        streams = [
+            self.task.batches(torch.Generator().manual_seed(stream(seed, "batches"))) for seed in seeds
+        ]
+        if len(seeds) == 1:
+            return streams[0]
+        which = torch.tensor([seeds.index(run.seed) for run in self.runs], device=self.task.device)
+        return (
+            {name: torch.stack([batch[name] for batch in batches])[which] for name in batches[0]}
+            for batches in zip(*streams, strict=True)
+        )
+
+    def step(self, batch: Batch, diagnose: bool = True) -> None:
+        """One gradient per objective, surgery, one step of the optimiser; nothing waits for the device.
+
+        Without ``diagnose`` the gradients need not be kept: where the methods only weigh losses that share a
+        forward pass, one backward pass then gives the direction.
+        """
+        self.flat.module.train()
+        if self.single_backward and not diagnose:
+            self._one_backward(batch)
+        else:
+            self._surgery(batch)
+        self.optimizer.step()
+        self.scheduler.step()
+        self.done += 1
+        fine = self.losses.isfinite().all(-1) | (self.bad_step >= 0)
+        self.bad_step = torch.where(fine, self.bad_step, self.done)
+        if self.bad_step.dim():
+            self._freeze()
+
+    @torch.no_grad()
+    def diagnosed_step(self, batch: Batch) -> None:
+        """A step that `diagnostics` can tell of."""
+        before = self.flat.theta.clone()
+        with torch.enable_grad():
+            self.step(batch)
+        self.step_norm = torch.linalg.vector_norm(self.flat.theta - before, dim=-1)
+
+    def _surgery(self, batch: Batch) -> None:
+        last = len(self.task.objectives) - 1
+        keep = self.task.shared_forward or isinstance(self.flat, Population)
+        with self.precision():
+            losses = self.flat.losses(self.task, batch)
+        for k, row in enumerate(self.gradients.unbind(-2)):
+            with self.precision():
+                loss = next(losses)
+            self.flat.gradient(loss, row, keep=keep and k < last)
+            self.losses[..., k] = _value(loss)
+        self._start()
+        for i, (group, state) in enumerate(zip(self.groups, self.states, strict=True)):
+            where = group.where
+            _, self.states[i] = group.method.combine(
+                self.gradients[where], state, self.losses[where], out=self.direction[where]
+            )
+
+    def _one_backward(self, batch: Batch) -> None:
+        with self.precision():
+            losses = list(self.flat.losses(self.task, batch))
+        for k, loss in enumerate(losses):
+            self.losses[..., k] = _value(loss)
+        self._start()
+        weights = torch.empty_like(self.losses)
+        for i, (group, state) in enumerate(zip(self.groups, self.states, strict=True)):
+            weights[group.where], self.states[i] = group.method.loss_weights(state, self.losses[group.where])
+        weighted = [loss * weights[..., k] for k, loss in enumerate(losses) if not isinstance(loss, Known)]
+        self.flat.gradient(torch.stack(weighted).sum(), self.direction, keep=False)
+        for k, loss in enumerate(losses):
+            if isinstance(loss, Known):
+                self.flat.gradient(loss, self.gradients[..., k, :], keep=False)
+                self.direction.addcmul_(self.gradients[..., k, :], weights[..., k, None])
+
+    def _start(self) -> None:
+        if not self.states:
+            self.states = [group.method.init(self.gradients[group.where]) for group in self.groups]
+
+    @torch.no_grad()
+    def _freeze(self) -> None:
+        """Keep what has diverged out of the way of the others: at zero, where losses may be computed."""
+        self.flat.theta.masked_fill_((self.bad_step >= 0)[:, None], 0)
+
+    def snapshot(self) -> State:
+        """All that later steps depend on, but for the batches."""
+        device = self.flat.theta.device
+        return {
+            "done": int(self.done),
+            "theta": self.flat.theta.detach(),
+            "buffers": self.flat.buffers,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "methods": self.states,
+            "bad_step": self.bad_step,
+            "generator": torch.get_rng_state(),
+            "device_generator": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        }
+
+    @torch.no_grad()
+    def restore(self, saved: State) -> None:
+        """Go on from a state."""
+        device = self.flat.theta.device
+        self.flat.theta.copy_(saved["theta"])
+        for name, buffer in self.flat.buffers.items():
+            buffer.copy_(saved["buffers"][name])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.scheduler.load_state_dict(saved["scheduler"])
+        self.states = [{name: tensor.to(device) for name, tensor in s.items()} for s in saved["methods"]]
+        self.done.fill_(saved["done"])
+        self.bad_step.copy_(saved["bad_step"])
+        torch.set_rng_state(saved["generator"])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(saved["device_generator"], device)
+
+    def diagnostics(self, replica: int) -> dict[str, float | None]:
+        """Lengths and cosines of a run's gradients, direction, memory, step at the last `diagnosed_step`."""
+        where = (replica,) if self.bad_step.dim() else ()
+        main, aux, *_ = self.gradients[where]
+        rows = {"main": main, "aux": aux, "direction": self.direction[where]}
+        for group, state in zip(self.groups, self.states, strict=True):
+            first, end, _ = group.where.indices(len(self.runs))
+            if "memory" in state and first <= replica < end:
+                rows["memory"] = state["memory"][(replica - first,) if where else ()][0]
+        gram = methods.gram([row.double() for row in rows.values()])
+        norms = gram.diagonal().sqrt()
+        cosines = dict(zip(rows, (gram / (norms[:, None] * norms[None, :])).tolist(), strict=True))
+        values = {f"{name}_norm": norm for name, norm in zip(rows, norms.tolist(), strict=True)}
+        values |= {"main_aux_cosine": cosines["main"][1], "direction_main_cosine": cosines["direction"][0]}
+        values["direction_aux_cosine"] = cosines["direction"][1]
+        if "memory" in rows:
+            values["memory_main_cosine"] = cosines["memory"][0]
+            values["direction_memory_cosine"] = cosines["direction"][3]
+        values["step_norm"] = float(self.step_norm[where])
+        return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _value(loss: Loss) -> Tensor:
+    return (loss.value if isinstance(loss, Known) else loss).detach()
+
+
+def _optimizer(training: Training, theta: Tensor) -> torch.optim.Optimizer:
+    if training.optimizer == "adam":
+        return torch.optim.Adam([theta], lr=training.lr, fused=True)
+    return torch.optim.SGD(
+        [theta], lr=training.lr, momentum=training.momentum, nesterov=training.momentum > 0, fused=True
+    )
+
+
+def _schedule(training: Training, steps_per_epoch: int, steps: int) -> Callable[[int], float]:
+    """The factor on the learning rate of step 0, 1, …: linear warm-up, then constant or cosine to zero."""
+    warmup = round(training.warmup_epochs * steps_per_epoch)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        if training.schedule == "constant":
+            return 1.0
+        return (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1))) / 2
+
+    return factor
+
+
+def stream(seed: int, purpose: str) -> int:
+    """A seed of its own for each purpose, so that no two draw the same numbers."""
+    entropy = [seed, *purpose.encode()]
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))

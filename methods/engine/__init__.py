@@ -1,0 +1,1 @@
+"""What all methods share: the contract, the two passes over memory, small solvers."""

@@ -1,0 +1,337 @@
+"""The contract of a gradient-surgery method: coefficients over the Gram matrix of its rows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from itertools import accumulate
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
+
+import torch
+from torch import Tensor
+
+from scalpel_bench.methods.engine import passes
+from scalpel_bench.methods.engine.arithmetic import check_rho, divide
+from scalpel_bench.methods.engine.passes import working, write
+from scalpel_bench.registry import Registry
+
+State = dict[str, Tensor]
+Order = Literal["after", "before"]
+Property = Literal["non_conflicting", "permutation_equivariant", "needs_losses"]
+
+
+class EMA(NamedTuple):
+    """A remembered row: the exponential moving average m ← (1 − rho) m + rho g of one objective's gradient.
+
+    ``order`` says when it moves: ``"after"`` the direction has been computed from the past batches only,
+    or ``"before"``, so that the direction already sees the current batch in it.
+    """
+
+    objective: int
+    rho: float
+    order: Order = "after"
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """How K gradients become one direction d = cᵀR, with coefficients c computed from G = R Rᵀ alone.
+
+    The rows of R are the K gradients, main first, followed by the remembered rows that `memory` declares.
+    Auxiliary gradients (and what is remembered of them) are scaled by ``lam`` before the method sees them,
+    so that `coefficients` holds the method's own formula and nothing else.
+
+    Subclasses set `name` and `coefficients`, `memory` where they remember gradients, and `start` where they
+    remember anything else; they are registered by being defined.
+
+    Args:
+        lam: trade-off λ ≥ 0 between main and auxiliary losses; a tensor of the leading shape ``(...)``, or
+            ``(..., K - 1)`` for one value per auxiliary objective.
+        rescale: multiply the direction by 1 / (1 + λ) (for several λ: by 1 / (1 + their sum)).
+        ema: coefficient ρ of an EMA of every gradient, which smooths what the method projects on (see
+            `projects`); None for none.
+        blocks: sizes of consecutive parts of the parameter vector, each with a Gram matrix and coefficients
+            of its own; True where the caller is to fill in those of the model's parameters (`with_blocks`);
+            None for the whole model at once.
+
+    Raises:
+        ValueError: ``lam`` is negative or not finite, or ``ema`` lies outside (0, 1].
+    """
+
+    lam: float | Tensor = 1.0
+    rescale: bool = False
+    ema: float | None = None
+    blocks: tuple[int, ...] | Literal[True] | None = None
+
+    name: ClassVar[str] = ""
+    objectives: ClassVar[int | None] = None
+    """The only number of objectives that the method is defined for; None for any."""
+    projects: ClassVar[Literal["sum", "main"] | None] = None
+    """What the method corrects by projections; None for a method that weights the gradients.
+
+    A projecting method with ``ema`` reads ⟨g_i, m_j⟩ for ``gram[i, j]`` and ‖m_j‖² for ``gram[j, j]``, and
+    what it adds to or takes from gradient j beyond the sum (or beyond g_m), it adds to or takes from m_j:
+    Bloop is ``bloop_no_ema`` so treated. A weighting method computes its weights from the EMAs' Gram matrix.
+    """
+    lam_last: ClassVar[bool] = False
+    """Whether λ multiplies the auxiliary coefficients, and not the rows that they are computed from: for
+    methods that a scale of the auxiliary gradient does not change."""
+    weights_losses: ClassVar[bool] = False
+    """Whether `coefficients` reads the losses and the state alone: of ``gram`` only the shape and type."""
+    absolute: ClassVar[bool] = False
+    """Whether ``gram`` comes undivided: for methods that compare the lengths of gradients over steps."""
+    properties: ClassVar[frozenset[Property]] = frozenset()
+    """Properties that the method promises and is tested for: ``non_conflicting`` (⟨d, g_i⟩ ≥ 0 for every i),
+    ``permutation_equivariant`` (in the auxiliary objectives), ``needs_losses``."""
+
+    def __post_init__(self) -> None:
+        lam = torch.as_tensor(self.lam)
+        if not (torch.isfinite(lam) & (lam >= 0)).all():
+            raise ValueError(f"lam must be finite and at least 0, got {self.lam}")
+        if isinstance(self.blocks, list):
+            object.__setattr__(self, "blocks", tuple(self.blocks))
+        if self.ema is not None:
+            check_rho(self.ema, "ema")
+            if self.memory(2):
+                raise ValueError(f"{self.name} has an EMA of its own: set that instead of ema")
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "name" in cls.__dict__:
+            if unknown := cls.properties - set(get_args(Property)):
+                raise ValueError(f"method {cls.name!r} promises {', '.join(unknown)}, which no test knows")
+            REGISTRY.add(cls)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `methods.create` takes to make this method again: its name and settings, λ apart."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.init and f.name != "lam"}
+        origin = REGISTRY.origin(self.name)
+        return {"name": self.name, **({"origin": origin} if origin else {}), **own}
+
+    def with_blocks(self, sizes: Sequence[int]) -> Self:
+        """The method with these blocks where it was made with ``blocks=True``, else as it is."""
+        return replace(self, blocks=tuple(sizes)) if self.blocks is True else self
+
+    def memory(self, k: int) -> tuple[EMA, ...]:
+        """The rows to remember for K objectives, in the order in which they follow the gradients in R."""
+        return ()
+
+    def start(self, shape: torch.Size, k: int, device: torch.device) -> State:
+        """What to remember beside gradients, at the first step; tensors of the leading ``shape``."""
+        return {}
+
+    @abstractmethod
+    def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
+        """Coefficients of the rows of R in the direction.
+
+        Args:
+            gram: ``(..., R, R)`` in float64, the inner products of the K gradients and the remembered rows,
+                auxiliary rows scaled by λ, divided by their largest entry (unless `absolute`).
+            state: a fresh dict; what is assigned to it is handed back at the next step.
+            losses: ``(..., K)``, or None where the caller does not know them.
+
+        Returns:
+            ``(..., R)``. It must not change when all the gradients are scaled by one positive number.
+        """
+
+    def init(self, gradients: Tensor) -> State:
+        """The state before the first step: remembered rows start at the first gradient.
+
+        Args:
+            gradients: ``(..., K, P)``, main first.
+
+        Raises:
+            ValueError: ``gradients`` has another number of objectives than the method is defined for.
+        """
+        self._check(gradients)
+        *leading, k, _ = gradients.shape
+        shape = torch.Size([*leading, len(self._blocks)] if self._blocks else leading)
+        state = self.start(shape, k, gradients.device)
+        if rows := self._memory(k):
+            state["memory"] = torch.stack([working(gradients[..., m.objective, :]) for m in rows], -2)
+        return state
+
+    def gram(self, gradients: Tensor, state: State) -> Tensor:
+        """The inner products of the gradients and the remembered rows, unscaled: the first pass of `combine`.
+
+        Args:
+            gradients: ``(..., K, P)``, main first.
+            state: what `init` or the last step returned.
+
+        Returns:
+            ``(..., R, R)`` in float64, with blocks ``(..., B, R, R)``. Where each process holds a part of the
+            P parameters, its sum over the processes is the G of the whole.
+        """
+        self._check(gradients)
+        grams = [passes.gram(rows) for rows in self._rows(gradients, state)]
+        return torch.stack(grams, -3) if self._blocks else grams[0]
+
+    def combine(
+        self,
+        gradients: Tensor,
+        state: State,
+        losses: Tensor | None = None,
+        *,
+        gram: Tensor | None = None,
+        out: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """One step of surgery, in two passes over the rows: one reads them into G, one writes the results.
+
+        Args:
+            gradients: ``(..., K, P)``, main first.
+            state: what `init` or the last call returned; left untouched, unless ``out`` is given.
+            losses: ``(..., K)`` or None.
+            gram: what `gram` returned for these gradients and this state, if it is known already.
+            out: ``(..., P)`` to write the direction into; the remembered rows of ``state`` are then moved in
+                place, so that nothing of their length is allocated.
+
+        Returns:
+            the direction ``(..., P)`` in the gradients' dtype, and the next state.
+
+        Raises:
+            ValueError: ``gradients`` has another number of objectives than the method is defined for, or
+                the method needs losses and got none.
+        """
+        self._check(gradients)
+        if losses is None and "needs_losses" in self.properties:
+            raise ValueError(f"{self.name} needs the losses: combine(gradients, state, losses)")
+        k, next_state = gradients.shape[-2], dict(state)
+        memory = self._memory(k)
+        direction = torch.empty_like(gradients[..., 0, :]) if out is None else out
+        if memory and out is None:
+            next_state["memory"] = state["memory"].clone()
+        parts = self._rows(gradients, next_state)
+        whole = self.gram(gradients, next_state) if gram is None else gram
+        coefficients = self._row_coefficients(whole, k, next_state, self._per_part(losses))
+        moves = [(k + row, ema.objective, ema.rho) for row, ema in enumerate(memory)]
+        each = coefficients.unbind(-2) if self._blocks else (coefficients,)
+        for part, rows_of_part, weights in zip(self._parts, parts, each, strict=True):
+            write(weights, rows_of_part, direction[..., part] if self._blocks else direction, moves)
+        return direction, next_state
+
+    def loss_weights(self, state: State, losses: Tensor) -> tuple[Tensor, State]:
+        """Weights of the losses whose weighted sum has the direction as its gradient.
+
+        Only for methods that `weights_losses`.
+
+        Args:
+            state: what `init` or the last step returned.
+            losses: ``(..., K)``.
+
+        Returns:
+            ``(..., K)`` in float64, and the next state.
+        """
+        k, next_state = losses.shape[-1], dict(state)
+        unused = torch.eye(k, dtype=torch.float64, device=losses.device).expand(*losses.shape[:-1], k, k)
+        return self._row_coefficients(unused, k, next_state, losses.double()), next_state
+
+    @property
+    def single_backward(self) -> bool:
+        """Whether `loss_weights` gives the direction by one backward pass, for this method's settings."""
+        return self.weights_losses and self.ema is None and not self.blocks
+
+    @property
+    def _blocks(self) -> tuple[int, ...]:
+        return self.blocks if isinstance(self.blocks, tuple) else ()
+
+    def _rows(self, gradients: Tensor, state: State) -> list[list[Tensor]]:
+        """Views of the R rows, by block."""
+        rows = list(gradients.unbind(-2))
+        if self._memory(len(rows)):
+            rows += state["memory"].unbind(-2)
+        return [[row[..., part] for row in rows] for part in self._parts] if self._blocks else [rows]
+
+    @property
+    def _parts(self) -> list[slice]:
+        """Where each block lies in the parameter vector."""
+        if not self._blocks:
+            return [slice(None)]
+        ends = list(accumulate(self._blocks))
+        return [slice(end - size, end) for size, end in zip(self._blocks, ends, strict=True)]
+
+    def _per_part(self, losses: Tensor | None) -> Tensor | None:
+        if losses is None:
+            return None
+        return losses.double()[..., None, :] if self._blocks else losses.double()
+
+    def _memory(self, k: int) -> tuple[EMA, ...]:
+        if self.ema is None:
+            return self.memory(k)
+        return tuple(EMA(objective, self.ema) for objective in range(k))
+
+    def _row_coefficients(self, gram: Tensor, k: int, state: State, losses: Tensor | None) -> Tensor:
+        memory = self._memory(k)
+        lam = self._lam_per_auxiliary(gram, k)
+        scale = torch.cat([torch.ones_like(lam[..., :1]), lam], -1)
+        scale = torch.cat([scale, *(scale[..., m.objective, None] for m in memory)], -1)
+        seen = _seen_rows(memory, k, gram.device)
+        gram = seen @ gram @ seen.mT
+        if not self.lam_last:
+            gram = scale[..., :, None] * gram * scale[..., None, :]
+        coefficients = self._smoothed(gram, k, state, losses)
+        if self.rescale:
+            coefficients = coefficients / (1 + lam.sum(-1, keepdim=True))
+        return (scale * coefficients) @ seen
+
+    def _smoothed(self, gram: Tensor, k: int, state: State, losses: Tensor | None) -> Tensor:
+        if self.ema is None:
+            return self.coefficients(self._normalised(gram), state, losses)
+        smooth = gram[..., k:, k:]
+        if self.projects is None:
+            weights = self.coefficients(self._normalised(smooth), state, losses)
+            return torch.cat([weights, torch.zeros_like(weights)], -1)
+        diagonal = smooth.diagonal(dim1=-2, dim2=-1)
+        mixed = torch.diagonal_scatter(gram[..., :k, k:], diagonal, dim1=-2, dim2=-1)
+        kept = torch.ones_like(diagonal)
+        if self.projects == "main":
+            kept[..., 1:] = 0
+        return torch.cat([kept, self.coefficients(self._normalised(mixed), state, losses) - kept], -1)
+
+    def _normalised(self, gram: Tensor) -> Tensor:
+        if self.absolute:
+            return gram
+        return divide(gram, gram.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None])
+
+    def _lam_per_auxiliary(self, gram: Tensor, k: int) -> Tensor:
+        lam = torch.as_tensor(self.lam, dtype=gram.dtype, device=gram.device)
+        leading = gram.shape[: -3 if self._blocks else -2]
+        if lam.dim() < len(leading) + 1 or lam.shape[-1] != k - 1:
+            lam = lam[..., None]
+        if self._blocks:
+            lam = lam[..., None, :]
+        return lam.expand(*gram.shape[:-2], k - 1)
+
+    def _check(self, gradients: Tensor) -> None:
+        *_, k, parameters = gradients.shape
+        if self.objectives is not None and k != self.objectives:
+            raise ValueError(f"{self.name} is defined for {self.objectives} objectives, got {k} gradients")
+        if self.blocks is True:
+            raise ValueError("blocks=True: call with_blocks(sizes of the model's parameters) first")
+        if self._blocks and sum(self._blocks) != parameters:
+            raise ValueError(f"blocks add up to {sum(self._blocks)} parameters, got {parameters}")
+
+
+REGISTRY: Registry[Method] = Registry("method", "methods")
+
+
+@cache
+def _moved_rows(memory: tuple[EMA, ...], k: int, device: torch.device) -> Tensor:
+    """``(M, R)``: the next value of each remembered row as a combination of the rows that are stored."""
+    moved = torch.zeros(len(memory), k + len(memory), dtype=torch.float64)
+    for row, ema in enumerate(memory):
+        moved[row, k + row] = 1 - ema.rho
+        moved[row, ema.objective] += ema.rho
+    return moved.to(device)
+
+
+@cache
+def _seen_rows(memory: tuple[EMA, ...], k: int, device: torch.device) -> Tensor:
+    """``(R, R)``: the rows that the method sees as combinations of the rows that are stored."""
+    seen = torch.eye(k + len(memory), dtype=torch.float64, device=device)
+    moved = _moved_rows(memory, k, device)
+    for row, ema in enumerate(memory):
+        if ema.order == "before":
+            seen[k + row] = moved[row]
+    return seen

@@ -1,0 +1,176 @@
+"""Small dense problems that methods share: batched, a fixed number of iterations, no word to the host."""
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from scalpel_bench.methods.engine.arithmetic import divide
+
+
+def cosines(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """The cosines C between the rows and their lengths d, G = diag(d) C diag(d).
+
+    Args:
+        gram: ``(..., K, K)``.
+
+    Returns:
+        C ``(..., K, K)`` with ones on its diagonal, a zero row being orthogonal to all others, and d
+        ``(..., K)``, 0 for a zero row.
+    """
+    lengths = gram.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
+    unit = divide(divide(gram, lengths[..., :, None]), lengths[..., None, :]).clamp(-1, 1)
+    unit = (unit + unit.mT) / 2
+    return torch.diagonal_scatter(unit, torch.ones_like(lengths), dim1=-2, dim2=-1), lengths
+
+
+def definite(matrix: Tensor) -> Tensor:
+    """The matrix ``(..., K, K)`` with the eigenvalues that are lost in rounding raised to its level."""
+    values, vectors = eigh(matrix)
+    missing = (_rounding(values) - values).clamp(min=0)
+    return matrix + (vectors * missing[..., None, :]) @ vectors.mT
+
+
+def power(matrix: Tensor, exponent: float) -> tuple[Tensor, Tensor]:
+    """A power of a positive semidefinite matrix on its range, such as −1 for the pseudo-inverse.
+
+    Returns:
+        the power ``(..., K, K)``, and the least eigenvalue of the matrix that is not rounding ``(...)``.
+    """
+    values, vectors = eigh(matrix)
+    kept = values > _rounding(values)
+    raised = torch.where(kept, torch.where(kept, values, 1.0) ** exponent, 0.0)
+    least = torch.where(kept, values, values.amax(-1, keepdim=True)).amin(-1)
+    return (vectors * raised[..., None, :]) @ vectors.mT, least
+
+
+def times(matrix: Tensor, vector: Tensor) -> Tensor:
+    """The matrix ``(..., K, K)`` times the vector ``(..., K)``."""
+    return (matrix @ vector[..., None]).squeeze(-1)
+
+
+def nonnegative_qp(matrix: Tensor, linear: Tensor, iterations: int = 40) -> Tensor:
+    """z ≥ 0 of least ½ zᵀQz + qᵀz, by a primal-dual interior-point method.
+
+    With w = Qz + q ≥ 0 and z ∘ w = 0 at the optimum, each iteration takes Mehrotra's predictor and corrector.
+
+    Source: Mehrotra 1992, "On the implementation of a primal-dual interior point method"; for the quadratic
+    programme, Nocedal & Wright 2006, "Numerical optimization", Algorithm 16.4.
+
+    Args:
+        matrix: Q ``(..., K, K)``, positive definite with entries of order one.
+        linear: q ``(..., K)``, entries of order one at most.
+        iterations: how many; each shrinks z ∘ w to no less than 1/200.
+
+    Returns:
+        ``(..., K)``.
+    """
+    z = torch.ones_like(linear)
+    w = torch.ones_like(linear)
+    for _ in range(iterations):
+        residual = times(matrix, z) + linear - w
+        product = z * w
+        factor, _ = torch.linalg.cholesky_ex(matrix + torch.diag_embed(w / z))
+        dz, dw = _newton(factor, z, w, residual, -product)
+        step = _step(z, w, dz, dw)
+        gap = product.mean(-1, keepdim=True)
+        ahead = ((z + step * dz) * (w + step * dw)).mean(-1, keepdim=True)
+        target = gap * (ahead / gap) ** 3
+        dz, dw = _newton(factor, z, w, residual, target - product - dz * dw)
+        step = _step(z, w, dz / 0.995, dw / 0.995)
+        z, w = z + step * dz, w + step * dw
+    return z
+
+
+def power_balance(matrix: Tensor, scale: Tensor, exponent: float, iterations: int = 40) -> Tensor:
+    """y > 0 with Qy = b ∘ y^(−p), by Newton's method on w = Qy and log w + p log y = log b.
+
+    Where Q is singular along a nonnegative vector there is none, and y grows to what rounding allows.
+
+    Args:
+        matrix: Q ``(..., K, K)``, positive definite with entries of order one.
+        scale: b ``(..., K)``, positive.
+        exponent: p > 0.
+        iterations: how many; 20 do for p between 1/2 and 2.
+
+    Returns:
+        ``(..., K)``.
+    """
+    y = w = scale ** (1 / (1 + exponent))
+    for _ in range(iterations):
+        residual = times(matrix, y) - w
+        factor, _ = torch.linalg.cholesky_ex(matrix + torch.diag_embed(exponent * w / y))
+        change = w * (torch.log(scale / w) - exponent * torch.log(y))
+        dy = torch.cholesky_solve((change - residual)[..., None], factor).squeeze(-1)
+        dw = times(matrix, dy) + residual
+        step = _step(y, w, dy / 0.9, dw / 0.9)
+        y, w = y + step * dy, w + step * dw
+    return y
+
+
+def simplex_projection(point: Tensor) -> Tensor:
+    """The nearest point ``(..., K)`` with nonnegative entries of sum 1.
+
+    Source: Duchi et al. 2008, "Efficient projections onto the l1-ball for learning in high dimensions",
+    Figure 1.
+    """
+    ordered = point.sort(-1, descending=True).values
+    shifts = (ordered.cumsum(-1) - 1) / torch.arange(1, point.shape[-1] + 1, device=point.device)
+    return (point - shifts.amax(-1, keepdim=True)).clamp(min=0)
+
+
+def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues ``(..., K)`` in no order and eigenvectors ``(..., K, K)`` in columns, by Jacobi rotations.
+
+    `torch.linalg.eigh` would do, but waits for the device.
+
+    Source: Golub & Van Loan 2013, "Matrix computations", Section 8.5 (parallel ordering).
+    """
+    k = matrix.shape[-1]
+    vectors = torch.eye(k, dtype=matrix.dtype, device=matrix.device).expand(matrix.shape)
+    rounding = torch.finfo(matrix.dtype).eps * matrix.abs().amax((-2, -1))[..., None]
+    for _ in range(1 if k == 2 else 9):
+        for pairs in _rounds(k, matrix.device):
+            partner = pairs.abs()
+            diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+            twice = ((matrix + matrix.mT) * partner).sum(-1)
+            difference = (times(partner, diagonal) - diagonal) * pairs.sum(-1)
+            sign = torch.where(difference < 0, -1.0, 1.0)
+            tangent = divide(twice * sign, difference.abs() + torch.hypot(difference, twice))
+            tangent = torch.where(twice.abs() <= rounding, 0.0, tangent)
+            cosine = (1 + tangent**2).rsqrt()
+            rotation = torch.diag_embed(cosine) + (tangent * cosine)[..., None] * pairs
+            matrix, vectors = rotation.mT @ matrix @ rotation, vectors @ rotation
+    return matrix.diagonal(dim1=-2, dim2=-1), vectors
+
+
+def _rounding(values: Tensor) -> Tensor:
+    """The eigenvalue of a Gram matrix ``(..., 1)`` up to which rounding alone may account for it."""
+    return 16 * values.shape[-1] * torch.finfo(values.dtype).eps * values.amax(-1, keepdim=True)
+
+
+def _newton(factor: Tensor, z: Tensor, w: Tensor, residual: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
+    """The steps with which Qz + q − w vanishes and z ∘ w moves by ``change``, to first order."""
+    dz = torch.cholesky_solve((change / z - residual)[..., None], factor).squeeze(-1)
+    return dz, (change - w * dz) / z
+
+
+def _step(z: Tensor, w: Tensor, dz: Tensor, dw: Tensor) -> Tensor:
+    """The longest step up to 1 that keeps z and w nonnegative, ``(..., 1)``."""
+    shrinking = torch.cat([-dz / z, -dw / w], -1).amax(-1, keepdim=True)
+    return 1 / shrinking.clamp(min=1)
+
+
+@cache
+def _rounds(k: int, device: torch.device) -> tuple[Tensor, ...]:
+    """Every pair p < q once, in rounds of disjoint pairs: ``(K, K)`` each, +1 at (p, q) and −1 at (q, p)."""
+    seats = list(range(k + k % 2))
+    rounds = []
+    for _ in range(len(seats) - 1):
+        pairs = torch.zeros(k, k, dtype=torch.float64)
+        for p, q in zip(seats[: len(seats) // 2], reversed(seats), strict=False):
+            if max(p, q) < k:
+                pairs[min(p, q), max(p, q)], pairs[max(p, q), min(p, q)] = 1, -1
+        rounds.append(pairs.to(device))
+        seats = [seats[0], seats[-1], *seats[1:-1]]
+    return tuple(rounds)

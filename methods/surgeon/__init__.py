@@ -1,0 +1,1 @@
+"""Surgery in any training loop."""

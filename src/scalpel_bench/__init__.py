@@ -1,0 +1,29 @@
+"""Scalpel: gradient-surgery methods, and the reproducible benchmark suite that compares them.
+
+>>> import scalpel_bench as scalpel
+>>> surgeon = scalpel.Surgeon(model.parameters(), scalpel.methods.Bloop(lam=0.3))
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scalpel_bench import benchmarks, methods, tasks
+    from scalpel_bench.methods import Method, Surgeon
+
+__all__ = ["Method", "Surgeon", "benchmarks", "methods", "tasks"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: PyTorch takes seconds."""
+    if name in ("benchmarks", "methods", "tasks"):
+        return importlib.import_module(f"scalpel_bench.{name}")
+    if name in __all__:
+        return getattr(importlib.import_module("scalpel_bench.methods"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

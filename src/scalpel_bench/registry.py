@@ -1,0 +1,209 @@
+"""Things by name: those of a package, of installed plugins, and of loose files.
+
+Shared by `methods` and `tasks`, which do not import each other.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Classes by their ``name``, added as they are defined.
+
+    Args:
+        kind: what they are, for messages: ``"method"`` or ``"task"``.
+        package: the package whose modules define the suite's own; plugins use the entry-point group
+            ``scalpel.<package>``.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind, self.package = kind, package
+        self.broken: dict[str, str] = {}
+        """Files of the package and installed plugins that cannot be used: why, by name."""
+        self._classes: dict[str, type[T]] = {}
+        self._origins: dict[str, str] = {}
+        self._files: dict[tuple[Path, str], type[T]] = {}
+        self._complete = False
+
+    def add(self, cls: type[T]) -> None:
+        """Register a class by its ``name``.
+
+        Raises:
+            ValueError: another class has that name.
+        """
+        name: str = cls.name  # type: ignore[attr-defined]
+        known = self._classes.get(name, cls)
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(f"two {self.kind}s are named {name!r}: {_place(known)} and {_place(cls)}")
+        self._classes[name] = cls
+
+    def remove(self, name: str) -> None:
+        """Forget a class."""
+        self._classes.pop(name, None)
+
+    def available(self) -> list[str]:
+        """All names, sorted: the suite's own, and those of installed plugins that can be used."""
+        self._import_all()
+        return sorted(self._classes)
+
+    def get(self, name: str) -> type[T]:
+        """The class of that name, or of ``path/to/file.py:ClassName``.
+
+        Raises:
+            ValueError: there is none, or its plugin cannot be used.
+        """
+        self._import_all()
+        path, separator, class_name = name.rpartition(":")
+        if separator and path.endswith(".py"):
+            return self._from_file(Path(path), class_name)
+        if name in self.broken:
+            raise ValueError(self.broken[name])
+        if name not in self._classes:
+            raise ValueError(f"unknown {self.kind} {name!r}; known: {', '.join(self.available())}")
+        return self._classes[name]
+
+    def create(self, name: str, *, origin: str | None = None, **settings: Any) -> T:
+        """An instance by name and settings.
+
+        Args:
+            name: as for `get`.
+            origin: the version of the plugin that is wanted, as `origin` tells it; None for any.
+            settings: the fields of the class.
+
+        Raises:
+            ValueError: no such class, no such setting, a value outside its range, or another origin.
+        """
+        cls = self.get(name)
+        if origin is not None and origin != self.origin(name):
+            raise ValueError(f"{self.kind} {name!r} is {self.origin(name)}, not {origin}")
+        try:
+            return cls(**settings)
+        except TypeError as error:
+            raise ValueError(f"{self.kind} {name!r}: {error}") from error
+
+    def origin(self, name: str) -> str | None:
+        """Which version of a plugin a class comes from; None for the suite's own."""
+        return self._origins.get(self.get(name).name)  # type: ignore[attr-defined]
+
+    def code(self, name: str) -> str:
+        """12 hexadecimal digits that change with the code of a class's file, not with its comments.
+
+        Raises:
+            ValueError: there is no such class.
+        """
+        return _digest(inspect.getsource(sys.modules[self.get(name).__module__]))
+
+    def files(self, names: set[str]) -> list[str]:
+        """The loose files of these classes, as ``path/to/file.py:ClassName``, for other processes to load."""
+        used = {cls for name, cls in self._classes.items() if name in names}
+        return [f"{path}:{class_name}" for (path, class_name), cls in self._files.items() if cls in used]
+
+    def place(self, name: str) -> str:
+        """Where a class is defined: ``file.py:Class`` or ``module.Class``."""
+        return _place(self.get(name))
+
+    def _import_all(self) -> None:
+        if self._complete:
+            return
+        self._complete = True
+        package = importlib.import_module(f"scalpel_bench.{self.package}")
+        for module in pkgutil.iter_modules(package.__path__):
+            before = dict(self._classes)
+            try:
+                importlib.import_module(f"scalpel_bench.{self.package}.{module.name}")
+            except Exception as error:
+                self._classes = before
+                self.broken[module.name] = f"{self.package}/{module.name}.py cannot be used: {_cause(error)}"
+        for plugin in entry_points(group=f"scalpel.{self.package}"):
+            self._load_plugin(plugin)
+
+    def _load_plugin(self, plugin: EntryPoint) -> None:
+        distribution = plugin.dist.name if plugin.dist else "?"
+        before = dict(self._classes)
+        try:
+            cls: Any = plugin.load()
+            self._check(cls, plugin.name)
+            version = plugin.dist.version if plugin.dist else "?"
+            self._origins[plugin.name] = f"{distribution} {version}"
+        except Exception as error:
+            self._classes = before
+            self.broken[plugin.name] = (
+                f"{self.kind} plugin {plugin.name!r} of {distribution} ({plugin.value}) cannot be used: "
+                f"{_cause(error)}"
+            )
+
+    def _from_file(self, path: Path, class_name: str) -> type[T]:
+        if not path.is_file():
+            raise ValueError(f"{self.kind} file {path}: no such file")
+        key = (path.resolve(), class_name)
+        if key in self._files:
+            return self._files[key]
+        before = dict(self._classes)
+        content = path.read_bytes()
+        module_name = f"scalpel_file_{hashlib.sha256(str(key[0]).encode()).hexdigest()[:12]}"
+        try:
+            spec = importlib.util.spec_from_file_location(module_name, path)
+            assert spec is not None
+            assert spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[module_name] = module
+            spec.loader.exec_module(module)
+            found: Any = getattr(module, class_name, None)
+            if found is None:
+                raise ValueError(f"it has no class {class_name}")
+            self._check(found, None)
+        except Exception as error:
+            self._classes = before
+            sys.modules.pop(module_name, None)
+            raise ValueError(f"{self.kind} file {path}: {_cause(error)}") from error
+        self._origins[found.name] = f"file {hashlib.sha256(content).hexdigest()[:12]}"
+        cls: type[T] = found
+        self._files[key] = cls
+        return cls
+
+    def _check(self, cls: Any, name: str | None) -> None:
+        if cls not in self._classes.values():
+            raise ValueError(f"{getattr(cls, '__name__', cls)} is no {self.kind} with a name of its own")
+        if name is not None and cls.name != name:
+            raise ValueError(f"its class is named {cls.name!r}")
+
+
+@functools.cache
+def _digest(source: str) -> str:
+    """12 hexadecimal digits of a program without its comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if documented and ast.get_docstring(node) is not None:  # type: ignore[arg-type]
+            node.body = node.body[1:]  # type: ignore[attr-defined]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
+
+
+def _place(cls: type[Any]) -> str:
+    module = sys.modules.get(cls.__module__)
+    if cls.__module__.startswith("scalpel_file_") and module is not None:
+        return f"{module.__file__}:{cls.__qualname__}"
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _cause(error: Exception) -> str:
+    lines = str(error).splitlines()
+    where = ""
+    if isinstance(error, SyntaxError):
+        where = f" (line {error.lineno})"
+        lines = [error.msg]
+    prefix = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    return f"{prefix}{lines[0] if lines else ''}{where}"
