@@ -1,7 +1,7 @@
 """Per-seed ratios between methods, from the runs of one learning-rate protocol.
 
 Each function answers one ratio per seed that allows it, and, where none does, why. ``runs`` has a row per
-run, as `analysis.tables.summarise` makes them.
+run, as `analysis.summary.summarise` makes them.
 """
 
 from __future__ import annotations

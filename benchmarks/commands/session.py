@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.analysis import mixed_loss, verdicts
+from scalpel_bench.benchmarks.analysis import Analysis, analyse, verdicts
 from scalpel_bench.benchmarks.commands import verification
 from scalpel_bench.benchmarks.contract import rules as contract
 from scalpel_bench.benchmarks.dashboard.tracker import Tracker
@@ -30,11 +30,11 @@ from scalpel_bench.benchmarks.experiments.schema import (
     load,
 )
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.figures import draw as figures
+from scalpel_bench.benchmarks.figures import draw_samples
 from scalpel_bench.benchmarks.messages import terminal
 from scalpel_bench.benchmarks.messages.errors import Stopped, UserError, as_user_error
-from scalpel_bench.benchmarks.records.folder import Folder, Record
-from scalpel_bench.benchmarks.report import derive, page
+from scalpel_bench.benchmarks.records import Folder, Record, load_sweep, source_of, write_manifest
+from scalpel_bench.benchmarks.report import write_files, write_page
 from scalpel_bench.benchmarks.training.checkpoints import Interrupted, stopping_on
 
 
@@ -54,12 +54,12 @@ def sweep(
             continue
         terminal.say(f"{e.name}: computed from the runs of {e.source}")
         if e.source not in folders:
-            mixed_loss.source_of(folders[e.name], e)
+            source_of(folders[e.name], e)
     jobs = [job for e in experiments for job in _plan(e, place, folders[e.name])]
     if not dry_run:
         for e in experiments:
             _prepare(folders[e.name])
-            derive.write_manifest(folders[e.name], e, _fingerprint(e, place), tasks.check_source(place.data))
+            write_manifest(folders[e.name], e, _fingerprint(e, place), tasks.check_source(place.data))
     jobs = [replace(job, stamp=job.folder.stamp(job.run.id)) for job in jobs]
     recorded = {e.name: _recorded(folders[e.name]) for e in experiments}
     missing = [job for job in jobs if job.run.id not in recorded[job.run.experiment]]
@@ -68,16 +68,16 @@ def sweep(
         return 0
     with Tracker(wandb, results) as tracker:
         ended = _execute(missing, place, retries, tracker)
-        sources = []
+        analyses = []
         for e in experiments:
             _draw_samples(e, place, folders[e.name])
-            sources.append(report(folders[e.name].path))
-            tracker.log_sweep(folders[e.name])
-    if len(sources) > 1:
-        _show_verdicts("all experiments", pd.concat([source.derived.claims for source in sources]))
+            analyses.append(report(folders[e.name].path))
+            tracker.log_sweep(analyses[-1])
+    if len(analyses) > 1:
+        _show_verdicts("all experiments", pd.concat([analysis.claims for analysis in analyses]))
     alone = folders[experiments[0].name].path / "report.html"
     over_all = results / f"report-{experiments[0].scale}.html"
-    _write_page(alone if len(experiments) == 1 else over_all, sources, [])
+    _write_page(alone if len(experiments) == 1 else over_all, analyses, [])
     return _tell_missing([done for done in ended if done.record.status == "failed"])
 
 
@@ -190,37 +190,37 @@ def report_all(paths: list[Path], output: Path | None) -> None:
     if output is None:
         shared = paths[0] if len(paths) == 1 else os.path.commonpath([path.absolute() for path in paths])
         output = Path(shared) / "report.html"
-    sources, refused = [], []
+    analyses, refused = [], []
     for path in paths:
         try:
-            sources.append(report(path))
+            analyses.append(report(path))
         except UserError as error:
             if len(paths) == 1:
                 raise
             refused.append(str(error))
             terminal.warn(f"left out: {error}")
-    if not sources:
+    if not analyses:
         raise UserError(f"none of the {len(paths)} folders has usable records")
-    _write_page(output, sources, refused)
+    _write_page(output, analyses, refused)
 
 
-def _write_page(path: Path, sources: list[page.Source], refused: list[str]) -> None:
-    page.write(path, sources, refused)
+def _write_page(path: Path, analyses: list[Analysis], refused: list[str]) -> None:
+    write_page(path, analyses, refused)
     terminal.say(f"report: {path}")
 
 
-def report(path: Path) -> page.Source:
+def report(path: Path) -> Analysis:
     """Write and show what is derived from the records of one folder."""
-    folder = Folder(path)
-    derived = derive.derive(folder)
-    for line in derived.left_out:
+    analysis = analyse(load_sweep(Folder(path)))
+    write_files(analysis)
+    for line in analysis.sweep.not_counted:
         terminal.warn(f"left out: {line}")
-    if derived.left_out:
-        terminal.warn(f"{path}: {len(derived.left_out)} of {derived.records} records left out")
-    terminal.table(f"{path}: {derived.title}", derived.overview)
-    _show_verdicts(str(path), derived.claims)
+    if left_out := len(analysis.sweep.not_counted):
+        terminal.warn(f"{path}: {left_out} of {analysis.sweep.found} records left out")
+    terminal.table(f"{path}: {analysis.title}", analysis.overview)
+    _show_verdicts(str(path), analysis.claims)
     terminal.say(f"tables and figures: {path}")
-    return page.Source(folder, derived)
+    return analysis
 
 
 def _show_verdicts(title: str, claims: pd.DataFrame) -> None:
@@ -378,7 +378,7 @@ def _draw_samples(experiment: AnyExperiment, place: Place, folder: Folder) -> No
     if isinstance(experiment, Experiment):
         task = get_task(experiment.task, place.here)
         if samples := task.samples(16):
-            figures.draw_samples(folder.path / "figures", samples, f"Training images: {task.dataset.name}")
+            draw_samples(folder.path / "figures", samples, f"Training images: {task.dataset.name}")
 
 
 def _title(job: Job) -> str:
