@@ -152,9 +152,7 @@ def _outcomes(jobs: Sequence[Job], place: Place, on_step: Callable[[int], None])
     for file in place.tasks:
         tasks.get(file)
     if isinstance(run := jobs[0].run, Simulation):
-        from scalpel_bench.benchmarks.simulations.registry import (
-            SIMULATIONS,  # draws too, which a worker need not load
-        )
+        from scalpel_bench.benchmarks.simulations import SIMULATIONS  # needs pandas; training does not
 
         trajectory = SIMULATIONS[run.kind].simulate(run)
         return [{"status": "completed", "trajectory": trajectory, "environment": {}}]

@@ -24,9 +24,8 @@ from scalpel_bench.benchmarks.experiments.schema import (
     RatesExperiment,
 )
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.figures import style, trajectories
+from scalpel_bench.benchmarks.figures import convergence_rates, noise, style, trajectories
 from scalpel_bench.benchmarks.records.folder import Record
-from scalpel_bench.benchmarks.simulations.registry import SIMULATIONS
 
 _SETTINGS: Any = {
     "font.size": 9,
@@ -36,6 +35,9 @@ _SETTINGS: Any = {
     "savefig.dpi": 160,
     "pdf.fonttype": 42,
 }
+
+SIMULATIONS = {"noise": noise.draw, "rates": convergence_rates.draw}
+"""What draws the rows of a simulation, by kind."""
 
 
 def draw(folder: Path, tables: Tables, records: list[Record], experiment: Experiment) -> list[Path]:
@@ -65,7 +67,7 @@ def draw_simulation(folder: Path, frame: pd.DataFrame, experiment: NoiseExperime
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(5.2, 3.2), layout="constrained")
         axes = figure.subplots()
-        SIMULATIONS[experiment.kind].draw(axes, frame)
+        SIMULATIONS[experiment.kind](axes, frame)
         axes.set_title(_caption(experiment), fontsize=8)
         axes.legend(fontsize=7)
         _save(figure, folder / experiment.kind)

@@ -30,7 +30,7 @@ from scalpel_bench.benchmarks.figures import draw as figures
 from scalpel_bench.benchmarks.figures import trajectories
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records.folder import Folder, Record, none_of, write_atomically
-from scalpel_bench.benchmarks.simulations.registry import SIMULATIONS
+from scalpel_bench.benchmarks.simulations import SIMULATIONS
 
 FILE = "experiment.json"
 
