@@ -4,12 +4,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
 from scalpel_bench import methods
-from scalpel_bench.benchmarks.experiments.claims import AnyClaim
+from scalpel_bench.benchmarks.experiments.claims import Claim, kinds
 from scalpel_bench.benchmarks.experiments.schema import (
     ConvergenceRatesExperiment,
     Experiment,
@@ -75,7 +74,7 @@ def test_the_keys_of_experiments_are_documented() -> None:
         Region,
         Labels,
     ]
-    models += [Training, *get_args(AnyClaim)]
+    models += [Training, *kinds(Claim)]
     keys = {key for model in models for key in model.model_fields} - {"name", "scale"}
     assert sorted(key for key in keys if f"`{key}`" not in text) == []
 

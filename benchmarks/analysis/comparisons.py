@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from scalpel_bench.benchmarks.analysis.fronts import front_ratio
-from scalpel_bench.benchmarks.records.folder import Record
+from scalpel_bench.benchmarks.records import Record
 
 Answer = tuple[dict[int, float], str]
 CELL = ["lam", "lr", "seed"]

@@ -269,9 +269,9 @@ def dashboard(
     results: Results = Path("results"),
 ) -> None:
     """Send recorded runs to Weights & Biases, with their tables, figures and saved views."""
-    from scalpel_bench.benchmarks.dashboard import push as recorded
+    from scalpel_bench.benchmarks.dashboard import push
 
-    raise typer.Exit(recorded.push(paths or [], results, wandb.value, project, entity))
+    raise typer.Exit(push(paths or [], results, wandb.value, project, entity))
 
 
 @app.command()

@@ -9,7 +9,7 @@ import typer
 
 from scalpel_bench.benchmarks.commands import session
 from scalpel_bench.benchmarks.messages import terminal
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.benchmarks.report import documents
 
 app = typer.Typer(help="Look after recorded results.", no_args_is_help=True, rich_markup_mode=None)

@@ -15,9 +15,8 @@ import torch
 from scalpel_bench import methods, tasks
 from scalpel_bench.benchmarks.experiments.settings import AnyRun, DataRecord, Simulation, TrainingRun
 from scalpel_bench.benchmarks.messages.errors import UserError, as_user_error
-from scalpel_bench.benchmarks.records.folder import Folder, Record, Stamp, environment
-from scalpel_bench.benchmarks.training.checkpoints import Checkpoint
-from scalpel_bench.benchmarks.training.loop import train
+from scalpel_bench.benchmarks.records import Folder, Record, Stamp, environment
+from scalpel_bench.benchmarks.training import Checkpoint, train
 
 
 @dataclass(frozen=True)
@@ -153,9 +152,7 @@ def _outcomes(jobs: Sequence[Job], place: Place, on_step: Callable[[int], None])
     for file in place.tasks:
         tasks.get(file)
     if isinstance(run := jobs[0].run, Simulation):
-        from scalpel_bench.benchmarks.simulations.registry import (
-            SIMULATIONS,  # draws too, which a worker need not load
-        )
+        from scalpel_bench.benchmarks.simulations import SIMULATIONS  # needs pandas; training does not
 
         trajectory = SIMULATIONS[run.kind].simulate(run)
         return [{"status": "completed", "trajectory": trajectory, "environment": {}}]

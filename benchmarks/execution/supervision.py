@@ -15,7 +15,7 @@ from scalpel_bench.benchmarks.execution.executors import Executor, Lost
 from scalpel_bench.benchmarks.execution.jobs import Done, Job, Place
 from scalpel_bench.benchmarks.execution.leases import Claims
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.records.folder import Record, environment
+from scalpel_bench.benchmarks.records import Record, environment
 
 POLL = 0.5
 """Seconds between two looks at the runs that another sweep executes."""

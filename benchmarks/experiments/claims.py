@@ -8,6 +8,8 @@ against it, `analysis.verdicts` answers it. A kind is a class with a literal ``k
 from __future__ import annotations
 
 import math
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -204,15 +206,15 @@ class Within(QuantityClaim):
         )
 
 
-def _kinds(of: type[Claim]) -> list[type[Claim]]:
+def kinds(of: type[Claim]) -> list[type[Claim]]:
     """The classes below one that have a kind."""
     own = [of] if "kind" in of.model_fields else []
-    return own + [kind for each in of.__subclasses__() for kind in _kinds(each)]
+    return own + [kind for each in of.__subclasses__() for kind in kinds(each)]
 
 
 if TYPE_CHECKING:
     ComparisonClaim = Claim
     SimulationClaim = Claim
 else:
-    ComparisonClaim = Annotated[tuple(_kinds(MethodClaim)), Field(discriminator="kind")]
-    SimulationClaim = Annotated[tuple(_kinds(QuantityClaim)), Field(discriminator="kind")]
+    ComparisonClaim = Annotated[reduce(or_, kinds(MethodClaim)), Field(discriminator="kind")]
+    SimulationClaim = Annotated[reduce(or_, kinds(QuantityClaim)), Field(discriminator="kind")]

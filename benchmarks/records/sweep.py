@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
-from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, MixedLossExperiment
+from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
 from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.records.folder import Folder, none_of
 from scalpel_bench.benchmarks.records.manifest import Manifest, read_manifest
@@ -74,6 +74,8 @@ def load_sweep(folder: Folder) -> RecordedSweep:
     manifest = read_manifest(folder)
     if isinstance(experiment := manifest.experiment, MixedLossExperiment):
         source = load_sweep(source_of(folder, experiment))
+        if not isinstance(source.experiment, Experiment):
+            raise UserError(f"{source.folder.path}: {experiment.source} compares no methods")
         return RecordedSweep(folder, manifest, source.records, source.rejected, source.left_out, source)
     found, rejected = folder.read()
     if not found:

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import environment, write_atomically
+from scalpel_bench.benchmarks.records import environment, write_atomically
 from scalpel_bench.benchmarks.speed.rows import PARTS, Row
 
 PEERS = ("torchjd", "LibMTL")

@@ -11,7 +11,7 @@ from pathlib import Path
 from scalpel_bench.benchmarks.execution.jobs import Job, Place, default_workers, describe_data, execute
 from scalpel_bench.benchmarks.execution.supervision import execute_all
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.benchmarks.speed.rows import Row
 
 WORKERS = 2

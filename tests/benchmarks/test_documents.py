@@ -8,10 +8,10 @@ import pytest
 from scalpel_bench.benchmarks import speed as bench
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.report import derive, documents
+from scalpel_bench.benchmarks.records import Folder, write_manifest
+from scalpel_bench.benchmarks.report import documents
 from scalpel_bench.benchmarks.speed.rows import Ratio, Row, timed
-from tests.benchmarks.runs import DATA, plan, record
+from tests.benchmarks.runs import DATA, plan, record, written
 
 
 def speed(results: Path) -> None:
@@ -82,12 +82,12 @@ def test_tables_of_a_sweep_are_filled_from_its_files(tmp_path) -> None:
     assert isinstance(experiment, Experiment)
     folder = Folder(tmp_path / experiment.name / experiment.scale)
     folder.prepare()
-    derive.write_manifest(folder, experiment, DATA.fingerprint)
+    write_manifest(folder, experiment, DATA.fingerprint)
     for run in plan(experiment):
         factor = 0.5 if run.label == "bloop" else 1.0
         main, aux = (0.1, 0.4) if run.lam == 0.1 else (0.2, 0.2)
         folder.write(record(run, factor * main * (1 + 0.01 * run.seed), aux))
-    derive.derive(folder)
+    written(folder)
     words = f"{experiment.name}/{experiment.scale}"
     kinds = ("ratios", "verdicts", "ends", "runs")
     text = "".join(f"<!-- {kind}: {words} -->\n<!-- end -->\n" for kind in kinds)
@@ -110,14 +110,14 @@ def test_ratios_at_each_rate_are_of_the_methods_that_ran_at_several(tmp_path) ->
     assert isinstance(experiment, Experiment)
     folder = Folder(tmp_path / "fig3a" / "smoke")
     folder.prepare()
-    derive.write_manifest(folder, experiment, DATA.fingerprint)
+    write_manifest(folder, experiment, DATA.fingerprint)
     for run in plan(experiment):
         if run.label in ("sum", "bloop") or (run.label == "mgda" and run.training.lr == 1e-3):
             factor = {1e-4: 0.5, 1e-3: 0.8}[run.training.lr] if run.label == "bloop" else 1.0
             main, aux = (0.1, 0.4) if run.lam == 0.1 else (0.2, 0.2)
             folder.write(record(run, factor * main, aux))
-    derive.derive(folder)
-    table = documents.render("<!-- rates: fig3a/smoke train -->\n<!-- end -->", tmp_path)
+    written(folder)
+    table = documents.render("<!-- learning_rates: fig3a/smoke train -->\n<!-- end -->", tmp_path)
     assert "| method | rate 0.0001 | rate 0.001 |" in table
     assert "| `bloop` | 0.500 [0.500, 0.500] | 0.800 [0.800, 0.800] |" in table
     assert "mgda" not in table

@@ -8,7 +8,7 @@ import torch
 from scalpel_bench.benchmarks.execution.jobs import Job, Place, describe_data, execute, get_task
 from scalpel_bench.benchmarks.execution.supervision import execute_all
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.runs import conditioning, plan
 
 

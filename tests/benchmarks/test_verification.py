@@ -10,8 +10,7 @@ from scalpel_bench.benchmarks.commands import session
 from scalpel_bench.benchmarks.commands.verification import verify
 from scalpel_bench.benchmarks.execution.jobs import Place
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.report.derive import write_manifest
+from scalpel_bench.benchmarks.records import Folder, write_manifest
 from tests.benchmarks.runs import conditioning, plan, record
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from scalpel_bench.benchmarks.execution.jobs import Place
 from scalpel_bench.benchmarks.execution.supervision import execute_all
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.runs import conditioning, jobs_of
 
 
