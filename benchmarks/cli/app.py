@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks import speed as measure
+from scalpel_bench.benchmarks import speed
 from scalpel_bench.benchmarks.cli import results as cli_results
 from scalpel_bench.benchmarks.commands import plan as cost
 from scalpel_bench.benchmarks.commands import session, template
@@ -22,7 +22,6 @@ from scalpel_bench.benchmarks.experiments import schema as experiment
 from scalpel_bench.benchmarks.experiments.schema import LEARNING_RATE
 from scalpel_bench.benchmarks.messages import terminal
 from scalpel_bench.benchmarks.messages.errors import UserError, as_user_error
-from scalpel_bench.benchmarks.speed import page as bench_page
 
 app = typer.Typer(
     name="scalpel",
@@ -307,11 +306,11 @@ def bench(
     session.check_device(chosen)
     rows = []
     with terminal.console.status("measuring") as status:
-        for row in measure.run(results, chosen, full, part):
+        for row in speed.measure(results, chosen, full, part):
             rows.append(row)
             status.update(row.figure)
-    terminal.table("ratios of medians, measured in turns on one thread", bench_page.frame(rows))
-    terminal.say(f"record: {measure.record_path(results, full, chosen != 'cpu')}")
+    terminal.table("ratios of medians, measured in turns on one thread", speed.table(rows))
+    terminal.say(f"record: {speed.record_path(results, full, chosen != 'cpu')}")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from scalpel_bench.benchmarks import speed as bench
+from scalpel_bench.benchmarks import speed
 from scalpel_bench.benchmarks.analysis import comparisons, verdicts
 from scalpel_bench.benchmarks.analysis.indicators import REFERENCE
 from scalpel_bench.benchmarks.analysis.ratios import over_all_seeds, ratio_table
@@ -23,7 +23,6 @@ from scalpel_bench.benchmarks.analysis.wording import with_interval
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.report import docstrings
 from scalpel_bench.benchmarks.report.files import read_table
-from scalpel_bench.benchmarks.speed import page
 
 _TABLE = re.compile(r"(<!-- (\w+): ([^\n]*?) -->\n).*?(<!-- end -->)", re.S)
 
@@ -40,7 +39,7 @@ def fill(document: Path, results: Path) -> None:
         raise UserError(f"{document} cannot be read: {error.strerror}") from error
     document.write_text(render(text, results), encoding="utf-8")
     if curves := re.findall(r"\((\w+)\.svg\)", text):
-        page.draw(curves, document.parent, bench.read(results / "bench" / "full.json"))
+        speed.draw(curves, document.parent, speed.read(results / "bench" / "full.json"))
 
 
 def render(text: str, results: Path) -> str:
@@ -71,7 +70,7 @@ def _markdown(frame: pd.DataFrame) -> str:
 
 def _speed(results: Path, record: str, what: str) -> pd.DataFrame:
     """Ratios of `scalpel bench`: a record's name, and which of its rows."""
-    return page.chosen(bench.read(results / "bench" / f"{record}.json"), what)
+    return speed.chosen(speed.read(results / "bench" / f"{record}.json"), what)
 
 
 def _ratios(results: Path, folder: str, protocol: str = "fixed") -> pd.DataFrame:
