@@ -17,7 +17,7 @@ from scalpel_bench.benchmarks.execution.jobs import Place, describe_data, get_ta
 from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment
 from scalpel_bench.benchmarks.experiments.settings import DataRecord, TrainingRun
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.benchmarks.training import Stepper
 from scalpel_bench.tasks import Task
 
 BUDGET = 2.0
@@ -109,9 +109,9 @@ def measure(run: TrainingRun, task: Task) -> Measured:
             count += 1
         step = (time.perf_counter() - started) / count
         started = time.perf_counter()
-        stepper.flat.module.eval()
+        stepper.models.module.eval()
         with torch.no_grad():
-            model = stepper.flat.model(0)
+            model = stepper.models.model(0)
             values = {split: task.evaluate(model, split) for split in task.splits}
         evaluation = time.perf_counter() - started
         row = len(json.dumps({**values, "diagnostics": stepper.diagnostics(0)}))
@@ -122,8 +122,8 @@ def measure(run: TrainingRun, task: Task) -> Measured:
 
 def _peak(stepper: Stepper) -> int:
     """The most memory taken so far: on the GPU, else by this process."""
-    if stepper.flat.theta.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(stepper.flat.theta.device)
+    if stepper.models.theta.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(stepper.models.theta.device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 

@@ -15,9 +15,9 @@ import pandas as pd
 import torch
 
 from scalpel_bench import methods, tasks
+from scalpel_bench.benchmarks import contract
 from scalpel_bench.benchmarks.analysis import mixed_loss, verdicts
 from scalpel_bench.benchmarks.commands import verification
-from scalpel_bench.benchmarks.contract import rules as contract
 from scalpel_bench.benchmarks.dashboard.tracker import Tracker
 from scalpel_bench.benchmarks.execution.jobs import Done, Job, Place, describe_data, execute, get_task
 from scalpel_bench.benchmarks.execution.populations import populations
@@ -35,7 +35,7 @@ from scalpel_bench.benchmarks.messages import terminal
 from scalpel_bench.benchmarks.messages.errors import Stopped, UserError, as_user_error
 from scalpel_bench.benchmarks.records.folder import Folder, Record
 from scalpel_bench.benchmarks.report import derive, page
-from scalpel_bench.benchmarks.training.checkpoints import Interrupted, stopping_on
+from scalpel_bench.benchmarks.training import Interrupted, stopping_on
 
 
 def sweep(

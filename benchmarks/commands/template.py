@@ -113,7 +113,7 @@ from pathlib import Path
 
 import pytest
 
-from scalpel_bench.benchmarks.contract.rules import {kind}_rules
+from scalpel_bench.benchmarks.contract import {kind}_rules
 
 NAME = f"{{Path(__file__).with_name('{name}.py')}}:{cls}"
 

@@ -16,8 +16,7 @@ from scalpel_bench import methods, tasks
 from scalpel_bench.benchmarks.experiments.settings import AnyRun, DataRecord, Simulation, TrainingRun
 from scalpel_bench.benchmarks.messages.errors import UserError, as_user_error
 from scalpel_bench.benchmarks.records.folder import Folder, Record, Stamp, environment
-from scalpel_bench.benchmarks.training.checkpoints import Checkpoint
-from scalpel_bench.benchmarks.training.loop import train
+from scalpel_bench.benchmarks.training import Checkpoint, train
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 
 from scalpel_bench.benchmarks.execution.jobs import Job, Place, get_task
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.benchmarks.training import Stepper
 from scalpel_bench.tasks import Task
 
 SIZES = (1, 4, 16, 64, 256)

@@ -22,7 +22,7 @@ from scalpel_bench.benchmarks.speed.rows import Row, timed
 from scalpel_bench.benchmarks.speed.steps import plain
 from scalpel_bench.benchmarks.speed.timing import in_turns, milliseconds, ratio
 from scalpel_bench.benchmarks.speed.workloads import Workload
-from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.benchmarks.training import Stepper
 from scalpel_bench.tasks import Batch, Known, Task
 
 INSTALL = "not installed: pip install 'scalpel-bench[peers]'"

@@ -8,7 +8,7 @@ from functools import partial
 from scalpel_bench.benchmarks.speed import workloads
 from scalpel_bench.benchmarks.speed.rows import Row, timed
 from scalpel_bench.benchmarks.speed.timing import in_turns, milliseconds, ratio
-from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.benchmarks.training import Stepper
 
 SIZES = (1, 4, 16, 64, 256)
 SEEDS = 4

@@ -80,7 +80,7 @@ def memory_rows(device: str, full: bool) -> Iterator[Row]:
         method: memory.of_step(partial(residual.stepper, method), batch, device)
         for method in ("sum", "bloop")
     }
-    vector = residual.stepper("sum").flat.theta.nbytes
+    vector = residual.stepper("sum").models.theta.nbytes
     yield Row(
         part="f",
         figure=f"peak memory of Bloop − peak memory of sum, in parameter vectors ({residual.title})",
@@ -94,7 +94,7 @@ def memory_rows(device: str, full: bool) -> Iterator[Row]:
         memory.of_step(partial(Bare, text.task, partial(_nth, k)), windows, device)
         for k in range(len(text.task.objectives))
     ]
-    vector = text.stepper("bloop").flat.theta.nbytes
+    vector = text.stepper("bloop").models.theta.nbytes
     yield Row(
         part="f",
         figure="peak memory of Bloop / plain PyTorch on the larger loss alone plus two parameter vectors "

@@ -22,7 +22,7 @@ from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import DataRecord
 from scalpel_bench.benchmarks.speed.rows import Row, timed
 from scalpel_bench.benchmarks.speed.timing import Times, in_turns, milliseconds, ratio
-from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.benchmarks.training import Stepper
 from scalpel_bench.tasks import Model
 from scalpel_bench.tasks.language_model import LanguageModel
 

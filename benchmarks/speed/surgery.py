@@ -69,7 +69,7 @@ def growth(device: str, full: bool) -> Iterator[Row]:
     sizes, peaks = [], []
     for width in widths:
         workload = workloads.two_heads(device, width)
-        sizes.append(workload.stepper("sum").flat.theta.numel())
+        sizes.append(workload.stepper("sum").models.theta.numel())
         peaks.append(memory.of_step(partial(workload.stepper, "bloop"), workload.batch(), device))
         yield Row(
             part="e",

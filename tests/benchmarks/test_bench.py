@@ -76,17 +76,17 @@ def test_peers_take_the_same_step_as_we_do(workload, method, library) -> None:
     if peers._missing(library) or (library == "LibMTL" and method not in peers._LIBMTL):
         pytest.skip("not installed, or it has no such method")
     batch, ours = workload.batch(), workload.stepper(method, lam=1.0)
-    start = {name: p.detach().clone() for name, p in ours.flat.parts(ours.flat.theta).items()}
+    start = {name: p.detach().clone() for name, p in ours.models.parts(ours.models.theta).items()}
     peer = (
         peers.TorchJD(workload.task, method) if library == "torchjd" else peers.LibMTL(workload.task, method)
     )
     grown(peer.module, start)
-    ours.optimizer = torch.optim.SGD([ours.flat.theta], lr=1.0)
+    ours.optimizer = torch.optim.SGD([ours.models.theta], lr=1.0)
     peer.optimizer = torch.optim.SGD(peer.module.parameters(), lr=1.0)
     ours.step(batch)
     peer.step(batch)
     ended = dict(peer.module.named_parameters())
-    for name, part in ours.flat.parts(ours.flat.theta.detach()).items():
+    for name, part in ours.models.parts(ours.models.theta.detach()).items():
         moved, peers_moved = part - start[name], ended[name].detach() - start[name]
         assert (moved - peers_moved).norm() < (1e-2 if method == "mgda" else 1e-3) * moved.norm(), name
 
@@ -104,7 +104,7 @@ def test_plain_pytorch_sees_the_same_losses_as_we_do() -> None:
     workload = workloads.small_weights("cpu")
     ours, batch = workload.stepper("bloop"), workload.batch()
     bare = steps.Bare(workload.task, steps._summed)
-    grown(bare.module, ours.flat.parts(ours.flat.theta))
+    grown(bare.module, ours.models.parts(ours.models.theta))
     ours.step(batch)
     model: Model = steps.plain(bare.module)
     loss = steps._summed(workload.task, model, batch)

@@ -16,8 +16,7 @@ from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import DataRecord, TrainingRun
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.training.checkpoints import Checkpoint, Interrupted, stopping_on
-from scalpel_bench.benchmarks.training.loop import train
+from scalpel_bench.benchmarks.training import Checkpoint, Interrupted, stopping_on, train
 from tests.benchmarks.runs import conditioning, jobs_of
 
 

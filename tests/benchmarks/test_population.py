@@ -12,8 +12,7 @@ from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.training.loop import train
-from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.benchmarks.training import Stepper, train
 from tests.benchmarks.runs import DATA, conditioning, plan
 
 
@@ -28,11 +27,11 @@ def test_start_batches_and_first_directions_are_those_of_single_runs(name: str) 
     runs, task = runs_of(name, methods={"sum": {}, "bloop": {"rho": 0.1}, "pcgrad": {}})
     together = Stepper(runs, task)
     (batch,) = itertools.islice(together.batches(), 1)
-    start = together.flat.theta.detach().clone()
+    start = together.models.theta.detach().clone()
     together.step(batch)
     for replica, run in enumerate(together.runs):
         alone = Stepper([run], task)
-        assert torch.equal(start[replica], alone.flat.theta)
+        assert torch.equal(start[replica], alone.models.theta)
         (own,) = itertools.islice(alone.batches(), 1)
         for key, value in own.items():
             assert torch.equal(batch[key][replica], value)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scalpel_bench import methods
-from scalpel_bench.benchmarks.contract.rules import Broken, method_rules
+from scalpel_bench.benchmarks.contract import Broken, method_rules
 
 
 @pytest.mark.parametrize("rule", method_rules())

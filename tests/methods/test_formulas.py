@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from scalpel_bench import methods
-from scalpel_bench.benchmarks.contract.rules import pairs, sampled
+from scalpel_bench.benchmarks.contract import pairs, sampled
 
 LAMBDAS = [0.0, 1e-3, 0.3, 1.0, 50.0]
 

@@ -21,7 +21,7 @@ from torchjd import aggregation
 from torchjd.linalg import QuadprogProjector
 
 from scalpel_bench import methods
-from scalpel_bench.benchmarks.contract.rules import sampled
+from scalpel_bench.benchmarks.contract import sampled
 from scalpel_bench.methods.engine.arithmetic import uniform
 
 SCALES = [(1.0, 1.0), (1e-3, 1.0), (1.0, 1e-3), (1e4, 1e4)]

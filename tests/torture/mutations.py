@@ -19,7 +19,7 @@ from scalpel_bench.benchmarks.experiments import schema as experiment
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records.folder import Folder
 from scalpel_bench.benchmarks.report import derive
-from scalpel_bench.benchmarks.training.checkpoints import Checkpoint
+from scalpel_bench.benchmarks.training import Checkpoint
 from tests.benchmarks.runs import conditioning, plan, record
 
 TRICKS: list[Any] = [

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Protocol
 
 from scalpel_bench.benchmarks.execution.jobs import Done, Job, Place, execute
-from scalpel_bench.benchmarks.training.checkpoints import Interrupted
+from scalpel_bench.benchmarks.training import Interrupted
 
 
 class Lost(Exception):

@@ -19,7 +19,7 @@ import torch
 
 from scalpel_bench.benchmarks.execution.executors import Lost, attempt
 from scalpel_bench.benchmarks.execution.jobs import Done, Job, Place
-from scalpel_bench.benchmarks.training.checkpoints import stopping_on
+from scalpel_bench.benchmarks.training import stopping_on
 
 CONTEXT: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
 """Workers are forked from a process that has imported what they need, and nothing else."""

@@ -20,7 +20,7 @@ from scalpel_bench.benchmarks.execution.executors import Lost, attempt
 from scalpel_bench.benchmarks.execution.jobs import Done, Job, Place
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.training.checkpoints import stopping_on
+from scalpel_bench.benchmarks.training import stopping_on
 
 REFRESH = 1.0
 """Seconds between two looks at what the cluster has."""

@@ -12,7 +12,7 @@ from torch.func import functional_call, vmap
 from scalpel_bench.tasks import Batch, Known, Loss, Model, Task
 
 
-class Flat:
+class FlatModel:
     """A module seen as a function of one flat parameter vector ``theta`` ``(P,)``.
 
     The module's own parameters become views of it. With ``channels_last``, the weights of convolutions lie in
@@ -87,7 +87,7 @@ class Flat:
         return piece.view(*leading, *shape)
 
 
-class Population(Flat):
+class StackedModels(FlatModel):
     """N replicas of a module, each with parameters and buffers of its own: ``theta`` ``(N, P)``.
 
     Args:
@@ -106,7 +106,7 @@ class Population(Flat):
         super().__init__(modules[0], device, channels_last)
         self.in_dims = (0, 0, None if shared_batch else 0)
         self.compile = compile
-        self.together: Callable[..., tuple[Loss, ...]] | None = None
+        self._losses_of_all: Callable[..., tuple[Loss, ...]] | None = None
         self.theta = self.theta.detach().repeat(len(modules), 1)
         for row, module in zip(self.theta, modules, strict=True):
             self.write(row, {name: p.detach() for name, p in module.named_parameters()})
@@ -122,9 +122,9 @@ class Population(Flat):
     def losses(self, task: Task, batch: Batch) -> Iterator[Loss]:
         """The task's losses ``(N,)`` each, computed together; the gradients of a `Known` one ``(N, ...)``."""
 
-        if self.together is None:
-            self.together = self._vectorised(task)
-        return iter(self.together(self.theta, self.buffers, batch))
+        if self._losses_of_all is None:
+            self._losses_of_all = self._vectorised(task)
+        return iter(self._losses_of_all(self.theta, self.buffers, batch))
 
     def _differentiate(self, loss: Tensor, row: Tensor, keep: bool) -> None:
         row.copy_(torch.autograd.grad(loss.sum(), self.theta, retain_graph=keep)[0])
