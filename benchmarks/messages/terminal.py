@@ -57,8 +57,7 @@ def methods(registry: Registry[Method]) -> None:
     shown = Table(title="methods", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("name", "what it does", "source", "properties"):
         shown.add_column(column)
-    for name in registry.available():
-        method = registry.get(name)
+    for name, method in registry.classes().items():
         text = " ".join((method.__doc__ or "").split())
         source = re.search(r"Source: (.+?\d{4})", text)
         properties = sorted(claim.replace("_", " ") for claim in method.properties)
