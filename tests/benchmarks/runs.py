@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from scalpel_bench.benchmarks.execution.jobs import Job
+from scalpel_bench.benchmarks.execution import Job
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import DataRecord, TrainingRun
 from scalpel_bench.benchmarks.records.folder import Folder, Record

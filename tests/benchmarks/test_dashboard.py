@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import wandb
 
-from scalpel_bench.benchmarks.commands.session import with_methods
+from scalpel_bench.benchmarks.commands.planning import with_methods
 from scalpel_bench.benchmarks.records.folder import Folder
 from scalpel_bench.benchmarks.report import derive
 from tests.benchmarks.runs import DATA, conditioning, plan, record

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from scalpel_bench.benchmarks.commands.verification import verify
+from scalpel_bench.benchmarks.commands.verify import findings
 from scalpel_bench.benchmarks.experiments import schema as experiment
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records.folder import Folder
@@ -119,7 +119,7 @@ def _manifest(draw: random.Random, inside: Path) -> bool:
     try:
         content = json.dumps(_tricked(draw, json.loads(before))).encode()
         file.write_bytes(content if draw.random() < 0.6 else _damage(draw, before))
-        _quietly(lambda: verify(folder))
+        _quietly(lambda: findings(folder))
         _quietly(lambda: derive.read_manifest(folder))
     finally:
         file.write_bytes(before)
@@ -142,7 +142,7 @@ def _record(draw: random.Random, inside: Path) -> bool:
             file.write_bytes(json.dumps(changed).encode())
         sealed = b"sha256" in file.read_bytes()
         read, rejected = folder.read()
-        _quietly(lambda: verify(folder))
+        _quietly(lambda: findings(folder))
         _quietly(folder.set_aside)
         if sealed and any(sound != written[sound.id] for sound in read):
             return False

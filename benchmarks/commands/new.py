@@ -1,4 +1,4 @@
-"""Templates that `scalpel new` writes."""
+"""``scalpel new``: commented templates of a method and of a task."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import keyword
 from pathlib import Path
 
 from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.messages import UserError
 
 _METHOD = '''"""{title}: one line that says what it does."""
 
@@ -124,7 +124,7 @@ def test_contract(rule: str) -> None:
 '''
 
 
-def write(kind: str, name: str, folder: Path) -> list[str]:
+def new(kind: str, name: str, folder: Path) -> list[str]:
     """Write a template and its test; returns lines that say what was written and what to do next.
 
     Inside the repository the file goes to ``methods/`` or ``tasks/``, whose tests find it by themselves.
