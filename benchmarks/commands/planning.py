@@ -96,8 +96,8 @@ def announce(jobs: list[Job], missing: list[Job], options: ExecutionOptions) -> 
     counts = Counter(job.run.experiment for job in jobs)
     to_do = Counter(job.run.experiment for job in missing)
     for name, count in counts.items():
-        terminal.say(
-            f"{name}: {count} run{'s' * (count != 1)}, {count - to_do[name]} recorded already, {to_do[name]} to do"
-        )
+        left = to_do[name]
+        runs = f"{count} run{'s' * (count != 1)}"
+        terminal.say(f"{name}: {runs}, {count - left} recorded already, {left} to do")
     workers = f"{options.workers} worker{'s' * (options.workers > 1)}"
     terminal.say(f"device {options.device}, {workers}, data {options.data}")
