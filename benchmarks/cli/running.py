@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from scalpel_bench.benchmarks.cli import parsing
-from scalpel_bench.benchmarks.cli.names import complete_experiment
+from scalpel_bench.benchmarks.cli.names import complete_experiment, complete_method, complete_task
 from scalpel_bench.benchmarks.cli.options import (
     Data,
     Device,
@@ -28,8 +28,10 @@ from scalpel_bench.benchmarks.messages import UserError, terminal
 
 
 def run(
-    task: Annotated[str, typer.Option(help="Task; see `scalpel list tasks`.")],
-    method: Annotated[str, typer.Option(help="Method; see `scalpel list methods`.")],
+    task: Annotated[str, typer.Option(help="Task; see `scalpel list tasks`.", autocompletion=complete_task)],
+    method: Annotated[
+        str, typer.Option(help="Method; see `scalpel list methods`.", autocompletion=complete_method)
+    ],
     lam: Annotated[float, typer.Option(help="Trade-off λ ≥ 0.")] = 1.0,
     rho: Annotated[
         float | None, typer.Option(help="EMA coefficient in (0, 1], for methods with an EMA.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,34 +19,12 @@ def list_(
 ) -> None:
     """List methods, tasks and experiments."""
     if what in ("methods", None):
-        _list_methods()
+        terminal.listing("methods", names.methods(), names.METHOD_COLUMNS)
     if what in ("tasks", None):
-        from scalpel_bench import tasks
-
-        terminal.listing("tasks", {n: tasks.get(n).__doc__ or "" for n in tasks.available()})
+        terminal.listing("tasks", names.tasks())
     if what in ("experiments", None):
-        terminal.listing("experiments", names.experiments())
-
-
-def _list_methods() -> None:
-    from scalpel_bench import methods
-
-    entries = []
-    for name in methods.available():
-        method = methods.get(name)
-        text = " ".join((method.__doc__ or "").split())
-        source = re.search(r"Source: (.+?\d{4})", text)
-        properties = sorted(claim.replace("_", " ") for claim in method.properties)
-        if method.objectives:
-            properties.append(f"K = {method.objectives}")
-        if origin := methods.origin(name):
-            properties.append(origin)
-        line = (method.__doc__ or "").strip().splitlines()[0]
-        if method.__module__.endswith(f".{name}"):
-            line = (sys.modules[method.__module__].__doc__ or line).strip().splitlines()[0]
-        entries.append((name, line, source[1] if source else "", ", ".join(properties)))
-    terminal.rows("methods", ("name", "what it does", "source", "properties"), entries)
-    for reason in methods.REGISTRY.broken.values():
+        terminal.listing("experiments", {name: [text] for name, text in names.experiments().items()})
+    for reason in names.unusable():
         terminal.warn(reason)
 
 

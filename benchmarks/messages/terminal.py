@@ -41,21 +41,15 @@ def say(message: str) -> None:
     console.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
-def listing(title: str, entries: Mapping[str, str]) -> None:
-    """Names with the first line of what they are."""
-    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, text in entries.items():
-        table.add_row(name, text.strip().splitlines()[0])
-    console.print(table)
-
-
-def rows(title: str, columns: Sequence[str], entries: Iterable[Sequence[str]]) -> None:
-    """A plain table of texts."""
-    shown = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+def listing(title: str, entries: Mapping[str, Sequence[str]], columns: Sequence[str] = ()) -> None:
+    """Names with what is to be said of each."""
+    shown = Table(
+        title=title, title_justify="left", show_header=bool(columns), box=None, padding=(0, 2, 0, 0)
+    )
     for column in columns:
         shown.add_column(column)
-    for entry in entries:
-        shown.add_row(*entry)
+    for name, texts in entries.items():
+        shown.add_row(name, *texts)
     console.print(shown)
 
 

@@ -47,7 +47,9 @@ def plain(module: nn.Module) -> Model:
 
 def rows(device: str, full: bool) -> Iterator[Row]:
     """Methods against `sum`, Bloop against plain PyTorch."""
-    every = tuple(name for name in methods.available() if methods.get(name).objectives in (None, 2))
+    every = tuple(
+        name for name, method in methods.REGISTRY.classes().items() if method.objectives in (None, 2)
+    )
     seconds = 15 if full else 5
     yield from _against_sum(workloads.mlp(device), every if full else FEW, 1.15, seconds)
     yield from _against_sum(workloads.transformer(device), every if full else FEW, 1.03, 2 * seconds)

@@ -136,11 +136,11 @@ BROKEN = {
     "has no such class": ("x = 1\n", "it has no class Mine"),
     "is no method": ("class Mine: pass\n", "Mine is no method with a name of its own"),
     "has no name": (
-        "from methods import Method\nclass Mine(Method): pass\n",
+        "from scalpel_bench.methods import Method\nclass Mine(Method): pass\n",
         "Mine is no method with a name",
     ),
     "takes a name": (
-        "from methods import Method\nclass Mine(Method): name = 'sum'\n",
+        "from scalpel_bench.methods import Method\nclass Mine(Method): name = 'sum'\n",
         "two methods are named 'sum': scalpel_bench.methods.sum.Sum and .*mine.py:Mine",
     ),
 }
