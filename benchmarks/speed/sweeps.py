@@ -8,8 +8,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from scalpel_bench.benchmarks.execution.jobs import Job, Place, default_workers, describe_data, execute
-from scalpel_bench.benchmarks.execution.supervision import execute_all
+from scalpel_bench.benchmarks.execution import (
+    ExecutionOptions,
+    Job,
+    default_workers,
+    describe_data,
+    execute,
+    execute_all,
+)
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.benchmarks.speed.measurements import Measurement
@@ -34,7 +40,7 @@ def measure(full: bool) -> Iterator[Measurement]:
 
 
 def _sweep(folder: Folder, full: bool) -> Iterator[Measurement]:
-    place = Place(device="cpu", workers=WORKERS)
+    place = ExecutionOptions(device="cpu", workers=WORKERS)
     folder.prepare()
     (trial,) = execute(_jobs(folder, place, seeds=1, epochs=20)[:1], place)
     each = 10 if full else 2.5
@@ -57,7 +63,7 @@ def _sweep(folder: Folder, full: bool) -> Iterator[Measurement]:
     )
 
 
-def _jobs(folder: Folder, place: Place, seeds: int, epochs: int) -> list[Job]:
+def _jobs(folder: Folder, place: ExecutionOptions, seeds: int, epochs: int) -> list[Job]:
     """Six methods at one λ for each seed."""
     training = {"epochs": epochs, "evaluations": 1}
     experiment = load("fig3a", "laptop", {"seeds": seeds, "lam": [0.01], "training": training})

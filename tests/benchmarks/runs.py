@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from scalpel_bench.benchmarks.analysis import Analysis, analyse
-from scalpel_bench.benchmarks.execution.jobs import Job
+from scalpel_bench.benchmarks.execution import Job
 from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import DataRecord, TrainingRun
 from scalpel_bench.benchmarks.records import Folder, Manifest, Record, RecordedSweep, load_sweep, sort_out

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.execution.jobs import Place, execute
+from scalpel_bench.benchmarks.execution import ExecutionOptions, execute
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import DataRecord, TrainingRun
 from scalpel_bench.benchmarks.messages.errors import UserError
@@ -114,7 +114,7 @@ def test_a_checkpoint_is_written_on_the_interval_and_gone_when_the_run_is_record
     (job, *_) = jobs_of(conditioning(), folder)
     file = folder.checkpoint(job.run.id)
     sizes = []
-    (done,) = execute([job], Place(checkpoint_every=0), lambda step: sizes.append(file.exists()))
+    (done,) = execute([job], ExecutionOptions(checkpoint_every=0), lambda step: sizes.append(file.exists()))
     assert sizes[0] is False
     assert all(sizes[1:])
     folder.write(done.record)
@@ -174,4 +174,4 @@ def test_a_command_that_is_cut_off_goes_on_from_its_checkpoint(number, tmp_path)
     if number != signal.SIGKILL:
         assert process.returncode == 130
         assert "0 finished runs are recorded, the same command continues with the rest" in errors
-        assert list(runs.glob("*.claim")) == []
+        assert list(runs.glob("*.lease")) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import wandb
 
-from scalpel_bench.benchmarks.commands.session import with_methods
+from scalpel_bench.benchmarks.commands.planning import with_methods
 from scalpel_bench.benchmarks.records import Folder, manifest, write_manifest
 from tests.benchmarks.runs import DATA, conditioning, plan, record
 from tests.benchmarks.test_tracking import FOLDER, clean, scalpel  # noqa: F401

@@ -9,8 +9,9 @@ import pytest
 
 from scalpel_bench.benchmarks import figures
 from scalpel_bench.benchmarks.analysis.verdicts import COLUMNS
-from scalpel_bench.benchmarks.commands import session
-from scalpel_bench.benchmarks.execution.jobs import Place
+from scalpel_bench.benchmarks.commands.report import report_folder
+from scalpel_bench.benchmarks.commands.sweep import sweep
+from scalpel_bench.benchmarks.execution import ExecutionOptions
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import Folder, load_sweep, read_manifest, write_manifest
@@ -51,7 +52,7 @@ def folder(tmp_path) -> Folder:
 
 
 def test_report_writes_the_tables_and_shows_the_verdicts(folder, capsys) -> None:
-    session.report(folder.path)
+    report_folder(folder.path)
     claims = pd.read_csv(folder.path / "claims.csv")
     assert list(claims.columns) == COLUMNS
     assert list(claims["verdict"]) == ["supported"]
@@ -70,7 +71,7 @@ def test_records_that_do_not_count_are_named_and_counted(folder, capsys) -> None
     other = Folder.read(folder)[0][1].run.model_copy(update={"data": {"name": "x", "fingerprint": "f" * 16}})
     other = type(other).model_validate(other.model_dump(warnings=False))
     folder.write(record(other, 1e-9, 1e-9))
-    session.report(folder.path)
+    report_folder(folder.path)
     error = capsys.readouterr().err
     assert f"{first.name}: not a record of schema 1" in error
     assert f"{second.name}: not a record of schema 1 (schema_version" in error
@@ -93,12 +94,12 @@ def test_an_old_manifest_is_asked_the_claims_of_the_suite(folder, tmp_path) -> N
 
 
 def test_simulations_of_other_settings_are_left_out(tmp_path) -> None:
-    session.sweep([load("fig2", "smoke", {"draws": 50})], Place(), tmp_path, False, "disabled")
-    session.sweep([load("fig2", "smoke", {"draws": 60})], Place(), tmp_path, False, "disabled")
+    sweep([load("fig2", "smoke", {"draws": 50})], ExecutionOptions(), tmp_path, False, "disabled")
+    sweep([load("fig2", "smoke", {"draws": 60})], ExecutionOptions(), tmp_path, False, "disabled")
     folder = Folder(tmp_path / "fig2" / "smoke")
-    sweep = load_sweep(folder)
-    assert sweep.found == 2
-    assert [line.partition(": ")[2] for line in sweep.not_counted] == ["its settings are not the sweep's"]
+    recorded = load_sweep(folder)
+    assert recorded.found == 2
+    assert [line.partition(": ")[2] for line in recorded.not_counted] == ["its settings are not the sweep's"]
     for file in folder.runs.iterdir():
         file.write_text(file.read_text().replace('"smoke"', '"paper"'))
     with pytest.raises(UserError, match="no valid records"):
@@ -107,7 +108,7 @@ def test_simulations_of_other_settings_are_left_out(tmp_path) -> None:
 
 def test_a_sweep_of_several_ends_with_the_verdicts_of_all(tmp_path, capsys) -> None:
     loaded = [load("fig2", "smoke", {"draws": 50}), load("theorem2", "smoke", {"horizon": 0.5})]
-    assert session.sweep(loaded, Place(), tmp_path, False, "disabled") == 0
+    assert sweep(loaded, ExecutionOptions(), tmp_path, False, "disabled") == 0
     last = capsys.readouterr().out.rpartition("all experiments: verdicts")[2]
     assert "fig2-noise-makes-mixed: Without an EMA" in last
     assert "theorem2-ema: The EMA's squared error" in last

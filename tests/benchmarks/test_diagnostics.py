@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from scalpel_bench.benchmarks.analysis import diagnostics
-from scalpel_bench.benchmarks.execution.jobs import Place, get_task
+from scalpel_bench.benchmarks.execution import ExecutionOptions, get_task
 from scalpel_bench.benchmarks.training import Stepper
 from tests.benchmarks.runs import conditioning, plan, record
 
@@ -58,7 +58,7 @@ def test_what_was_not_measured_or_is_zero_counts_for_nothing() -> None:
 def test_the_projected_share_is_the_squared_cosine_to_what_is_projected_on(name: str, rescale: bool) -> None:
     experiment = conditioning(lam=[0.0, 3.0], methods={name: {"rescale": rescale}})
     runs = [run for run in plan(experiment) if run.label == name and run.seed == 0]
-    task = get_task(runs[0].task, Place())
+    task = get_task(runs[0].task, ExecutionOptions())
     for run in runs:
         stepper = Stepper([run], task)
         batches = stepper.batches()

@@ -1,13 +1,11 @@
 """The figure of fronts: auxiliary loss to the right, main loss upwards, in all that is drawn."""
 
 import pandas as pd
-from matplotlib.figure import Figure
-from scalpel_bench.benchmarks.analysis.tables import analyse
-from scalpel_bench.benchmarks.report.derive import read_manifest
 
-from scalpel_bench.benchmarks.figures import draw as figures
+from scalpel_bench.benchmarks.analysis import TrainingAnalysis, analyse
+from scalpel_bench.benchmarks.figures import fronts as figure_of_fronts
 from scalpel_bench.benchmarks.figures import style
-from scalpel_bench.benchmarks.records import Folder
+from scalpel_bench.benchmarks.records import Folder, load_sweep
 from tests.benchmarks.recorded import recorded
 
 
@@ -15,19 +13,15 @@ def points(frame: pd.DataFrame, aux: str, main: str) -> set[tuple[float, float]]
     return set(zip(frame[aux], frame[main], strict=True))
 
 
-def test_end_points_fronts_and_paths_are_at_auxiliary_and_main_loss(tmp_path, monkeypatch) -> None:
-    folder = Folder(recorded(tmp_path))
-    experiment, fingerprint = read_manifest(folder)
-    records, _ = folder.read()
-    tables = analyse(records, experiment, fingerprint)
-    drawn: dict[str, Figure] = {}
-    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **_: drawn.setdefault(file.stem, figure))
-    figures.draw(tmp_path, tables, records, experiment)
+def test_end_points_fronts_and_paths_are_at_auxiliary_and_main_loss(tmp_path) -> None:
+    tables = analyse(load_sweep(Folder(recorded(tmp_path))))
+    assert isinstance(tables, TrainingAnalysis)
+    experiment, drawn = tables.compared, dict(figure_of_fronts.draw(tables))
     train, test = drawn["fronts"].axes
     assert (train.get_xlabel(), train.get_ylabel()) == (experiment.labels.aux, experiment.labels.main)
     runs = tables.summary[(tables.summary["lr"] == 0.1) & (tables.summary["method"] == "bloop")]
     fronts = tables.fronts[(tables.fronts["protocol"] == "fixed") & (tables.fronts["method"] == "bloop")]
-    (path,) = [r for r in records if r.id == runs[runs["seed"] == 0].iloc[-1]["id"]]
+    (path,) = [r for r in tables.records if r.id == runs[runs["seed"] == 0].iloc[-1]["id"]]
     for axes, split in ((train, "train"), (test, "test")):
         lines = [line for line in axes.lines if line.get_color() == style.look("bloop")["color"]]
         shown = [set(zip(*line.get_data(), strict=True)) for line in lines]

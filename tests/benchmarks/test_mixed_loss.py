@@ -9,8 +9,9 @@ import pytest
 from scalpel_bench.benchmarks import figures
 from scalpel_bench.benchmarks.analysis import mixed_loss
 from scalpel_bench.benchmarks.analysis.summary import summarise
-from scalpel_bench.benchmarks.commands.session import sweep, with_methods
-from scalpel_bench.benchmarks.execution.jobs import Place
+from scalpel_bench.benchmarks.commands.planning import with_methods
+from scalpel_bench.benchmarks.commands.sweep import sweep
+from scalpel_bench.benchmarks.execution import ExecutionOptions
 from scalpel_bench.benchmarks.experiments.schema import MixedLossExperiment, load
 from scalpel_bench.benchmarks.figures import trajectories
 from scalpel_bench.benchmarks.messages.errors import UserError
@@ -95,13 +96,13 @@ def test_runs_at_another_rate_take_no_part(tmp_path) -> None:
 def test_a_sweep_without_the_runs_says_what_to_do_first(tmp_path) -> None:
     message = "least is computed from the runs of fig5a, .*first run `scalpel sweep fig5a --scale smoke`"
     with pytest.raises(UserError, match=message):
-        sweep([derived(tmp_path, "fig5a")], Place(), tmp_path / "results", False, "disabled")
+        sweep([derived(tmp_path, "fig5a")], ExecutionOptions(), tmp_path / "results", False, "disabled")
     assert not (tmp_path / "results").exists()
 
 
 def test_it_follows_its_source_whatever_the_order(tmp_path) -> None:
     experiments = [derived(tmp_path), with_methods(conditioning(), ["sum", "bloop"])]
-    assert sweep(experiments, Place(), tmp_path / "results", False, "disabled") == 0
+    assert sweep(experiments, ExecutionOptions(), tmp_path / "results", False, "disabled") == 0
     summary = pd.read_csv(tmp_path / "results" / "least" / "smoke" / "summary.csv")
     assert set(summary["method"]) == {"sum", "bloop"}
 
@@ -109,7 +110,7 @@ def test_it_follows_its_source_whatever_the_order(tmp_path) -> None:
 def test_a_source_without_methods_is_refused(tmp_path) -> None:
     experiments = [load("fig2", "smoke"), derived(tmp_path, "fig2")]
     with pytest.raises(UserError, match="fig2 compares no methods"):
-        sweep(experiments, Place(), tmp_path / "results", False, "disabled")
+        sweep(experiments, ExecutionOptions(), tmp_path / "results", False, "disabled")
 
 
 def test_figure_7_draws_a_path_for_every_rho(tmp_path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.commands import template
+from scalpel_bench.benchmarks.commands.new import new
 from scalpel_bench.benchmarks.messages.errors import UserError
 from tests.benchmarks.runs import conditioning, plan, record
 
@@ -37,7 +37,7 @@ def scalpel(*arguments: str, cwd: Path, status: int = 0, path: str = "") -> str:
 
 
 def test_a_file_takes_part_in_a_sweep_and_its_content_in_the_identity(tmp_path) -> None:
-    template.write("method", "my_idea", tmp_path)
+    new("method", "my_idea", tmp_path)
     sweep = [
         "sweep",
         "conditioning",
@@ -74,8 +74,8 @@ labels = { main = "main", aux = "aux" }
 
 
 def test_an_experiment_file_may_name_task_and_method_files(tmp_path) -> None:
-    template.write("method", "my_idea", tmp_path)
-    template.write("task", "my_task", tmp_path)
+    new("method", "my_idea", tmp_path)
+    new("task", "my_task", tmp_path)
     (tmp_path / "mine.toml").write_text(EXPERIMENT)
     assert "4 runs in" in scalpel("sweep", "mine.toml", "--workers", "1", cwd=tmp_path)
     texts = [f.read_text() for f in tmp_path.glob("results/mine/laptop/runs/*")]
@@ -92,8 +92,8 @@ def test_an_experiment_file_may_name_task_and_method_files(tmp_path) -> None:
 
 
 def test_the_templates_pass_their_own_tests(tmp_path) -> None:
-    template.write("method", "my_idea", tmp_path)
-    template.write("task", "my_task", tmp_path)
+    new("method", "my_idea", tmp_path)
+    new("task", "my_task", tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         capture_output=True,
@@ -110,7 +110,7 @@ def test_inside_the_repository_the_template_joins_the_package(tmp_path) -> None:
     (tmp_path / "methods").mkdir()
     (tmp_path / "src" / "scalpel_bench").mkdir(parents=True)
     (tmp_path / "src" / "scalpel_bench" / "registry.py").write_text("")
-    lines = template.write("method", "my_idea", tmp_path)
+    lines = new("method", "my_idea", tmp_path)
     assert (tmp_path / "methods" / "my_idea.py").exists()
     assert "scalpel check my_idea" in lines
 
@@ -118,16 +118,16 @@ def test_inside_the_repository_the_template_joins_the_package(tmp_path) -> None:
 @pytest.mark.parametrize("name", ["My Idea", "class", "1st", "../up", "UPPER"])
 def test_a_bad_name_is_refused(name: str, tmp_path) -> None:
     with pytest.raises(UserError, match="is no name for a method"):
-        template.write("method", name, tmp_path)
+        new("method", name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_taken_names_and_files_are_refused(tmp_path) -> None:
     with pytest.raises(UserError, match="there is a method 'sum' already: scalpel_bench.methods.sum.Sum"):
-        template.write("method", "sum", tmp_path)
+        new("method", "sum", tmp_path)
     (tmp_path / "mine.py").write_text("")
     with pytest.raises(UserError, match="mine.py exists already"):
-        template.write("method", "mine", tmp_path)
+        new("method", "mine", tmp_path)
 
 
 BROKEN = {
@@ -163,7 +163,7 @@ def test_a_missing_file_is_named() -> None:
 
 
 def test_a_file_that_breaks_the_contract_is_refused_before_anything_is_run(tmp_path) -> None:
-    template.write("method", "my_idea", tmp_path)
+    new("method", "my_idea", tmp_path)
     file = tmp_path / "my_idea.py"
     file.write_text(
         file.read_text().replace("divide(agreement, gram[..., 0, 0])", "agreement / gram[..., 0, 0]")
@@ -207,7 +207,7 @@ def installed(tmp_path_factory) -> Path:
 
 
 def test_code_changes_with_the_code_alone(tmp_path) -> None:
-    template.write("method", "my_idea", tmp_path)
+    new("method", "my_idea", tmp_path)
     text = (tmp_path / "my_idea.py").read_text()
     versions = [
         text,
@@ -227,7 +227,7 @@ def test_code_changes_with_the_code_alone(tmp_path) -> None:
 
 
 def test_records_of_a_changed_method_are_outdated() -> None:
-    from scalpel_bench.benchmarks.commands.session import _outdated
+    from scalpel_bench.benchmarks.commands.planning import _outdated
 
     run = plan(conditioning())[0]
     fresh, stale, old = (

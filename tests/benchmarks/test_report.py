@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from scalpel_bench.benchmarks import figures
-from scalpel_bench.benchmarks.commands import session
+from scalpel_bench.benchmarks.commands.report import report
 from scalpel_bench.benchmarks.experiments.command_line import sweep_command
 from scalpel_bench.benchmarks.experiments.schema import load
 from scalpel_bench.benchmarks.messages.errors import UserError
@@ -43,7 +43,7 @@ def test_the_page_is_whole_in_itself_and_the_same_each_time(folder) -> None:
     assert not re.findall(r'(?:src|href)="(?!data:|#)', html)
     assert "http://" not in html.replace("http://www.w3.org/2000/svg", "")
     assert "https://" not in html
-    session.report_all([folder], folder / "again.html")
+    report([folder], folder / "again.html")
     assert page(folder / "again.html") == html
 
 
@@ -142,7 +142,7 @@ def test_records_that_do_not_belong_are_named_counted_and_left_out(folder, tmp_p
         text = json.dumps({**whole, "id": run.id, "run": settings})
         (copy / "runs" / f"{run.id}.json").write_text(text)
     before = len(pd.read_csv(folder / "summary.csv"))
-    session.report_all([copy, tmp_path / "missing"], tmp_path / "page.html")
+    report([copy, tmp_path / "missing"], tmp_path / "page.html")
     html = page(tmp_path / "page.html")
     assert "<strong>4</strong> left out" in html
     warned = capsys.readouterr().err
@@ -160,7 +160,7 @@ def test_records_that_do_not_belong_are_named_counted_and_left_out(folder, tmp_p
 
 def test_different_data_and_scales_are_said(folder, tmp_path) -> None:
     other = recorded(tmp_path / "conditioning" / "smoke", fingerprint="f" * 16)
-    session.report_all([folder, other], tmp_path / "page.html")
+    report([folder, other], tmp_path / "page.html")
     assert "sections of conditioning differ in data" in page(tmp_path / "page.html")
 
 
@@ -170,16 +170,16 @@ def test_nothing_usable_is_one_line(folder, tmp_path) -> None:
     for file in (empty / "runs").iterdir():
         file.write_text("{")
     with pytest.raises(UserError, match=r"no valid records: \d+ left out, the first: .*schema 1"):
-        session.report_all([empty], None)
+        report([empty], None)
     with pytest.raises(UserError, match="none of the 2 folders has usable records"):
-        session.report_all([empty, tmp_path], None)
+        report([empty, tmp_path], None)
     with pytest.raises(UserError, match="cannot be written"):
-        session.report_all([folder], Path("/proc/nowhere/report.html"))
+        report([folder], Path("/proc/nowhere/report.html"))
 
 
 def test_a_sweep_without_a_completed_run_has_a_page(tmp_path) -> None:
     folder = recorded(tmp_path / "conditioning" / "smoke", status="failed")
-    session.report_all([folder], None)
+    report([folder], None)
     assert "0</strong> completed" in page(folder / "report.html")
     assert data(folder / "report.html")[0]["splits"] == []
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scalpel_bench.benchmarks.cli.app import main
+from scalpel_bench.benchmarks.cli import main
 from tests.benchmarks.wandb_files import runs
 from tests.benchmarks.wandb_server import KEY, serve
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.execution.jobs import Folder, Job, Place, execute
+from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, execute
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
+from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.benchmarks.training import Stepper, train
 from tests.benchmarks import regression
 from tests.benchmarks.regression import Regression
@@ -115,7 +116,7 @@ def test_divergence_is_recorded_with_its_step_and_never_as_a_number(tmp_path) ->
     run = next(r for r in plan(experiment) if r.label == "sum")
     folder = Folder(tmp_path)
     folder.prepare()
-    record = execute([Job(run, folder)], Place())[0].record
+    record = execute([Job(run, folder)], ExecutionOptions())[0].record
     assert record.status == "diverged"
     assert record.diverged_at == 2  # a is 1e20 after the first step, and its square no float32
     assert [row["step"] for row in record.trajectory] == [0]

@@ -108,7 +108,7 @@ def test_a_missing_split_is_named(hub) -> None:
 
 
 def test_a_sweep_ends_with_one_line_on_a_corrupt_image(hub, tmp_path, capsys, monkeypatch) -> None:
-    from scalpel_bench.benchmarks.cli import app as cli
+    from scalpel_bench.benchmarks import cli
 
     folder = hub(CIFAR10, {"train": [*cifar(2), (b"no image", 1)], "test": cifar(2)})
     command = ["scalpel", "sweep", "fig4", "--scale", "smoke", "--data", folder]

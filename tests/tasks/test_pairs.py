@@ -5,7 +5,7 @@ from itertools import islice
 import pytest
 
 from scalpel_bench import tasks
-from scalpel_bench.benchmarks.execution.jobs import Job, Place, describe_data, execute
+from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, describe_data, execute
 from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.tasks import DataError
 from scalpel_bench.tasks.data import pairs, tokens
@@ -66,7 +66,7 @@ class TestData:
     def test_the_notes_are_recorded(self, folder, tmp_path) -> None:
         file = folder / "multi30k" / "train.jsonl"
         write_lines(file, [*file.read_text().splitlines(), '{"en": "", "de": "leer"}'])
-        place = Place(data=str(folder))
+        place = ExecutionOptions(data=str(folder))
         (run,) = smoke(lam=[0.1], methods={"sum": {}}).plan(lambda s: describe_data(s, place))[:1]
         results = Folder(tmp_path / "results")
         results.prepare()

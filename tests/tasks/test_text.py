@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scalpel_bench.benchmarks.execution.jobs import Job, Place, describe_data, execute
+from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, describe_data, execute
 from scalpel_bench.benchmarks.experiments.schema import load
 from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.tasks import DataError
@@ -51,7 +51,7 @@ def test_the_files_are_the_first_articles_split_by_article(folder) -> None:
 
 def test_rows_without_text_are_skipped_and_counted_in_the_record(folder, tmp_path) -> None:
     write(folder, "allenai/c4", "train", [{"text": t} for t in [None, "", *GENERIC, None]])
-    place = Place(data=str(folder))
+    place = ExecutionOptions(data=str(folder))
     overrides = {"task": {**SMALL, "steps_per_epoch": 2, "evaluation_windows": 4}}
     experiment = load("fig5a", "smoke", overrides)
     (run, *_) = experiment.plan(lambda settings: describe_data(settings, place))

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from scalpel_bench.benchmarks.commands.verification import verify
+from scalpel_bench.benchmarks.commands.verify import findings
 from scalpel_bench.benchmarks.experiments import schema as experiment
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import ANY_DATA, Folder, manifest, read_manifest, write_manifest
@@ -118,7 +118,7 @@ def _manifest(draw: random.Random, inside: Path) -> bool:
     try:
         content = json.dumps(_tricked(draw, json.loads(before))).encode()
         file.write_bytes(content if draw.random() < 0.6 else _damage(draw, before))
-        _quietly(lambda: verify(folder))
+        _quietly(lambda: findings(folder))
         _quietly(lambda: read_manifest(folder))
     finally:
         file.write_bytes(before)
@@ -141,7 +141,7 @@ def _record(draw: random.Random, inside: Path) -> bool:
             file.write_bytes(json.dumps(changed).encode())
         sealed = b"sha256" in file.read_bytes()
         read, rejected = folder.read()
-        _quietly(lambda: verify(folder))
+        _quietly(lambda: findings(folder))
         _quietly(folder.set_aside)
         if sealed and any(sound != written[sound.id] for sound in read):
             return False

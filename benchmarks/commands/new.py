@@ -1,12 +1,12 @@
-"""Templates that `scalpel new` writes."""
+"""``scalpel new``: commented templates of a method and of a task."""
 
 from __future__ import annotations
 
 import keyword
 from pathlib import Path
 
-from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.messages import UserError
+from scalpel_bench.registry import catalogue
 
 _METHOD = '''"""{title}: one line that says what it does."""
 
@@ -56,7 +56,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from scalpel_bench.tasks import (Batch, Data, Model, Task)
+from scalpel_bench.tasks import Batch, Data, Model, Task
 from scalpel_bench.tasks.data import epochs, full_batches
 
 
@@ -124,7 +124,7 @@ def test_contract(rule: str) -> None:
 '''
 
 
-def write(kind: str, name: str, folder: Path) -> list[str]:
+def new(kind: str, name: str, folder: Path) -> list[str]:
     """Write a template and its test; returns lines that say what was written and what to do next.
 
     Inside the repository the file goes to ``methods/`` or ``tasks/``, whose tests find it by themselves.
@@ -134,9 +134,8 @@ def write(kind: str, name: str, folder: Path) -> list[str]:
     """
     if not name.isidentifier() or not name.islower() or keyword.iskeyword(name):
         raise UserError(f"{name!r} is no name for a {kind}: use lower-case letters, digits and underscores")
-    registry = methods.REGISTRY if kind == "method" else tasks.REGISTRY
-    if name in registry.available():
-        raise UserError(f"there is a {kind} {name!r} already: {registry.place(name)}")
+    if known := catalogue(f"{kind}s").get(name):
+        raise UserError(f"there is a {kind} {name!r} already: {known.place}")
     cls = "".join(part.capitalize() for part in name.split("_"))
     fields = {"name": name, "cls": cls, "kind": kind, "title": name.replace("_", " ").capitalize()}
     inside = (folder / "src" / "scalpel_bench" / "registry.py").exists()
@@ -152,10 +151,10 @@ def write(kind: str, name: str, folder: Path) -> list[str]:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror}") from error
-    known = name if inside else f"{target}:{cls}"
-    lines = [f"wrote {path}" for path in files] + [f"scalpel check {known}"]
+    called = name if inside else f"{target}:{cls}"
+    lines = [f"wrote {path}" for path in files] + [f"scalpel check {called}"]
     if kind == "method":
-        lines.append(f"scalpel sweep fig3a --scale smoke --methods sum,{known}")
+        lines.append(f"scalpel sweep fig3a --scale smoke --methods sum,{called}")
     if not inside:
         lines.append(f"python -m pytest {folder / f'test_{name}.py'}")
     return lines

@@ -1,19 +1,46 @@
-"""Whether a results folder holds what its sweep promised: every cell of the grid once, each record sound."""
+"""``scalpel results verify``: does a folder hold every cell of its grid once, each record sound?"""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pandas as pd
 
 from scalpel_bench import methods, tasks
+from scalpel_bench.benchmarks.commands.planning import fingerprint_of
+from scalpel_bench.benchmarks.commands.sweep import sweep
+from scalpel_bench.benchmarks.execution import ExecutionOptions
 from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
 from scalpel_bench.benchmarks.experiments.settings import AnyRun, TrainingRun
-from scalpel_bench.benchmarks.messages import UserError
+from scalpel_bench.benchmarks.messages import UserError, terminal
 from scalpel_bench.benchmarks.records import ANY_DATA, Folder, cell, read_manifest, sort_out
 
 COLUMNS = ["what", "where", "why"]
 
 
-def verify(folder: Folder) -> pd.DataFrame:
+def verify(path: Path, repair: ExecutionOptions | None) -> int:
+    """Show what is wrong with a folder. Returns the exit status.
+
+    Args:
+        path: of the folder.
+        repair: how runs that are missing or failed are executed first; None to leave the folder as it is.
+
+    Raises:
+        UserError: the folder has no manifest, or cannot be repaired.
+    """
+    folder = Folder(path)
+    if repair is not None:
+        experiment = _repairable(folder)
+        _check_data(folder, fingerprint_of(experiment, repair))
+        sweep([experiment], repair, path.absolute().parent.parent, False, "disabled")
+    found = findings(folder)
+    if found.empty:
+        return 0
+    terminal.table(f"{path}: {len(found)} findings", found)
+    return 3
+
+
+def findings(folder: Folder) -> pd.DataFrame:
     """What is wrong with a folder, a row each: ``bad``, ``foreign``, ``double``, ``failed``, ``missing``.
 
     No data is loaded and no code of a plugin: cells are compared by all settings but the data, whose
@@ -38,7 +65,7 @@ def verify(folder: Folder) -> pd.DataFrame:
     return pd.DataFrame(found, columns=COLUMNS)
 
 
-def repairable(folder: Folder) -> AnyExperiment:
+def _repairable(folder: Folder) -> AnyExperiment:
     """The experiment whose sweep brings what is missing in a folder.
 
     Raises:
@@ -58,7 +85,7 @@ def repairable(folder: Folder) -> AnyExperiment:
     return experiment
 
 
-def check_data(folder: Folder, fingerprint: str | None) -> None:
+def _check_data(folder: Folder, fingerprint: str | None) -> None:
     """Refuse data that is not that of a folder's records.
 
     Raises:
