@@ -12,6 +12,8 @@ from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.benchmarks.training import Stepper, train
+from tests.benchmarks import regression
+from tests.benchmarks.regression import Regression
 from tests.benchmarks.runs import DATA, conditioning, plan
 
 
@@ -83,6 +85,23 @@ def test_a_diverged_network_does_not_stop_the_others() -> None:
     assert fine.diverged_at is None
     (alone,) = train(runs[1:], task)
     assert broken.diverged_at == alone.diverged_at is not None
+
+
+def test_a_diverged_replica_is_kept_where_losses_can_be_computed() -> None:
+    """An SVD of what is not finite raises, for all replicas at once."""
+
+    class Singular(Regression):
+        def losses(self, model, batch):
+            main, _ = super().losses(model, batch)
+            yield main
+            yield torch.linalg.svdvals(model.parameters["0.weight"]).square().sum()
+
+    runs = [regression.run_of(lam=lam) for lam in (0.1, 1e30)]
+    fine, broken = train(runs, Singular())
+    (alone,) = train(runs[:1], Singular())
+    assert (fine.diverged_at, broken.diverged_at) == (None, 2)
+    for ours, theirs in zip(fine.trajectory, alone.trajectory, strict=True):
+        assert ours["train"] == pytest.approx(theirs["train"], rel=1e-4)
 
 
 def test_runs_of_another_training_are_refused() -> None:
