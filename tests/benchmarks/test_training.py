@@ -10,7 +10,7 @@ from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import DataRecord, Training, TrainingRun
 from scalpel_bench.benchmarks.training.loop import train
 from scalpel_bench.benchmarks.training.stepper import Stepper
-from scalpel_bench.tasks.base import Model, Task
+from scalpel_bench.tasks import Model, Task
 from tests.benchmarks.runs import DATA, conditioning, plan
 from tests.gradients import watch_backward_passes
 
