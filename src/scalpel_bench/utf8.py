@@ -40,11 +40,10 @@ def decode_utf8(content: bytes, line: int = 1) -> str:
             if content.startswith(mark):
                 raise NotUTF8(1, f"not UTF-8 text (it begins with the byte-order mark of {encoding})")
         content = content.removeprefix(codecs.BOM_UTF8)
+    if (at := content.find(0)) >= 0:
+        raise NotUTF8(line + content.count(b"\n", 0, at), "not UTF-8 text (a NUL byte, as UTF-16 has)")
     try:
-        text = content.decode()
+        return content.decode()
     except UnicodeDecodeError as error:
         found = f"byte 0x{content[error.start]:02x}, {error.reason}"
         raise NotUTF8(line + content.count(b"\n", 0, error.start), f"not UTF-8 text ({found})") from error
-    if (at := text.find("\0")) >= 0:
-        raise NotUTF8(line + text.count("\n", 0, at), "not UTF-8 text (a NUL byte, as UTF-16 has)")
-    return text

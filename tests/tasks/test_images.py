@@ -208,7 +208,10 @@ class TestCifarMnist:
 
 class TestStream:
     @pytest.fixture
-    def folder(self, hub) -> str:
+    def folder(self, hub, monkeypatch) -> str:
+        import datasets
+
+        monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)  # 5 s a pass
         train = [(png((20 + i, 24, 3), i), i) for i in range(30)]
         return hub(TINY, {"train": train, "validation": train[:7]})
 

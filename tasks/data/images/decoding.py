@@ -77,12 +77,12 @@ def _content(cell: dict[str, Any] | None) -> bytes:
 
 def _wrong_size(image: Any, shape: tuple[int, int, int] | None) -> str | None:
     """Checked before anything is decoded, as the largest image would take all memory."""
-    size = image.size
-    if image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE:
-        size = size[::-1]
-    if shape is None or size == (shape[1], shape[0]):
+    if shape is None:
         return None
-    return f"is {size[0]}x{size[1]} pixels, expected {shape[1]}x{shape[0]}"
+    size, expected = image.size, (shape[1], shape[0])
+    if set(size) == set(expected) and image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE:
+        size = size[::-1]
+    return None if size == expected else f"is {size[0]}x{size[1]} pixels, expected {shape[1]}x{shape[0]}"
 
 
 def _wrong_kind(image: Any, data: bytes) -> str | None:

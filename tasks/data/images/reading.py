@@ -96,6 +96,7 @@ def check_files(known: ImageSet, source: str, splits: Iterable[str]) -> None:
     """
     if check_source(source) != "folder":
         return
+    from pyarrow import types
     from pyarrow.parquet import read_metadata
 
     files = list_files(known.name, source)
@@ -118,8 +119,8 @@ def check_files(known: ImageSet, source: str, splits: Iterable[str]) -> None:
                 continue
             kind, names = schema.field(known.label).type, _class_names(known, schema)
             first = first or (file.name, kind, names)
-            if kind != first[1]:
-                raise DataError(f"{where}: labels are {kind}, expected {first[1]} as in {first[0]}")
+            if types.is_integer(first[1]) and not types.is_integer(kind):
+                raise DataError(f"{where}: labels are {kind}, expected whole numbers as in {first[0]}")
             if names != first[2]:
                 raise DataError(
                     f"{where}: the classes are named {', '.join(names) or 'nothing'}, expected as in "

@@ -38,7 +38,7 @@ class StreamedImages(Images):
         sizes: images per split.
         fingerprint: of the files.
         side: images are scaled to ``(side, side, 3)``.
-        workers: processes that decode, 0 for this one; their number has a part in the order of the images.
+        workers: processes that decode; their number has a part in the order of the images.
         device: where batches go.
     """
 
@@ -95,7 +95,7 @@ class StreamedImages(Images):
         loader = DataLoader(
             decoded.select_columns(["images", "labels"]),
             batch_size,
-            num_workers=min(self.workers, decoded.num_shards),
+            num_workers=max(1, min(self.workers, decoded.num_shards)),
             generator=generator,
             drop_last=drop_last,
             pin_memory=self.device.startswith("cuda"),
@@ -104,7 +104,7 @@ class StreamedImages(Images):
             for batch in loader:
                 yield {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
         except (OSError, ValueError) as error:  # a worker process's, with the lines of its traceback
-            last = str(error).strip().splitlines()[-1]
+            last = (str(error).strip() or type(error).__name__).splitlines()[-1]
             known = isinstance(error, DataError)
             raise DataError(last.rpartition("DataError: ")[2] if known else f"{where}: {last}") from None
 
