@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from scalpel_bench.methods import Method
+from scalpel_bench.methods import BaseMethod
 from scalpel_bench.registry import Registry
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ def listing(title: str, entries: Mapping[str, str]) -> None:
     console.print(table)
 
 
-def methods(registry: Registry[Method]) -> None:
+def methods(registry: Registry[BaseMethod]) -> None:
     """Methods with their formula, source and properties; plugins that cannot be used, with the reason."""
     shown = Table(title="methods", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("name", "what it does", "source", "properties"):
