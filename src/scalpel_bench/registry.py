@@ -143,22 +143,26 @@ class Registry(Generic[T]):
             raise ValueError(self.broken[name])
         raise ValueError(f"unknown {self.kind} {name!r}; known: {', '.join(self.available())}")
 
-    def class_names(self) -> dict[str, str]:
-        """The names of the package's own by the names of their classes."""
-        return {entry.class_name: name for name, entry in self._own.items()}
+    def class_names(self) -> list[str]:
+        """What the classes of the package's own are called."""
+        return sorted({entry.class_name for entry in self._own.values()})
 
     def attribute(self, class_name: str) -> type[T]:
         """The class of that name in the package, as its attribute.
 
         Raises:
-            AttributeError: it has none, or the file cannot be used.
+            AttributeError: it has none, or several, or the file cannot be used.
         """
-        package = f"scalpel_bench.{self.package}"
-        if class_name not in self.class_names():
+        found = [entry for entry in self._own.values() if entry.class_name == class_name]
+        if not found:
             reasons = "".join(f"; {reason}" for reason in self.broken.values())
+            package = f"scalpel_bench.{self.package}"
             raise AttributeError(f"module {package!r} has no attribute {class_name!r}{reasons}")
+        if len(found) > 1:
+            places = " and ".join(entry.place for entry in found)
+            raise AttributeError(f"two classes are called {class_name}: {places}; get them by name")
         try:
-            return self.get(self.class_names()[class_name])
+            return self.get(found[0].name)
         except ValueError as error:
             raise AttributeError(str(error)) from error
 
