@@ -8,6 +8,7 @@ from torch import Tensor
 
 from scalpel_bench.methods.engine.arithmetic import divide
 from scalpel_bench.methods.engine.base import Method, Property, State
+from scalpel_bench.methods.engine.solvers import tolerance
 
 
 @dataclass(frozen=True)
@@ -28,5 +29,7 @@ class AGEM(Method):
         """``(..., K)``."""
         conflict = gram[..., 0, 1:].sum(-1).clamp(max=0)
         length = gram[..., 1:, 1:].sum((-2, -1))
+        rows = gram[..., 1:, 1:].diagonal(dim1=-2, dim2=-1).sum(-1)
+        length = torch.where(length > tolerance(gram) * rows, length, 0.0)
         auxiliary = -divide(conflict, length)[..., None].expand(gram[..., 0, 1:].shape)
         return torch.cat([torch.ones_like(auxiliary[..., :1]), auxiliary], -1)

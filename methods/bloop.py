@@ -8,6 +8,7 @@ from torch import Tensor
 
 from scalpel_bench.methods.engine.arithmetic import check_rho, divide
 from scalpel_bench.methods.engine.base import EMA, Method, Order, State
+from scalpel_bench.methods.engine.solvers import tolerance
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def _orthogonal_part(row: Tensor, basis: list[Tensor], gram: Tensor) -> Tensor:
     left = row.expand(gram.shape[:-1])
     for vector in basis:
         left = left - _share(row, vector, gram) * vector
-    negligible = _inner(left, left, gram) <= 1e-13 * _inner(row, row, gram)
+    negligible = _inner(left, left, gram) <= tolerance(gram) * _inner(row, row, gram)
     return torch.where(negligible, 0.0, left)
 
 

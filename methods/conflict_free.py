@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scalpel_bench.methods.engine.arithmetic import divide
 from scalpel_bench.methods.engine.base import Method, Property, State
-from scalpel_bench.methods.engine.solvers import cosines, power, times
+from scalpel_bench.methods.engine.solvers import cosines, lost, power, rank, times, tolerance
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class ConFIG(Method):
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``."""
         unit, lengths = cosines(gram)
-        inverse, _ = power(unit, -1)
+        inverse, _ = power(unit, -1, rank(unit, tolerance(gram)))
         x = torch.where(lengths == 0, 0.0, inverse.sum(-1))
         images = times(unit, x)
         length = divide((lengths * images).sum(-1, keepdim=True), (x * images).sum(-1, keepdim=True))
-        lost = torch.linalg.vector_norm(images, dim=-1, keepdim=True) < 1e-12
-        return torch.where(lost, 0.0, length * divide(x, lengths))
+        apart = torch.linalg.vector_norm(images, dim=-1, keepdim=True) < lost(gram)
+        return torch.where(apart, 0.0, length * divide(x, lengths))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from scalpel_bench.methods.engine.arithmetic import divide
 from scalpel_bench.methods.engine.base import Method, Property, State
-from scalpel_bench.methods.engine.solvers import cosines, definite, nonnegative_qp, times
+from scalpel_bench.methods.engine.solvers import cosines, definite, nonnegative_qp, times, tolerance
 
 
 @dataclass(frozen=True)
@@ -31,5 +31,5 @@ class DualProj(Method):
             conflict = gram.mean(-1).clamp(max=0)
             return 1 / 2 - divide(conflict, gram.diagonal(dim1=-2, dim2=-1))
         unit, lengths = cosines(gram)
-        added = nonnegative_qp(definite(unit), times(unit, lengths))
+        added = nonnegative_qp(definite(unit, tolerance(gram)), times(unit, lengths))
         return (1 + divide(added, lengths)) / gram.shape[-1]

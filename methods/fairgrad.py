@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scalpel_bench.methods.engine.arithmetic import divide
 from scalpel_bench.methods.engine.base import Method, Property, State
-from scalpel_bench.methods.engine.solvers import cosines, definite, power_balance
+from scalpel_bench.methods.engine.solvers import cosines, definite, power_balance, tolerance
 
 
 @dataclass(frozen=True)
@@ -44,4 +44,4 @@ class FairGrad(Method):
         """``(..., K)``, positive; 0 for a zero gradient."""
         unit, lengths = cosines(gram)
         scale = torch.where(lengths == 0, 1.0, lengths) ** (1 / self.alpha - 1)
-        return divide(power_balance(definite(unit), scale, 1 / self.alpha), lengths)
+        return divide(power_balance(definite(unit, tolerance(gram)), scale, 1 / self.alpha), lengths)

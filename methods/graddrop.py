@@ -51,6 +51,7 @@ class GradDrop(Method):
         *,
         gram: Tensor | None = None,
         out: Tensor | None = None,
+        rounding: float | None = None,
     ) -> tuple[Tensor, State]:
         """One step, in float64: `Method.combine` has the arguments."""
         self._check(gradients)

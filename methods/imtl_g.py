@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scalpel_bench.methods.engine.arithmetic import divide
 from scalpel_bench.methods.engine.base import Method, Property, State
-from scalpel_bench.methods.engine.solvers import cosines, power
+from scalpel_bench.methods.engine.solvers import cosines, lost, power, rank, tolerance
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class IMTLG(Method):
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``, of sum 1 or 0."""
         unit, lengths = cosines(gram)
-        inverse, _ = power(unit, -1)
+        inverse, _ = power(unit, -1, rank(unit, tolerance(gram)))
         weights = divide(inverse.sum(-1), lengths)
         total, size = weights.sum(-1, keepdim=True), weights.abs().sum(-1, keepdim=True)
-        return torch.where(total.abs() > 1e-12 * size, divide(weights, total), 0.0)
+        return torch.where(total.abs() > lost(gram) * size, divide(weights, total), 0.0)

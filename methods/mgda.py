@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scalpel_bench.methods.engine.arithmetic import divide
 from scalpel_bench.methods.engine.base import Method, Property, State
-from scalpel_bench.methods.engine.solvers import cosines, definite, nonnegative_qp
+from scalpel_bench.methods.engine.solvers import cosines, definite, nonnegative_qp, tolerance
 
 
 @dataclass(frozen=True)
@@ -35,5 +35,5 @@ class MGDA(Method):
             return torch.stack([main, 1 - main], -1)
         unit, lengths = cosines(gram)
         shortness = torch.where(lengths == 0, 1.0, divide(lengths.amin(-1, keepdim=True), lengths))
-        weights = shortness * nonnegative_qp(definite(unit), -shortness)
+        weights = shortness * nonnegative_qp(definite(unit, tolerance(gram)), -shortness)
         return weights / weights.sum(-1, keepdim=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scalpel_bench.methods.engine.arithmetic import divide
 from scalpel_bench.methods.engine.base import Method, Property, State
-from scalpel_bench.methods.engine.solvers import cosines, definite, power_balance
+from scalpel_bench.methods.engine.solvers import cosines, definite, power_balance, tolerance
 
 
 @dataclass(frozen=True)
@@ -29,4 +29,4 @@ class NashMTL(Method):
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``, positive; 0 for a zero gradient."""
         unit, lengths = cosines(gram)
-        return divide(power_balance(definite(unit), torch.ones_like(lengths), 1.0), lengths)
+        return divide(power_balance(definite(unit, tolerance(gram)), torch.ones_like(lengths), 1.0), lengths)

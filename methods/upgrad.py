@@ -7,7 +7,7 @@ from torch import Tensor
 
 from scalpel_bench.methods.engine.arithmetic import divide
 from scalpel_bench.methods.engine.base import Method, Property, State
-from scalpel_bench.methods.engine.solvers import cosines, definite, nonnegative_qp
+from scalpel_bench.methods.engine.solvers import cosines, definite, nonnegative_qp, tolerance
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,6 @@ class UPGrad(Method):
             conflict = gram[..., 0, 1, None].clamp(max=0)
             return (1 - divide(conflict, gram.diagonal(dim1=-2, dim2=-1))) / 2
         unit, lengths = cosines(gram)
-        added = nonnegative_qp(definite(unit)[..., None, :, :], unit)
+        added = nonnegative_qp(definite(unit, tolerance(gram))[..., None, :, :], unit)
         added = (lengths[..., None, :] @ added).squeeze(-2)
         return (1 + divide(added, lengths)) / gram.shape[-1]
