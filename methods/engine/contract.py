@@ -131,6 +131,7 @@ class BaseMethod(ABC):
         *,
         gram: Tensor | None = None,
         out: Tensor | None = None,
+        rounding: float | None = None,
     ) -> tuple[Tensor, State]:
         """One step of surgery.
 
@@ -141,6 +142,8 @@ class BaseMethod(ABC):
             gram: what `gram` returned for these gradients and this state, if it is known already.
             out: ``(..., P)`` to write the direction into; the remembered rows of ``state`` are then moved in
                 place, so that nothing of their length is allocated.
+            rounding: the relative rounding of the gradients, where it is more than their dtype's: that of
+                bfloat16 for what was computed in it and is kept in float32.
 
         Returns:
             the direction ``(..., P)`` in the gradients' dtype, and the next state.
