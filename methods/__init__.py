@@ -13,6 +13,7 @@ Each method is one file of this package, or a plugin's: an installed package wit
 from scalpel_bench.methods.engine.arithmetic import check_rho, divide, row_cosine, uniform
 from scalpel_bench.methods.engine.base import EMA, REGISTRY, Method, Order, Property, State
 from scalpel_bench.methods.engine.passes import gram
+from scalpel_bench.methods.surgeon.graph import kept_graph
 from scalpel_bench.methods.surgeon.surgeon import Surgeon
 
 available, create, get, origin = REGISTRY.available, REGISTRY.create, REGISTRY.get, REGISTRY.origin
@@ -31,6 +32,7 @@ __all__ = [
     "divide",
     "get",
     "gram",
+    "kept_graph",
     "origin",
     "row_cosine",
     "uniform",
