@@ -152,17 +152,7 @@ class Method(BaseMethod):
         return direction, next_state
 
     def loss_weights(self, state: State, losses: Tensor) -> tuple[Tensor, State]:
-        """Weights of the losses whose weighted sum has the direction as its gradient.
-
-        Only for methods that `weights_losses`.
-
-        Args:
-            state: what `init` or the last step returned.
-            losses: ``(..., K)``.
-
-        Returns:
-            ``(..., K)`` in float64, and the next state.
-        """
+        """Where the method `weights_losses`: `BaseMethod.loss_weights` has the arguments."""
         k, next_state = losses.shape[-1], dict(state)
         unused = torch.eye(k, dtype=torch.float64, device=losses.device).expand(*losses.shape[:-1], k, k)
         eps = torch.finfo(losses.dtype).eps

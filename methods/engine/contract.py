@@ -158,6 +158,20 @@ class BaseMethod(ABC):
         """Whether one backward pass gives the direction, for this method's settings."""
         return False
 
+    def loss_weights(self, state: State, losses: Tensor) -> tuple[Tensor, State]:
+        """Weights of the losses whose weighted sum has the direction as its gradient.
+
+        Only where `single_backward`.
+
+        Args:
+            state: what `init` or the last step returned.
+            losses: ``(..., K)``.
+
+        Returns:
+            ``(..., K)`` in float64, and the next state.
+        """
+        raise TypeError(f"{self.name} does not weigh losses")
+
     def _memory(self, k: int) -> tuple[EMA, ...]:
         """The remembered rows, in the order in which they follow the gradients in G."""
         return ()
