@@ -200,7 +200,7 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_what_is_wrong_gets_one_line_and_status_2(case, tmp_path, monkeypatch, capfd) -> None:
-    from scalpel_bench.benchmarks.cli.app import main
+    from scalpel_bench.benchmarks.cli import main
 
     arguments, message = WRONG[case]
     monkeypatch.chdir(tmp_path)

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.commands import template
+from scalpel_bench.benchmarks.commands.new import new
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.entries import of_class
 from scalpel_bench.registry import catalogue
-from tests.benchmarks.runs import conditioning, plan, record
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +39,7 @@ def scalpel(*arguments: str, cwd: Path, status: int = 0, path: str = "") -> str:
 
 
 def test_a_file_takes_part_in_a_sweep_and_its_content_in_the_identity(tmp_path) -> None:
-    template.write("method", "my_idea", tmp_path)
+    new("method", "my_idea", tmp_path)
     sweep = [
         "sweep",
         "conditioning",
@@ -77,8 +76,8 @@ labels = { main = "main", aux = "aux" }
 
 
 def test_an_experiment_file_may_name_task_and_method_files(tmp_path) -> None:
-    template.write("method", "my_idea", tmp_path)
-    template.write("task", "my_task", tmp_path)
+    new("method", "my_idea", tmp_path)
+    new("task", "my_task", tmp_path)
     (tmp_path / "mine.toml").write_text(EXPERIMENT)
     assert "4 runs in" in scalpel("sweep", "mine.toml", "--workers", "1", cwd=tmp_path)
     texts = [f.read_text() for f in tmp_path.glob("results/mine/laptop/runs/*")]
@@ -95,8 +94,8 @@ def test_an_experiment_file_may_name_task_and_method_files(tmp_path) -> None:
 
 
 def test_the_templates_pass_their_own_tests(tmp_path) -> None:
-    template.write("method", "my_idea", tmp_path)
-    template.write("task", "my_task", tmp_path)
+    new("method", "my_idea", tmp_path)
+    new("task", "my_task", tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         capture_output=True,
@@ -113,7 +112,7 @@ def test_inside_the_repository_the_template_joins_the_package(tmp_path) -> None:
     (tmp_path / "methods").mkdir()
     (tmp_path / "src" / "scalpel_bench").mkdir(parents=True)
     (tmp_path / "src" / "scalpel_bench" / "registry.py").write_text("")
-    lines = template.write("method", "my_idea", tmp_path)
+    lines = new("method", "my_idea", tmp_path)
     assert (tmp_path / "methods" / "my_idea.py").exists()
     assert "scalpel check my_idea" in lines
 
@@ -121,16 +120,16 @@ def test_inside_the_repository_the_template_joins_the_package(tmp_path) -> None:
 @pytest.mark.parametrize("name", ["My Idea", "class", "1st", "../up", "UPPER"])
 def test_a_bad_name_is_refused(name: str, tmp_path) -> None:
     with pytest.raises(UserError, match="is no name for a method"):
-        template.write("method", name, tmp_path)
+        new("method", name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_taken_names_and_files_are_refused(tmp_path) -> None:
     with pytest.raises(UserError, match="there is a method 'sum' already: scalpel_bench.methods.sum.Sum"):
-        template.write("method", "sum", tmp_path)
+        new("method", "sum", tmp_path)
     (tmp_path / "mine.py").write_text("")
     with pytest.raises(UserError, match="mine.py exists already"):
-        template.write("method", "mine", tmp_path)
+        new("method", "mine", tmp_path)
 
 
 BROKEN = {
@@ -166,7 +165,7 @@ def test_a_missing_file_is_named() -> None:
 
 
 def test_a_file_that_breaks_the_contract_is_refused_before_anything_is_run(tmp_path) -> None:
-    template.write("method", "my_idea", tmp_path)
+    new("method", "my_idea", tmp_path)
     file = tmp_path / "my_idea.py"
     file.write_text(
         file.read_text().replace("divide(agreement, gram[..., 0, 0])", "agreement / gram[..., 0, 0]")
@@ -207,37 +206,6 @@ def installed(tmp_path_factory) -> Path:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*command, "--target", str(site), str(copy), str(broken)], check=True, capture_output=True)
     return site
-
-
-def test_code_changes_with_the_code_alone(tmp_path) -> None:
-    template.write("method", "my_idea", tmp_path)
-    text = (tmp_path / "my_idea.py").read_text()
-    versions = [
-        text,
-        text + "# comment\n",
-        text.replace("(an example", "(the example"),
-        text.replace("1 -", "2 -"),
-    ]
-    codes = []
-    for i, version in enumerate(versions):
-        file = tmp_path / f"version{i}.py"
-        file.write_text(version)
-        try:
-            codes.append(methods.REGISTRY.code(f"{file}:MyIdea"))
-        finally:
-            methods.REGISTRY.remove("my_idea")
-    assert codes[0] == codes[1] == codes[2] != codes[3]
-
-
-def test_records_of_a_changed_method_are_outdated() -> None:
-    from scalpel_bench.benchmarks.commands.session import _outdated
-
-    run = plan(conditioning())[0]
-    fresh, stale, old = (
-        record(run, 1.0, 1.0).model_copy(update={"environment": environment})
-        for environment in ({"method_code": methods.REGISTRY.code("sum")}, {"method_code": "0" * 12}, {})
-    )
-    assert [_outdated(r) for r in (fresh, stale, old)] == [False, True, False]
 
 
 def test_no_file_of_the_suite_is_broken() -> None:

@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from scalpel_bench import tasks
-from scalpel_bench.benchmarks.execution.jobs import Job, Place, execute
-from scalpel_bench.benchmarks.execution.populations import fastest, populations
+from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, execute, fastest, populations
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.benchmarks.training import Stepper, train
+from tests.benchmarks import regression
+from tests.benchmarks.regression import Regression
 from tests.benchmarks.runs import DATA, conditioning, plan
 
 
@@ -104,6 +105,23 @@ def test_a_diverged_network_does_not_stop_the_others() -> None:
     assert broken.diverged_at == alone.diverged_at is not None
 
 
+def test_a_diverged_replica_is_kept_where_losses_can_be_computed() -> None:
+    """An SVD of what is not finite raises, for all replicas at once."""
+
+    class Singular(Regression):
+        def losses(self, model, batch):
+            main, _ = super().losses(model, batch)
+            yield main
+            yield torch.linalg.svdvals(model.parameters["0.weight"]).square().sum()
+
+    runs = [regression.run_of(lam=lam) for lam in (0.1, 1e30)]
+    fine, broken = train(runs, Singular())
+    (alone,) = train(runs[:1], Singular())
+    assert (fine.diverged_at, broken.diverged_at) == (None, 2)
+    for ours, theirs in zip(fine.trajectory, alone.trajectory, strict=True):
+        assert ours["train"] == pytest.approx(theirs["train"], rel=1e-4)
+
+
 def test_runs_of_another_training_are_refused() -> None:
     (first, *_), task = runs_of("fig3a")
     other = first.model_copy(update={"training": first.training.model_copy(update={"lr": 1.0})})
@@ -120,19 +138,21 @@ def jobs_of(runs: list[TrainingRun], path) -> list[Job]:
 def test_groups_share_task_and_training_and_keep_their_size(tmp_path) -> None:
     runs, _ = runs_of("fig3a", axes={"training.lr": [1e-3, 1e-2]})
     jobs = jobs_of(runs, tmp_path)
-    groups = populations(jobs, Place(population=5))
+    groups = populations(jobs, ExecutionOptions(population=5))
     assert sorted(job.run.id for group in groups for job in group) == sorted(run.id for run in runs)
     for group in groups:
         assert len({job.run.training for job in group}) == 1
         assert len(group) <= 5
     assert max(map(len, groups)) == 5
-    assert {len(group) for group in populations(jobs, Place())} == {1}
+    assert {len(group) for group in populations(jobs, ExecutionOptions())} == {1}
 
 
 def test_recorded_like_single_runs_with_the_size_of_their_population(tmp_path) -> None:
     runs, _ = runs_of("conditioning", seeds=1)
-    alone = [done.record for job in jobs_of(runs, tmp_path / "1") for done in execute([job], Place())]
-    together = [done.record for done in execute(jobs_of(runs, tmp_path / "2"), Place())]
+    alone = [
+        done.record for job in jobs_of(runs, tmp_path / "1") for done in execute([job], ExecutionOptions())
+    ]
+    together = [done.record for done in execute(jobs_of(runs, tmp_path / "2"), ExecutionOptions())]
     for one, other in zip(alone, together, strict=True):
         assert (one.id, one.status, one.trajectory) == (other.id, other.status, other.trajectory)
         assert (one.environment["population"], other.environment["population"]) == (1, len(runs))
@@ -142,7 +162,7 @@ def test_recorded_like_single_runs_with_the_size_of_their_population(tmp_path) -
 def test_a_run_that_raises_costs_its_population_nothing(tmp_path) -> None:
     runs, _ = runs_of("conditioning", seeds=1)
     runs[1] = runs[1].model_copy(update={"method": {"name": "bloop", "rho": -1.0}})
-    ended = execute(jobs_of(runs, tmp_path), Place())
+    ended = execute(jobs_of(runs, tmp_path), ExecutionOptions())
     assert [done.record.status for done in ended].count("failed") == 1
     assert ended[1].record.reason == "ValueError: rho must lie in (0, 1], got -1.0"
     assert "could not train in lock step (ValueError: rho" in ended[0].note
@@ -155,10 +175,10 @@ def test_the_fastest_size_is_one_that_was_tried() -> None:
 
 
 def test_the_flag_is_auto_or_a_number() -> None:
-    from scalpel_bench.benchmarks.cli.app import place_of
+    from scalpel_bench.benchmarks.cli.parsing import execution_options
 
-    assert place_of("embedded", "cpu", 1, "auto").population is None
-    assert place_of("embedded", "cpu", 1, "8").population == 8
+    assert execution_options("embedded", "cpu", 1, "auto").population is None
+    assert execution_options("embedded", "cpu", 1, "8").population == 8
     for wrong in ("0", "-1", "many", "1.5"):
         with pytest.raises(UserError, match=f"--population {wrong}: write auto, or a number"):
-            place_of("embedded", "cpu", 1, wrong)
+            execution_options("embedded", "cpu", 1, wrong)

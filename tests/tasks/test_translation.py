@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from scalpel_bench import tasks
-from scalpel_bench.benchmarks.execution.jobs import Place, describe_data
+from scalpel_bench.benchmarks.execution import ExecutionOptions, describe_data
 from scalpel_bench.benchmarks.training import FlatModel, Stepper, train
 from scalpel_bench.tasks.data.tokens import BEGIN, END, PAD
 from scalpel_bench.tasks.translation import greedy
@@ -132,7 +132,7 @@ class TestModel:
             alive.add(saved := Saved(tensor))
             return saved
 
-        run = smoke().plan(lambda s: describe_data(s, Place()))[0]
+        run = smoke().plan(lambda s: describe_data(s, ExecutionOptions()))[0]
         task = tasks.create(**run.task)
         stepper, before, after = Stepper([run], task), [], []
         stepper.models.module.register_forward_pre_hook(lambda *_: before.append(len(alive)))
@@ -185,7 +185,9 @@ class TestEvaluation:
             training={"epochs": 2, "evaluations": 2, "lr": 3e-3},
         )
         task = tasks.create(**{**experiment.task, "data": str(folder)})
-        (run,) = [r for r in experiment.plan(lambda s: describe_data(s, Place())) if r.label == "sum"]
+        (run,) = [
+            r for r in experiment.plan(lambda s: describe_data(s, ExecutionOptions())) if r.label == "sum"
+        ]
         start, middle, end = train([run], task)[0].trajectory
         assert end["train"]["aux"] < 0.05
         assert end["train"]["aux_bleu"] == pytest.approx(100)

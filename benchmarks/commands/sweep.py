@@ -1,0 +1,116 @@
+"""``scalpel sweep`` and ``scalpel reproduce``: run what is not recorded yet, then derive and show."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from scalpel_bench import tasks
+from scalpel_bench.benchmarks.commands.finished_jobs import collect, tell_failures
+from scalpel_bench.benchmarks.commands.planning import announce, fingerprint_of, plan_jobs, recorded
+from scalpel_bench.benchmarks.commands.report import make_page, report_folder, show_verdicts
+from scalpel_bench.benchmarks.dashboard import Tracker
+from scalpel_bench.benchmarks.execution import (
+    ExecutionOptions,
+    FinishedJob,
+    Job,
+    execute_all,
+    get_task,
+    populations,
+)
+from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
+from scalpel_bench.benchmarks.messages import terminal
+from scalpel_bench.benchmarks.records import Folder, source_of, write_manifest
+
+
+def sweep(
+    experiments: list[AnyExperiment],
+    options: ExecutionOptions,
+    results: Path,
+    dry_run: bool,
+    wandb: str,
+    retries: int = 2,
+) -> int:
+    """Run what is not recorded yet, then derive tables, figures and the report. Returns the exit status.
+
+    Args:
+        experiments: at one scale.
+        options: how they are executed.
+        results: a folder for each experiment comes under it.
+        dry_run: whether to stop when it is said what would be run.
+        wandb: disabled, offline or online.
+        retries: how often a run is tried again when its worker died.
+
+    Raises:
+        UserError: what is asked for is wrong, or a folder cannot be written.
+    """
+    experiments = sorted(experiments, key=lambda e: isinstance(e, MixedLossExperiment))
+    folders = {e.name: Folder(results / e.name / e.scale) for e in experiments}
+    _check_sources(experiments, folders)
+    jobs = [job for e in experiments for job in plan_jobs(e, options, folders[e.name])]
+    if not dry_run:
+        for e in experiments:
+            _prepare(e, options, folders[e.name])
+    jobs = [replace(job, stamp=job.folder.stamp(job.run.id)) for job in jobs]
+    known = recorded(folders.values())
+    missing = [job for job in jobs if job.run.id not in known]
+    announce(jobs, missing, options)
+    if dry_run:
+        return 0
+    with Tracker(wandb, results) as tracker:
+        ended = _execute(missing, options, retries, tracker)
+        analyses = []
+        for e in experiments:
+            _draw_samples(e, options, folders[e.name])
+            analyses.append(report_folder(folders[e.name].path))
+            tracker.log_sweep(analyses[-1])
+    if len(analyses) > 1:
+        show_verdicts("all experiments", pd.concat([analysis.claims for analysis in analyses]))
+    alone = folders[experiments[0].name].path / "report.html"
+    over_all = results / f"report-{experiments[0].scale}.html"
+    make_page(alone if len(experiments) == 1 else over_all, analyses, [])
+    return tell_failures(ended)
+
+
+def _check_sources(experiments: list[AnyExperiment], folders: dict[str, Folder]) -> None:
+    """Say which experiments are computed from the runs of others, and refuse where these are not there."""
+    for e in experiments:
+        if isinstance(e, MixedLossExperiment):
+            terminal.say(f"{e.name}: computed from the runs of {e.source}")
+            if e.source not in folders:
+                source_of(folders[e.name], e)
+
+
+def _prepare(experiment: AnyExperiment, options: ExecutionOptions, folder: Folder) -> None:
+    """Make a folder that records can be written to; what is there and is no record is set aside."""
+    folder.prepare()
+    for line in folder.set_aside():
+        terminal.warn(f"set aside: {folder.runs.name}/{line}")
+    source = tasks.check_source(options.data)
+    write_manifest(folder, experiment, fingerprint_of(experiment, options), source)
+
+
+def _execute(jobs: list[Job], options: ExecutionOptions, retries: int, tracker: Tracker) -> list[FinishedJob]:
+    if not jobs:
+        return []
+    started = time.perf_counter()
+    groups = populations(jobs, options.in_this_process)
+    with closing(execute_all(groups, options, retries)) as runs:
+        ended = collect(terminal.progress(runs, len(jobs), "runs"), tracker)
+    others = sum(done.elsewhere for done in ended)
+    shared = f" ({others} of them by another sweep)" if others else ""
+    terminal.say(f"{len(ended)} runs in {time.perf_counter() - started:.0f} s{shared}")
+    return ended
+
+
+def _draw_samples(experiment: AnyExperiment, options: ExecutionOptions, folder: Folder) -> None:
+    if isinstance(experiment, Experiment):
+        task = get_task(experiment.task, options.in_this_process)
+        if samples := task.samples(16):
+            from scalpel_bench.benchmarks.figures import draw_samples
+
+            draw_samples(folder.path / "figures", samples, f"Training images: {task.dataset.name}")
