@@ -130,9 +130,7 @@ def test_bad_parameters_are_refused() -> None:
     with pytest.raises(ValueError, match="complex parameters"):
         Surgeon([nn.Parameter(torch.zeros(2, dtype=torch.complex64))], bloop())
     for given in (model, model[0].weight, [model[0].weight * 2], ["weight"]):
-        with pytest.raises(
-            ValueError, match=r"Surgeon got .*give it the optimiser, or model\.parameters\(\)"
-        ):
+        with pytest.raises(ValueError, match=r"Surgeon got .*give it the optimiser, or model\.p"):
             Surgeon(given, bloop())
 
 
