@@ -10,6 +10,7 @@ Each method is one file of this package, or a plugin's: an installed package wit
 `Surgeon` puts a method into any training loop.
 """
 
+from scalpel_bench.methods.bloop import Bloop
 from scalpel_bench.methods.engine.arithmetic import check_rho, divide, row_cosine, uniform
 from scalpel_bench.methods.engine.base import EMA, REGISTRY, Method, Order, Property, State
 from scalpel_bench.methods.engine.passes import gram
@@ -20,6 +21,7 @@ available, create, get, origin = REGISTRY.available, REGISTRY.create, REGISTRY.g
 __all__ = [
     "EMA",
     "REGISTRY",
+    "Bloop",
     "Method",
     "Order",
     "Property",

@@ -43,7 +43,7 @@ def dashboard(
     results: Results = Path("results"),
 ) -> None:
     """Send recorded runs to Weights & Biases, with their tables, figures and saved views."""
-    from scalpel_bench.benchmarks.dashboard.push import push
+    from scalpel_bench.benchmarks.dashboard import push
 
     raise typer.Exit(push(paths or [], results, wandb, project, entity))
 
@@ -76,7 +76,7 @@ def verify(
 @app.command()
 def pack(paths: Folders) -> None:
     """Write all records of a folder into one compressed file, runs.jsonl.xz, which stands for them in git."""
-    from scalpel_bench.benchmarks.records.folder import Folder
+    from scalpel_bench.benchmarks.records import Folder
 
     for path in paths:
         folder = Folder(path)
@@ -90,8 +90,8 @@ def fill(
     results: Annotated[Path, typer.Option(help="Folder of the recorded results.")] = Path("results"),
 ) -> None:
     """Fill the tables of documents from recorded results; each stands after a line <!-- KIND: WORDS -->."""
-    from scalpel_bench.benchmarks.report import documents
+    from scalpel_bench.benchmarks.report import fill as fill_tables
 
     for each in pages:
-        documents.fill(each, results)
+        fill_tables(each, results)
         terminal.say(f"{each}: filled")

@@ -60,14 +60,13 @@ def bench(
     """Measure speed and memory: ratios beside their targets, recorded under results/bench."""
     from scalpel_bench.benchmarks import speed
     from scalpel_bench.benchmarks.execution import check_device, default_device
-    from scalpel_bench.benchmarks.speed import page
 
     chosen = device or default_device()
     check_device(chosen)
     rows = []
     with terminal.console.status("measuring") as status:
-        for row in speed.run(results, chosen, full, part):
+        for row in speed.measure(results, chosen, full, part):
             rows.append(row)
             status.update(row.figure)
-    terminal.table("ratios of medians, measured in turns on one thread", page.frame(rows))
+    terminal.table("ratios of medians, measured in turns on one thread", speed.table(rows))
     terminal.say(f"record: {speed.record_path(results, full, chosen != 'cpu')}")

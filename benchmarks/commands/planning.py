@@ -12,7 +12,7 @@ from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, describe_d
 from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.messages import UserError, as_user_error, terminal
-from scalpel_bench.benchmarks.records.folder import Folder, Record
+from scalpel_bench.benchmarks.records import Folder, Record
 
 
 def with_methods(experiment: AnyExperiment, labels: list[str]) -> AnyExperiment:

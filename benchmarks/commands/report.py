@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from scalpel_bench.benchmarks.analysis import verdicts
+from scalpel_bench.benchmarks.analysis import Analysis, analyse, verdicts
 from scalpel_bench.benchmarks.messages import UserError, terminal
-from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.report import derive, page
+from scalpel_bench.benchmarks.records import Folder, load_sweep
+from scalpel_bench.benchmarks.report import write_files, write_page
 
 
 def report(paths: list[Path], output: Path | None) -> None:
@@ -27,37 +27,37 @@ def report(paths: list[Path], output: Path | None) -> None:
     if output is None:
         shared = paths[0] if len(paths) == 1 else os.path.commonpath([path.absolute() for path in paths])
         output = Path(shared) / "report.html"
-    sources, refused = [], []
+    analyses, refused = [], []
     for path in paths:
         try:
-            sources.append(report_folder(path))
+            analyses.append(report_folder(path))
         except UserError as error:
             if len(paths) == 1:
                 raise
             refused.append(str(error))
             terminal.warn(f"left out: {error}")
-    if not sources:
+    if not analyses:
         raise UserError(f"none of the {len(paths)} folders has usable records")
-    write_page(output, sources, refused)
+    show_page(output, analyses, refused)
 
 
-def report_folder(path: Path) -> page.Source:
+def report_folder(path: Path) -> Analysis:
     """Write and show what is derived from the records of one folder."""
-    folder = Folder(path)
-    derived = derive.derive(folder)
-    for line in derived.left_out:
+    analysis = analyse(load_sweep(Folder(path)))
+    write_files(analysis)
+    for line in analysis.sweep.not_counted:
         terminal.warn(f"left out: {line}")
-    if derived.left_out:
-        terminal.warn(f"{path}: {len(derived.left_out)} of {derived.records} records left out")
-    terminal.table(f"{path}: {derived.title}", derived.overview)
-    show_verdicts(str(path), derived.claims)
+    if left_out := len(analysis.sweep.not_counted):
+        terminal.warn(f"{path}: {left_out} of {analysis.sweep.found} records left out")
+    terminal.table(f"{path}: {analysis.title}", analysis.overview)
+    show_verdicts(str(path), analysis.claims)
     terminal.say(f"tables and figures: {path}")
-    return page.Source(folder, derived)
+    return analysis
 
 
-def write_page(path: Path, sources: list[page.Source], refused: list[str]) -> None:
+def show_page(path: Path, analyses: list[Analysis], refused: list[str]) -> None:
     """Write the page, and say where it is."""
-    page.write(path, sources, refused)
+    write_page(path, analyses, refused)
     terminal.say(f"report: {path}")
 
 

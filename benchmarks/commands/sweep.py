@@ -10,11 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from scalpel_bench import tasks
-from scalpel_bench.benchmarks.analysis import mixed_loss
 from scalpel_bench.benchmarks.commands.finished_jobs import collect, tell_failures
 from scalpel_bench.benchmarks.commands.planning import announce, fingerprint_of, plan_jobs, recorded
-from scalpel_bench.benchmarks.commands.report import report_folder, show_verdicts, write_page
-from scalpel_bench.benchmarks.dashboard.tracker import Tracker
+from scalpel_bench.benchmarks.commands.report import report_folder, show_page, show_verdicts
+from scalpel_bench.benchmarks.dashboard import Tracker
 from scalpel_bench.benchmarks.execution import (
     ExecutionOptions,
     FinishedJob,
@@ -25,8 +24,7 @@ from scalpel_bench.benchmarks.execution import (
 )
 from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
 from scalpel_bench.benchmarks.messages import terminal
-from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.report import derive
+from scalpel_bench.benchmarks.records import Folder, source_of, write_manifest
 
 
 def sweep(
@@ -65,16 +63,16 @@ def sweep(
         return 0
     with Tracker(wandb, results) as tracker:
         ended = _execute(missing, options, retries, tracker)
-        sources = []
+        analyses = []
         for e in experiments:
             _draw_samples(e, options, folders[e.name])
-            sources.append(report_folder(folders[e.name].path))
-            tracker.log_sweep(folders[e.name])
-    if len(sources) > 1:
-        show_verdicts("all experiments", pd.concat([source.derived.claims for source in sources]))
+            analyses.append(report_folder(folders[e.name].path))
+            tracker.log_sweep(analyses[-1])
+    if len(analyses) > 1:
+        show_verdicts("all experiments", pd.concat([analysis.claims for analysis in analyses]))
     alone = folders[experiments[0].name].path / "report.html"
     over_all = results / f"report-{experiments[0].scale}.html"
-    write_page(alone if len(experiments) == 1 else over_all, sources, [])
+    show_page(alone if len(experiments) == 1 else over_all, analyses, [])
     return tell_failures(ended)
 
 
@@ -84,7 +82,7 @@ def _check_sources(experiments: list[AnyExperiment], folders: dict[str, Folder])
         if isinstance(e, MixedLossExperiment):
             terminal.say(f"{e.name}: computed from the runs of {e.source}")
             if e.source not in folders:
-                mixed_loss.source_of(folders[e.name], e)
+                source_of(folders[e.name], e)
 
 
 def _prepare(experiment: AnyExperiment, options: ExecutionOptions, folder: Folder) -> None:
@@ -93,7 +91,7 @@ def _prepare(experiment: AnyExperiment, options: ExecutionOptions, folder: Folde
     for line in folder.set_aside():
         terminal.warn(f"set aside: {folder.runs.name}/{line}")
     source = tasks.check_source(options.data)
-    derive.write_manifest(folder, experiment, fingerprint_of(experiment, options), source)
+    write_manifest(folder, experiment, fingerprint_of(experiment, options), source)
 
 
 def _execute(jobs: list[Job], options: ExecutionOptions, retries: int, tracker: Tracker) -> list[FinishedJob]:
@@ -113,6 +111,6 @@ def _draw_samples(experiment: AnyExperiment, options: ExecutionOptions, folder: 
     if isinstance(experiment, Experiment):
         task = get_task(experiment.task, options.in_this_process)
         if samples := task.samples(16):
-            from scalpel_bench.benchmarks.figures import draw
+            from scalpel_bench.benchmarks.figures import draw_samples
 
-            draw.draw_samples(folder.path / "figures", samples, f"Training images: {task.dataset.name}")
+            draw_samples(folder.path / "figures", samples, f"Training images: {task.dataset.name}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -12,13 +11,11 @@ from scalpel_bench.benchmarks.commands.planning import fingerprint_of
 from scalpel_bench.benchmarks.commands.sweep import sweep
 from scalpel_bench.benchmarks.execution import ExecutionOptions
 from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
-from scalpel_bench.benchmarks.experiments.settings import AnyRun, DataRecord, TrainingRun
+from scalpel_bench.benchmarks.experiments.settings import AnyRun, TrainingRun
 from scalpel_bench.benchmarks.messages import UserError, terminal
-from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.report import derive
+from scalpel_bench.benchmarks.records import ANY_DATA, Folder, cell, read_manifest, sort_out
 
 COLUMNS = ["what", "where", "why"]
-_ANY = DataRecord(name="any", fingerprint="0")
 
 
 def verify(path: Path, repair: ExecutionOptions | None) -> int:
@@ -52,29 +49,19 @@ def findings(folder: Folder) -> pd.DataFrame:
     Raises:
         UserError: the folder has no manifest.
     """
-    experiment, fingerprint = derive.read_manifest(folder)
+    manifest = read_manifest(folder)
+    experiment = manifest.experiment
     records, rejected = folder.read()
+    own, left_out = sort_out(records, experiment, manifest.fingerprint)
     found = [("bad", *line.split(": ", 1)) for line in rejected]
-    own = []
-    for record in records:
-        run = record.run
-        if (run.experiment, run.scale) != (experiment.name, experiment.scale):
-            found.append(("foreign", record.id, f"a run of {run.experiment} at scale {run.scale}"))
-        elif _is_of_other_data(run, experiment, fingerprint):
-            found.append(("foreign", record.id, "a run on other data"))
-        else:
-            own.append(record)
-    counts = Counter(_cell(record.run) for record in own)
+    found += [("double" if each.second else "foreign", each.record.id, each.reason) for each in left_out]
     for record in own:
-        if counts[_cell(record.run)] > 1:
-            found.append(("double", record.id, f"another record has the same settings: {_title(record.run)}"))
         if record.status == "failed":
             reason = (record.reason or "no reason").splitlines()[0]
             found.append(("failed", record.id, f"{_title(record.run)}: {reason}"))
-    planned: list[AnyRun] = list(experiment.plan(lambda settings: _ANY))
-    for run in planned:
-        if _cell(run) not in counts:
-            found.append(("missing", "–", _title(run)))
+    recorded = {cell(record.run) for record in own}
+    planned: list[AnyRun] = list(experiment.plan(lambda settings: ANY_DATA))
+    found += [("missing", "–", _title(run)) for run in planned if cell(run) not in recorded]
     return pd.DataFrame(found, columns=COLUMNS)
 
 
@@ -84,7 +71,7 @@ def _repairable(folder: Folder) -> AnyExperiment:
     Raises:
         UserError: there is none, or a plugin that it needs is not installed.
     """
-    experiment, _ = derive.read_manifest(folder)
+    experiment = read_manifest(folder).experiment
     place = folder.path.absolute()
     if (place.parent.name, place.name) != (experiment.name, experiment.scale):
         raise UserError(f"{folder.path}: a sweep of it writes to {experiment.name}/{experiment.scale}")
@@ -104,22 +91,11 @@ def _check_data(folder: Folder, fingerprint: str | None) -> None:
     Raises:
         UserError: it is not.
     """
-    _, recorded = derive.read_manifest(folder)
+    recorded = read_manifest(folder).fingerprint
     if recorded != fingerprint:
         raise UserError(
             f"{folder.path}: its runs saw other data (fingerprint {recorded}): give it with --data"
         )
-
-
-def _is_of_other_data(run: AnyRun, experiment: AnyExperiment, fingerprint: str | None) -> bool:
-    if not isinstance(run, TrainingRun) or not isinstance(experiment, Experiment):
-        return False
-    varied = any(axis.startswith("task.") for axis in experiment.axes)
-    return not varied and run.data.fingerprint != fingerprint
-
-
-def _cell(run: AnyRun) -> str:
-    return run.model_copy(update={"data": _ANY}).id if isinstance(run, TrainingRun) else run.id
 
 
 def _title(run: AnyRun) -> str:

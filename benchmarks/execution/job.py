@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scalpel_bench.benchmarks.experiments.settings import AnyRun, TrainingRun
-from scalpel_bench.benchmarks.records.folder import Folder, Record, Stamp
+from scalpel_bench.benchmarks.records import Folder, Record, Stamp
 
 
 @dataclass(frozen=True)

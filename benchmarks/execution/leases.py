@@ -15,7 +15,7 @@ from typing import Self
 from filelock import FileLock
 
 from scalpel_bench.benchmarks.messages import UserError
-from scalpel_bench.benchmarks.records.folder import write_atomically
+from scalpel_bench.benchmarks.records import write_atomically
 
 HEARTBEAT = 10.0
 """Seconds between two signs of life of an owner."""

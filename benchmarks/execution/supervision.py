@@ -16,7 +16,7 @@ from scalpel_bench.benchmarks.execution.job import FinishedJob, Job
 from scalpel_bench.benchmarks.execution.leases import Leases
 from scalpel_bench.benchmarks.execution.options import ExecutionOptions
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.records.folder import Record, environment
+from scalpel_bench.benchmarks.records import Record, environment
 
 POLL = 0.5
 """Seconds between two looks at the runs that another sweep executes."""

@@ -13,7 +13,7 @@ from scalpel_bench.benchmarks.execution.loaded_tasks import get_task
 from scalpel_bench.benchmarks.execution.options import ExecutionOptions
 from scalpel_bench.benchmarks.experiments.settings import Simulation, TrainingRun
 from scalpel_bench.benchmarks.messages import UserError
-from scalpel_bench.benchmarks.records.folder import Record, environment
+from scalpel_bench.benchmarks.records import Record, environment
 from scalpel_bench.benchmarks.training import Checkpoint, train
 
 
@@ -62,9 +62,7 @@ def _outcomes(
     for file in options.task_files:
         tasks.get(file)
     if isinstance(run := jobs[0].run, Simulation):
-        from scalpel_bench.benchmarks.simulations.registry import (
-            SIMULATIONS,  # draws too, which a worker need not load
-        )
+        from scalpel_bench.benchmarks.simulations import SIMULATIONS  # needs pandas; training does not
 
         trajectory = SIMULATIONS[run.kind].simulate(run)
         return [{"status": "completed", "trajectory": trajectory, "environment": {}}]

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from scalpel_bench import methods
 from scalpel_bench.benchmarks.speed import memory, workloads
-from scalpel_bench.benchmarks.speed.rows import Row, timed
-from scalpel_bench.benchmarks.speed.timing import in_turns, milliseconds, ratio
+from scalpel_bench.benchmarks.speed.measurements import Measurement
+from scalpel_bench.benchmarks.speed.timing import in_turns
 from scalpel_bench.benchmarks.speed.workloads import Workload
 from scalpel_bench.tasks import Batch, Task
 from scalpel_bench.tasks.base import Model
@@ -45,7 +45,7 @@ def plain(module: nn.Module) -> Model:
     return Model(module, dict(module.named_parameters()), dict(module.named_buffers()), _call)
 
 
-def rows(device: str, full: bool) -> Iterator[Row]:
+def measure_time(device: str, full: bool) -> Iterator[Measurement]:
     """Methods against `sum`, Bloop against plain PyTorch."""
     every = tuple(
         name for name, method in methods.REGISTRY.classes().items() if method.objectives in (None, 2)
@@ -72,7 +72,7 @@ def rows(device: str, full: bool) -> Iterator[Row]:
     yield _spectral_norm(device, seconds)
 
 
-def memory_rows(device: str, full: bool) -> Iterator[Row]:
+def measure_memory(device: str, full: bool) -> Iterator[Measurement]:
     """What Bloop remembers, and what a second loss needs."""
     residual = workloads.resnet18(device, 64 if full else 16)
     batch = residual.batch()
@@ -81,7 +81,7 @@ def memory_rows(device: str, full: bool) -> Iterator[Row]:
         for method in ("sum", "bloop")
     }
     vector = residual.stepper("sum").models.theta.nbytes
-    yield Row(
+    yield Measurement(
         part="f",
         figure=f"peak memory of Bloop − peak memory of sum, in parameter vectors ({residual.title})",
         value=(peaks["bloop"] - peaks["sum"]) / vector,
@@ -95,7 +95,7 @@ def memory_rows(device: str, full: bool) -> Iterator[Row]:
         for k in range(len(text.task.objectives))
     ]
     vector = text.stepper("bloop").models.theta.nbytes
-    yield Row(
+    yield Measurement(
         part="f",
         figure="peak memory of Bloop / plain PyTorch on the larger loss alone plus two parameter vectors "
         "(transformer)",
@@ -104,7 +104,9 @@ def memory_rows(device: str, full: bool) -> Iterator[Row]:
     )
 
 
-def _against_sum(workload: Workload, names: tuple[str, ...], target: float, seconds: float) -> Iterator[Row]:
+def _against_sum(
+    workload: Workload, names: tuple[str, ...], target: float, seconds: float
+) -> Iterator[Measurement]:
     """A row per method but `sum`: Bloop, which has a target, alone beside it, then a few at a time."""
     yield from _beside_sum(workload, ("bloop",), target, seconds)
     others = iter([name for name in names if name not in ("sum", "bloop")])
@@ -114,24 +116,23 @@ def _against_sum(workload: Workload, names: tuple[str, ...], target: float, seco
 
 def _beside_sum(
     workload: Workload, names: tuple[str, ...], target: float | None, seconds: float
-) -> Iterator[Row]:
+) -> Iterator[Measurement]:
     steppers = {name: workload.stepper(name) for name in ("sum", *names)}
     batch, device = workload.batch(), workload.task.device
     times = in_turns({name: partial(s.step, batch) for name, s in steppers.items()}, device, seconds)
     for name in names:
         figure = f"step of {name} / step of sum with two gradients ({workload.title})"
-        yield timed("a", figure, ratio(times, name, "sum"), target, milliseconds(times, name))
+        yield Measurement.of_times("a", figure, times, name, "sum", target)
 
 
-def _against_bare(workload: Workload, loss: Loss, title: str, target: float, seconds: float) -> Row:
+def _against_bare(workload: Workload, loss: Loss, title: str, target: float, seconds: float) -> Measurement:
     ours, bare, batch = workload.stepper("bloop"), Bare(workload.task, loss), workload.batch()
     functions = {"ours": partial(ours.step, batch), "bare": partial(bare.step, batch)}
     times = in_turns(functions, workload.task.device, seconds)
-    found = ratio(times, "ours", "bare")
-    return timed("a", f"{title} ({workload.title})", found, target, milliseconds(times, "ours"))
+    return Measurement.of_times("a", f"{title} ({workload.title})", times, "ours", "bare", target)
 
 
-def _spectral_norm(device: str, seconds: float) -> Row:
+def _spectral_norm(device: str, seconds: float) -> Measurement:
     module = workloads.mlp(device).task.build().to(device)
     weights = [p.detach().clone().requires_grad_() for p in module.parameters() if p.dim() == 2]
     bases = [start_basis(w.detach()) for w in weights]
@@ -144,7 +145,7 @@ def _spectral_norm(device: str, seconds: float) -> Row:
 
     times = in_turns({"svd": exact, "ours": ours}, device, seconds)
     title = "gradient of the spectral norms / the same by differentiating an SVD (MLP)"
-    return timed("a", title, ratio(times, "ours", "svd"), 1 / 3, milliseconds(times, "ours"))
+    return Measurement.of_times("a", title, times, "ours", "svd", 1 / 3)
 
 
 def _gradient(logs: list[Tensor], weights: list[Tensor]) -> None:

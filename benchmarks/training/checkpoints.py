@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from scalpel_bench.benchmarks.records.folder import write_atomically
+from scalpel_bench.benchmarks.records import write_atomically
 from scalpel_bench.benchmarks.training import stopping
 
 State = dict[str, Any]

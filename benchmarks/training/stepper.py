@@ -227,7 +227,25 @@ class Stepper:
             values["memory_main_cosine"] = cosines["memory"][0]
             values["direction_memory_cosine"] = cosines["direction"][3]
         values["step_norm"] = float(self.step_norm[where])
+        values |= self._projected_share(replica, gram)
         return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+    def _projected_share(self, replica: int, gram: Tensor) -> dict[str, float]:
+        """1 − ⟨d − g_m, g_a⟩ / (λ ‖g_a‖²), the share of g_a that is not in d = g_m + λ π(g_a; ·).
+
+        Of Bloop with two objectives, whose directions are of this form; nothing at λ = 0.
+
+        Args:
+            replica: which run.
+            gram: of g_m, g_a, d and more.
+        """
+        lam = self.runs[replica].lam
+        method = next(g.method for g in self.groups if replica in range(len(self.runs))[g.where])
+        if not isinstance(method, methods.Bloop) or len(self.task.objectives) != 2 or not lam:
+            return {}
+        scale = 1 + lam if method.rescale else 1.0
+        (_, main_aux, _), (_, aux, along) = gram[:2, :3].tolist()
+        return {"projected_share": 1 - (scale * along - main_aux) / (lam * aux)} if aux else {}
 
 
 def _value(loss: Loss) -> Tensor:

@@ -15,8 +15,10 @@ from scalpel_bench.benchmarks.execution import ExecutionOptions, execute
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import DataRecord, TrainingRun
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.benchmarks.training import Checkpoint, Interrupted, stopping_on, train
+from tests.benchmarks import regression
+from tests.benchmarks.regression import Regression
 from tests.benchmarks.runs import conditioning, jobs_of
 
 
@@ -58,7 +60,6 @@ CASES = {
     "sgd, cosine": ("fig3a", "bloop", {"optimizer": "sgd", "momentum": 0.9, "schedule": "cosine"}),
     "method with state": ("fig3a", "graddrop", {}),
     "batch norm, augmented images": ("fig4", "bloop", {}),
-    "dropout": ("fig5b", "bloop", {}),
 }
 
 
@@ -80,10 +81,9 @@ def test_a_run_that_was_cut_off_twice_equals_one_that_was_not(case, tmp_path) ->
 
 
 @pytest.mark.parametrize("method", methods.available())
-def test_the_state_of_every_method_is_kept(method, tmp_path) -> None:
-    run, file = run_of("fig3a", method), tmp_path / "0.checkpoint"
-    task = tasks.create(**run.task)
-    cut_off([run], task, file, 3)
+def test_the_state_of_every_method_and_of_dropout_is_kept(method, tmp_path) -> None:
+    run, file, task = regression.run_of(method), tmp_path / "0.checkpoint", Regression(dropout=0.3)
+    cut_off([run], task, file, 7)
     (again,) = train([run], task, checkpoint=Checkpoint(file, 1e9, {}))
     assert again.trajectory == train([run], task)[0].trajectory
 

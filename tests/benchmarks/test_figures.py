@@ -6,14 +6,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scalpel_bench.benchmarks.experiments import schema as experiment
-from scalpel_bench.benchmarks.figures import draw as figures
+from scalpel_bench.benchmarks.figures import fronts, panels
 
 
 def framed(main: list[float], aux: list[float]) -> Axes:
     axes = Figure().subplots()
     loaded = experiment.load("fig4", "workstation")  # region: main 2; both axes logarithmic
-    figures._frame(axes, pd.DataFrame({"train_main": main, "train_aux": aux}), "train", loaded)
-    figures._ticks(axes.yaxis)
+    fronts._frame(axes, pd.DataFrame({"train_main": main, "train_aux": aux}), "train", loaded)
+    panels.plain_ticks(axes.yaxis)
     return axes
 
 

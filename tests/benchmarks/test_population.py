@@ -10,7 +10,7 @@ from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, execute, f
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.benchmarks.training import Stepper, train
 from tests.benchmarks.runs import DATA, conditioning, plan
 

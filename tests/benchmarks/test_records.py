@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder, Record
+from scalpel_bench.benchmarks.records import Folder, Record
 from tests.benchmarks.runs import conditioning, plan, record
 
 

@@ -14,7 +14,7 @@ from scalpel_bench.benchmarks.execution import (
     get_task,
 )
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.runs import conditioning, plan
 
 

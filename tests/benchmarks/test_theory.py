@@ -7,8 +7,11 @@ from torch import Tensor
 
 from scalpel_bench import methods
 from scalpel_bench.benchmarks.experiments.schema import load
+from scalpel_bench.benchmarks.experiments.settings import Simulation
+from scalpel_bench.benchmarks.figures import simulations as figures
+from scalpel_bench.benchmarks.simulations import SIMULATIONS, noise
 from scalpel_bench.benchmarks.simulations import convergence_rates as rates
-from scalpel_bench.benchmarks.simulations import noise
+from scalpel_bench.benchmarks.simulations.registry import register
 from tests.benchmarks.runs import DATA
 
 
@@ -74,3 +77,10 @@ def test_without_an_ema_noise_turns_surgery_into_the_plain_sum() -> None:
     assert rows[1.0, loud]["to_mixed"] < 0.1
     assert 0.3 < rows[1.0, even]["to_bloop"] < 0.7
     assert rows[0.01, even]["to_bloop"] < 0.05
+
+
+def test_every_kind_of_simulation_is_computed_and_drawn() -> None:
+    kinds = {kind.model_fields["kind"].default for kind in Simulation.__subclasses__()}
+    assert kinds == SIMULATIONS.keys() == figures._DRAW.keys()
+    with pytest.raises(ValueError, match="two simulations are of kind 'noise'"):
+        register("noise", SIMULATIONS["noise"])

@@ -11,8 +11,7 @@ from scalpel_bench.benchmarks.commands.sweep import sweep
 from scalpel_bench.benchmarks.commands.verify import findings, verify
 from scalpel_bench.benchmarks.execution import ExecutionOptions
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.report.derive import write_manifest
+from scalpel_bench.benchmarks.records import Folder, write_manifest
 from tests.benchmarks.runs import conditioning, plan, record
 
 

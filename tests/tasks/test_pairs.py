@@ -6,7 +6,7 @@ import pytest
 
 from scalpel_bench import tasks
 from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, describe_data, execute
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.tasks import DataError
 from scalpel_bench.tasks.data import pairs, tokens
 from scalpel_bench.tasks.data.tokens import END, PAD

@@ -8,7 +8,7 @@ import pytest
 
 from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, describe_data, execute
 from scalpel_bench.benchmarks.experiments.schema import load
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.tasks import DataError
 from scalpel_bench.tasks.data import corpus, text
 from scalpel_bench.tasks.data.corpus import Documents, read_corpus

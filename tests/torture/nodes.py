@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scalpel_bench.benchmarks.execution import ExecutionOptions, execute_all
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.runs import conditioning, jobs_of
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scalpel_bench.benchmarks.execution import ExecutionOptions, execute_all
 from scalpel_bench.benchmarks.experiments.schema import Experiment
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.runs import conditioning, jobs_of
 
 

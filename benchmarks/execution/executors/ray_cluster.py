@@ -20,7 +20,7 @@ from scalpel_bench.benchmarks.execution.executors import Lost, attempt
 from scalpel_bench.benchmarks.execution.job import FinishedJob, Job
 from scalpel_bench.benchmarks.execution.options import ExecutionOptions
 from scalpel_bench.benchmarks.messages import UserError
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.benchmarks.training import stopping_on
 
 REFRESH = 1.0

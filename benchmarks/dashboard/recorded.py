@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
-import pandas as pd
-
-from scalpel_bench.benchmarks.dashboard import runs as jobs
-from scalpel_bench.benchmarks.dashboard import saved_views as views
-from scalpel_bench.benchmarks.dashboard.saved_views import Sweep
+from scalpel_bench.benchmarks.analysis.analyses import Analysis, TrainingAnalysis, analyse
+from scalpel_bench.benchmarks.dashboard import saved_views
+from scalpel_bench.benchmarks.dashboard.runs import WandbRun, of_record, of_sweep
+from scalpel_bench.benchmarks.dashboard.saved_views import SentSweep
 from scalpel_bench.benchmarks.dashboard.tracker import Tracker
-from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment
-from scalpel_bench.benchmarks.messages import terminal
-from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder, Record, none_of, write_atomically
-from scalpel_bench.benchmarks.report import derive
+from scalpel_bench.benchmarks.messages import UserError, terminal
+from scalpel_bench.benchmarks.records import (
+    Folder,
+    Record,
+    has_manifest,
+    load_sweep,
+    none_of,
+    write_atomically,
+)
+from scalpel_bench.benchmarks.report import write_files
 
 
 def push(paths: list[Path], results: Path, mode: str, project: str | None, entity: str | None) -> int:
@@ -29,33 +34,36 @@ def push(paths: list[Path], results: Path, mode: str, project: str | None, entit
     for folder in folders:
         if not folder.has_records:
             raise UserError(f"{folder.path}: no records; give folders such as results/fig3a/laptop")
-    sweeps: list[Sweep] = []
+    sweeps: list[SentSweep] = []
     taken: dict[str, Path] = {}
     with Tracker(mode, results, project, entity, yields=False) as tracker:
         for folder in folders:
-            records, experiment, left_out = _read(folder)
+            analysis, records, left_out = _read(folder)
             left_out += [f"{r.id}: sent from {taken[r.id]} already" for r in records if r.id in taken]
-            runs = [jobs.of_record(record) for record in records if record.id not in taken]
-            taken |= {run.id: folder.path for run in runs}
-            for job in runs:
-                tracker.put(job, folder)
-            if runs and experiment:
-                analysis = jobs.of_sweep(folder)
-                if analysis.id in taken:
-                    other = taken[analysis.id]
+            runs = [of_record(record) for record in records if record.id not in taken]
+            _put(runs, folder, tracker, taken)
+            if runs and analysis:
+                of_all = of_sweep(analysis)
+                if of_all.id in taken:
+                    other = taken[of_all.id]
                     raise UserError(
                         f"{folder.path} and {other} are parts of one sweep: put their runs/ together"
                     )
-                taken[analysis.id] = folder.path
-                tracker.put(analysis, folder)
-                if isinstance(experiment, Experiment):
-                    sweeps.append(Sweep(runs, analysis))
+                _put([of_all], folder, tracker, taken)
+                if isinstance(analysis, TrainingAnalysis):
+                    sweeps.append(SentSweep(runs, of_all))
             for line in left_out:
                 terminal.warn(f"left out: {line}")
             terminal.say(f"{folder.path}: {len(runs)} runs to send, {len(left_out)} left out")
     if tracker.unsent:
         return 3
     return _save(sweeps, tracker) if mode == "online" else _write(sweeps, tracker)
+
+
+def _put(runs: Iterable[WandbRun], folder: Folder, tracker: Tracker, taken: dict[str, Path]) -> None:
+    for run in runs:
+        taken[run.id] = folder.path
+        tracker.put(run, folder)
 
 
 def _recorded(results: Path) -> list[Folder]:
@@ -70,34 +78,31 @@ def _recorded(results: Path) -> list[Folder]:
     return folders
 
 
-def _read(folder: Folder) -> tuple[list[Record], AnyExperiment | None, list[str]]:
-    """The records that belong to a folder's sweep, its experiment, and a line for all that is left out.
+def _read(folder: Folder) -> tuple[Analysis | None, list[Record], list[str]]:
+    """What is derived from a folder's sweep, its records, and a line for all that is left out.
 
-    A folder of single runs (`scalpel run`) has no experiment.
+    A folder of single runs (`scalpel run`) is no sweep.
 
     Raises:
         UserError: there are no valid records.
     """
+    if has_manifest(folder):
+        analysis = analyse(load_sweep(folder))
+        write_files(analysis)
+        return analysis, analysis.records, analysis.sweep.not_counted
     records, left_out = folder.read()
     if not records:
         raise UserError(none_of(folder, left_out))
-    if not (folder.path / derive.FILE).exists():
-        return records, None, left_out
-    experiment, _ = derive.read_manifest(folder)
-    left_out = derive.derive(folder).left_out
-    if isinstance(experiment, Experiment):
-        kept = set(pd.read_csv(folder.path / "summary.csv")["id"])
-        records = [record for record in records if record.id in kept]
-    return records, experiment, left_out
+    return None, records, left_out
 
 
-def _save(sweeps: list[Sweep], tracker: Tracker) -> int:
+def _save(sweeps: list[SentSweep], tracker: Tracker) -> int:
     """Create or update the views in W&B."""
     for sweep in sweeps:
         entity = tracker.sent[sweep.analysis.id]["entity"]
-        for view in views.build(sweep, entity, tracker.project):
+        for view in saved_views.build(sweep, entity, tracker.project):
             try:
-                terminal.say(f"{view.name}: {views.save(view)}")
+                terminal.say(f"{view.name}: {saved_views.save(view)}")
             except Exception as error:
                 cause = str(error).partition("\n")[0]
                 terminal.warn(f"W&B: the view {view.name} was not saved ({cause}); run this again")
@@ -105,14 +110,14 @@ def _save(sweeps: list[Sweep], tracker: Tracker) -> int:
     return 0
 
 
-def _write(sweeps: list[Sweep], tracker: Tracker) -> int:
+def _write(sweeps: list[SentSweep], tracker: Tracker) -> int:
     """Write the views to files, since W&B takes them online only."""
     folder = tracker.folder / "wandb" / "views"
     folder.mkdir(exist_ok=True)
     for sweep in sweeps:
-        for view in views.build(sweep, tracker.entity or "", tracker.project):
+        for view in saved_views.build(sweep, tracker.entity or "", tracker.project):
             file = folder / f"{view.name.replace('/', '-').replace(': ', '-')}.json"
-            write_atomically(file, json.dumps(views.spec(view), indent=1, ensure_ascii=False) + "\n")
+            write_atomically(file, json.dumps(saved_views.spec(view), indent=1, ensure_ascii=False) + "\n")
     if sweeps:
         terminal.say(f"saved views: {folder}; `scalpel dashboard --wandb online` puts them into W&B")
     return 0

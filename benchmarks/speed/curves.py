@@ -1,4 +1,4 @@
-"""Tables and curves of what was measured."""
+"""Curves of what was measured."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, ScalarFormatter
 
 from scalpel_bench.benchmarks.figures import style
-from scalpel_bench.benchmarks.speed import Record
-from scalpel_bench.benchmarks.speed.rows import Row
+from scalpel_bench.benchmarks.speed.bench import BenchRecord
+from scalpel_bench.benchmarks.speed.measurements import Measurement
 
 SETTINGS: Any = {
     "font.size": 9,
@@ -26,7 +25,7 @@ SETTINGS: Any = {
 }
 
 
-def draw(names: Sequence[str], folder: Path, record: Record) -> None:
+def draw(names: Sequence[str], folder: Path, record: BenchRecord) -> None:
     """Draw curves of a full record as ``NAME.svg``; names that are none of theirs are passed over."""
     for name in names:
         if name in _FIGURES:
@@ -34,40 +33,7 @@ def draw(names: Sequence[str], folder: Path, record: Record) -> None:
                 _FIGURES[name](record).savefig(folder / f"{name}.svg", metadata={"Date": None})
 
 
-def chosen(record: Record, what: str) -> pd.DataFrame:
-    """The rows that a document asks for: ``targets`` (those with one), ``all``, or a letter of `PARTS`."""
-    return frame(_chosen(record.rows, what))
-
-
-def _chosen(rows: Sequence[Row], what: str) -> list[Row]:
-    if what == "targets":
-        return [row for row in rows if row.target is not None]
-    return [row for row in rows if what in ("all", row.part)]
-
-
-def frame(rows: Sequence[Row]) -> pd.DataFrame:
-    """The rows as tables show them."""
-    return pd.DataFrame(
-        {
-            "": row.part,
-            "figure": row.figure,
-            "measured": measured(row),
-            "target": row.sought,
-            "verdict": row.note or ("" if row.target is None else row.verdict),
-        }
-        for row in rows
-    )
-
-
-def measured(row: Row) -> str:
-    """The value with its interval, as tables write it."""
-    if row.value is None:
-        return "–"
-    interval = "" if row.low is None or row.high is None else f" [{row.low:.2f}, {row.high:.2f}]"
-    return f"{row.value:.2f}{interval}"
-
-
-def _combine(record: Record) -> Figure:
+def _combine(record: BenchRecord) -> Figure:
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     against, growth = figure.subplots(1, 2)
     rows = _curve(record, "c", "P")
@@ -83,7 +49,7 @@ def _combine(record: Record) -> Figure:
     return figure
 
 
-def _populations(record: Record) -> Figure:
+def _populations(record: BenchRecord) -> Figure:
     figure = Figure(figsize=(4.2, 3.2), layout="constrained")
     axes = figure.subplots()
     rows = _curve(record, "d", "N")
@@ -96,7 +62,7 @@ def _populations(record: Record) -> Figure:
     return figure
 
 
-def _growth(record: Record) -> Figure:
+def _growth(record: BenchRecord) -> Figure:
     figure = Figure(figsize=(10, 3.2), layout="constrained")
     by_objectives, by_replicas, by_parameters = figure.subplots(1, 3)
     for axes, variable, name in ((by_objectives, "K", "sum"), (by_replicas, "N", "Bloop")):
@@ -121,16 +87,16 @@ def _growth(record: Record) -> Figure:
 _FIGURES = {"combine": _combine, "populations": _populations, "growth": _growth}
 
 
-def _curve(record: Record, part: str, variable: str) -> list[Row]:
+def _curve(record: BenchRecord, part: str, variable: str) -> list[Measurement]:
     return [row for row in record.rows if row.part == part and variable in row.at]
 
 
-def _fitted(record: Record, what: str) -> str:
+def _fitted(record: BenchRecord, what: str) -> str:
     (row,) = [row for row in record.rows if row.figure == f"exponent of {what}"]
-    return f"exponent {measured(row)}"
+    return f"exponent {row.measured}"
 
 
-def _band(axes: Axes, places: list[int], rows: list[Row]) -> None:
+def _band(axes: Axes, places: list[int], rows: list[Measurement]) -> None:
     values = [row.value or 0 for row in rows]
     low, high = [row.low or 0 for row in rows], [row.high or 0 for row in rows]
     axes.fill_between(places, low, high, color=style.look("bloop")["color"], alpha=0.2, lw=0)

@@ -1,17 +1,17 @@
-"""A row of the tables: a figure, what it should be, and whether it is."""
+"""A measurement: a figure, what it should be, and whether it is."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from scalpel_bench.benchmarks.speed.timing import Ratio
+from scalpel_bench.benchmarks.speed.timing import Name, Times, milliseconds, ratio
 
 Verdict = Literal["met", "missed", "no target", "not measured"]
 
 
-class Row(BaseModel):
+class Measurement(BaseModel):
     """One figure.
 
     ``part`` is the question it belongs to (`PARTS`). ``low`` and ``high`` are quartiles over turns, or the
@@ -32,6 +32,22 @@ class Row(BaseModel):
     at: dict[str, int] = {}
     note: str = ""
 
+    @classmethod
+    def of_times(
+        cls, part: str, figure: str, times: Times[Name], name: Name, to: Name, target: float | None = None
+    ) -> Self:
+        """The time of ``name`` over that of ``to``, with the milliseconds of the former."""
+        found = ratio(times, name, to)
+        return cls(
+            part=part,
+            figure=figure,
+            value=found.value,
+            low=found.low,
+            high=found.high,
+            target=target,
+            milliseconds=milliseconds(times, name),
+        )
+
     @property
     def verdict(self) -> Verdict:
         """How the value stands to the target."""
@@ -41,6 +57,14 @@ class Row(BaseModel):
             return "no target"
         met = self.value >= self.target if self.at_least else self.value <= self.target
         return "met" if met else "missed"
+
+    @property
+    def measured(self) -> str:
+        """The value with its interval, as tables write it."""
+        if self.value is None:
+            return "–"
+        interval = "" if self.low is None or self.high is None else f" [{self.low:.2f}, {self.high:.2f}]"
+        return f"{self.value:.2f}{interval}"
 
     @property
     def sought(self) -> str:
@@ -58,18 +82,3 @@ PARTS = {
     "g": "sweeps",
     "h": "in a loop of one's own",
 }
-
-
-def timed(
-    part: str, figure: str, ratio: Ratio, target: float | None = None, milliseconds: float | None = None
-) -> Row:
-    """A row of a ratio of times."""
-    return Row(
-        part=part,
-        figure=figure,
-        value=ratio.value,
-        low=ratio.low,
-        high=ratio.high,
-        target=target,
-        milliseconds=milliseconds,
-    )

@@ -1,0 +1,151 @@
+"""Which code decided a number: a fingerprint of a file and of all it imports inside the package.
+
+Comments and docstrings do not count. Where a name is imported from a package, only the file that defines it
+counts, not all that the package's ``__init__`` offers: an edit to one method leaves the others as they were.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import scalpel_bench
+
+PACKAGE = "scalpel_bench"
+ROOT = Path(scalpel_bench.__file__).parent
+
+
+def code_identity(*files: Path) -> str:
+    """12 hexadecimal digits that change with the code of these files, or of what they import of the package.
+
+    Args:
+        files: Python files of the package or of a plugin.
+    """
+    seen: dict[Path, str] = {}
+    waiting = [_inside(file) for file in files]
+    while waiting:
+        file = waiting.pop()
+        if file not in seen:
+            digest, imported = _scan(file, file.stat().st_mtime_ns)
+            seen[file] = digest
+            waiting += imported
+    together = sorted(f"{_name(file)} {digest}" for file, digest in seen.items())
+    return hashlib.sha256("\n".join(together).encode()).hexdigest()[:12]
+
+
+def _inside(file: Path) -> Path:
+    """A file of the package by its path there, not by where a link leads."""
+    resolved = file.resolve()
+    for folder in ("methods", "tasks", "benchmarks"):
+        real = (ROOT / folder).resolve()
+        if resolved.is_relative_to(real):
+            return ROOT / folder / resolved.relative_to(real)
+    return resolved
+
+
+def _name(file: Path) -> str:
+    """A file of the package by its place in it; of a plugin, by what it is called."""
+    return file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else file.name
+
+
+@functools.lru_cache(maxsize=1024)
+def _scan(file: Path, changed: int) -> tuple[str, tuple[Path, ...]]:
+    """The digest of a file's program, and the files of the package that it imports.
+
+    Args:
+        file: to read.
+        changed: when it was written last, so that an edit is seen.
+    """
+    tree = ast.parse(file.read_bytes())
+    imported = tuple(dict.fromkeys(_imported(tree)))
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node) is not None:  # type: ignore[arg-type]
+            node.body = node.body[1:]  # type: ignore[attr-defined]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
+
+
+def _imported(tree: ast.Module) -> Iterator[Path]:
+    """The files that a program imports, below ``if TYPE_CHECKING`` apart."""
+    skipped = {id(inner) for node in ast.walk(tree) if _for_types(node) for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield from _found(name.name, None, set())
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for name in node.names:
+                yield from _found(node.module, name.name, _attributes(tree, name.asname or name.name))
+
+
+def _for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def _attributes(tree: ast.Module, name: str) -> set[str]:
+    """What a program takes from a module that it calls ``name``."""
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == name
+    }
+
+
+def _found(module: str, name: str | None, attributes: set[str]) -> Iterator[Path]:
+    """The files behind ``from module import name``, of whose attributes these are used."""
+    if module.partition(".")[0] != PACKAGE:
+        return
+    inner = f"{module}.{name}" if name else module
+    if (file := _file(inner)) is None:
+        yield from _defining(module, name or "")
+    elif file.name != "__init__.py":
+        yield file
+    else:
+        for attribute in sorted(attributes):
+            yield from _defining(inner, attribute)
+
+
+def _defining(module: str, name: str) -> Iterator[Path]:
+    """The file that defines what a module, or a package's ``__init__``, offers by a name."""
+    file = _file(module)
+    if file is None:
+        return
+    if file.name != "__init__.py":
+        yield file
+        return
+    if (inner := _file(f"{module}.{name}")) is not None and inner.name != "__init__.py":
+        yield inner
+        return
+    tree = ast.parse(file.read_bytes())
+    offered = {
+        each.asname or each.name: (node.module, each.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level
+        for each in node.names
+    }
+    if name in offered:
+        yield from _found(*offered[name], set())
+    elif statement := next((node for node in tree.body if name in _bound(node)), None):
+        used = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+        for each in sorted(used & offered.keys()):
+            yield from _found(*offered[each], set())
+    else:
+        yield file
+
+
+def _bound(statement: ast.stmt) -> set[str]:
+    """The names that an assignment gives."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+
+
+def _file(module: str) -> Path | None:
+    """The file of a module of the package; None where there is none of that name."""
+    path = ROOT.joinpath(*module.split(".")[1:])
+    if (path / "__init__.py").is_file():
+        return path / "__init__.py"
+    return path.with_suffix(".py") if path.with_suffix(".py").is_file() else None
