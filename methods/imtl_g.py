@@ -6,9 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import divide
-from scalpel_bench.methods.engine.base import Method, Property, State
-from scalpel_bench.methods.engine.solvers import cosines, power
+from scalpel_bench.methods.engine import Method, Property, State, cosines, divide, power
 
 
 @dataclass(frozen=True)
@@ -24,6 +22,9 @@ class IMTLG(Method):
     """
 
     name: ClassVar[str] = "imtl_g"
+    title: ClassVar[str] = "IMTL-G"
+    color: ClassVar[str] = "#882255"
+    marker: ClassVar[str] = "D"
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:

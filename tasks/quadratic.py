@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from scalpel_bench.tasks.base import Batch, Model, Task
+from scalpel_bench.tasks.bases import Batch, Model, Task
 from scalpel_bench.tasks.data import Data, epochs, full_batches
 
 

@@ -13,14 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from scalpel_bench.tasks.base import Batch, Model, Task
-from scalpel_bench.tasks.data import Data, DataError
-from scalpel_bench.tasks.data.tokens import (
+from scalpel_bench.tasks.bases import Batch, Model, Task
+from scalpel_bench.tasks.data import (
     BEGIN,
     END,
     PAD,
     SIDES,
     SMALLEST_VOCABULARY,
+    Data,
+    DataError,
     TokenisedPairs,
     load_pairs,
     padded,

@@ -74,6 +74,26 @@ def verify(
 
 
 @app.command()
+def replay(
+    paths: Folders,
+    sample: Annotated[
+        int,
+        typer.Option(min=0, help="How many runs of each folder, drawn in turns from its methods; 0: all."),
+    ] = 12,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="To the end of training, not to the first evaluation.")
+    ] = False,
+    data: Annotated[str, typer.Option(help="What the runs saw: embedded, hub, or a folder.")] = "embedded",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+) -> None:
+    """Compute recorded runs again and compare every bit; records of older code that agree are adopted."""
+    from scalpel_bench.benchmarks.commands import replay as command
+
+    options = parsing.execution_options(data, device, 1)
+    raise typer.Exit(max(command.replay(path, sample, whole, options) for path in paths))
+
+
+@app.command()
 def pack(paths: Folders) -> None:
     """Write all records of a folder into one compressed file, runs.jsonl.xz, which stands for them in git."""
     from scalpel_bench.benchmarks.records import Folder

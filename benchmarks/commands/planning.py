@@ -8,11 +8,10 @@ from typing import Any
 
 from scalpel_bench import methods, tasks
 from scalpel_bench.benchmarks import contract
-from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, describe_data
+from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, code_of, describe_data
 from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment
-from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.messages import UserError, as_user_error, terminal
-from scalpel_bench.benchmarks.records import Folder, Record
+from scalpel_bench.benchmarks.records import Folder, Origin, Record, adopted, origin_of
 
 
 def with_methods(experiment: AnyExperiment, labels: list[str]) -> AnyExperiment:
@@ -77,18 +76,35 @@ def fingerprint_of(experiment: AnyExperiment, options: ExecutionOptions) -> str 
 
 
 def recorded(folders: Iterable[Folder]) -> dict[str, Record]:
-    """By id, the runs that need not be repeated: none that failed, or is of older code of its method."""
-    records = [record for folder in folders for record in folder.read()[0]]
-    kept = [record for record in records if record.status != "failed"]
-    return {record.id: record for record in kept if not _outdated(record)}
+    """By id, the runs that need not be repeated: none that failed, or that other code may compute otherwise.
+
+    Says how many records are of other code, and what adopts them.
+    """
+    usable: dict[str, Record] = {}
+    for folder in folders:
+        known, others = adopted(folder), 0
+        for record in folder.read()[0]:
+            if record.status == "failed":
+                continue
+            if _current(record, known):
+                usable[record.id] = record
+            else:
+                others += 1
+        if others:
+            terminal.warn(
+                f"{folder.path}: {others} records are of other code, and do not count; "
+                f"`scalpel results replay {folder.path}` computes some again, and adopts them if they agree"
+            )
+    return usable
 
 
-def _outdated(record: Record) -> bool:
-    then = record.environment.get("method_code")
-    if then is None or not isinstance(record.run, TrainingRun):
-        return False
-    name = record.run.method["name"]
-    return name in methods.available() and methods.REGISTRY.code(name) != then
+def _current(record: Record, known: set[tuple[Origin, str]]) -> bool:
+    """Whether a record holds what today's code computes; one of a plugin that is not here is kept."""
+    try:
+        code = code_of(record.run)
+    except ValueError:
+        return True
+    return record.environment.get("code") == code or (origin_of(record), code) in known
 
 
 def announce(jobs: list[Job], missing: list[Job], options: ExecutionOptions) -> None:

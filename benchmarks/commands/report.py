@@ -38,7 +38,7 @@ def report(paths: list[Path], output: Path | None) -> None:
             terminal.warn(f"left out: {error}")
     if not analyses:
         raise UserError(f"none of the {len(paths)} folders has usable records")
-    show_page(output, analyses, refused)
+    make_page(output, analyses, refused)
 
 
 def report_folder(path: Path) -> Analysis:
@@ -55,7 +55,7 @@ def report_folder(path: Path) -> Analysis:
     return analysis
 
 
-def show_page(path: Path, analyses: list[Analysis], refused: list[str]) -> None:
+def make_page(path: Path, analyses: list[Analysis], refused: list[str]) -> None:
     """Write the page, and say where it is."""
     write_page(path, analyses, refused)
     terminal.say(f"report: {path}")

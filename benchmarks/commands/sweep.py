@@ -12,7 +12,7 @@ import pandas as pd
 from scalpel_bench import tasks
 from scalpel_bench.benchmarks.commands.finished_jobs import collect, tell_failures
 from scalpel_bench.benchmarks.commands.planning import announce, fingerprint_of, plan_jobs, recorded
-from scalpel_bench.benchmarks.commands.report import report_folder, show_page, show_verdicts
+from scalpel_bench.benchmarks.commands.report import make_page, report_folder, show_verdicts
 from scalpel_bench.benchmarks.dashboard import Tracker
 from scalpel_bench.benchmarks.execution import (
     ExecutionOptions,
@@ -72,7 +72,7 @@ def sweep(
         show_verdicts("all experiments", pd.concat([analysis.claims for analysis in analyses]))
     alone = folders[experiments[0].name].path / "report.html"
     over_all = results / f"report-{experiments[0].scale}.html"
-    show_page(alone if len(experiments) == 1 else over_all, analyses, [])
+    make_page(alone if len(experiments) == 1 else over_all, analyses, [])
     return tell_failures(ended)
 
 

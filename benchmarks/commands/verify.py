@@ -1,4 +1,4 @@
-"""``scalpel results verify``: does a folder hold every cell of its grid once, each record sound?."""
+"""``scalpel results verify``: does a folder hold every cell of its grid once, each record sound?"""
 
 from __future__ import annotations
 

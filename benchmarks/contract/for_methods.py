@@ -21,6 +21,7 @@ def method_rules() -> dict[str, Rule]:
         "float64 stays, bfloat16 is accumulated in float32": _precision,
         "arguments and global generator are left untouched": _pure,
         "equal calls give equal directions": _deterministic,
+        "another seed changes what it draws, and nothing where it draws nothing": _seeded,
         "written in place, directions and what is remembered are the same": _in_place,
         "no NaN on zero, parallel, opposed, huge or tiny gradients": _finite,
         "d(c g) = c d(g) in float64 for c from 1e-100 to 1e100": _equivariant_float64,
@@ -86,6 +87,19 @@ def _deterministic(name: str) -> None:
         require(torch.equal(a, b), "two equal calls differ")
 
 
+def _seeded(name: str) -> None:
+    k = methods.get(name).objectives or 4
+    steps, method = sampled(6, k=k), methods.create(name, lam=0.3)
+    first, second = (trajectory(method, steps, seed) for seed in (1, 2))
+    same = all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    found = "agree" if same else "differ"
+    require(same != method.random, f"random is {method.random}, but the directions of two seeds {found}")
+    batched = [torch.stack([gradients, gradients]) for gradients in steps]
+    together = trajectory(method, batched, torch.tensor([1, 2]))
+    for both, a, b in zip(together, first, second, strict=True):
+        require_close(both, torch.stack([a, b]), 1e-9, "a seed for each entry of a batch")
+
+
 def _finite(name: str) -> None:
     for case, gradients in pairs().items():
         for lam in (0.0, 0.3):
@@ -122,8 +136,8 @@ def _batched(name: str) -> None:
 
 
 def _blocks(name: str) -> None:
-    if methods.get(name).combine is not Method.combine:
-        return  # works on coordinates: there is no Gram matrix
+    if not issubclass(methods.get(name), Method):
+        return  # there is no Gram matrix
     steps = sampled(3)
     together = trajectory(methods.create(name, lam=0.3, blocks=(10, 20)), steps)
     for part in (slice(0, 10), slice(10, 30)):

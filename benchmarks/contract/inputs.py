@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods import Method
+from scalpel_bench.methods import BaseMethod
 
 
 def pairs() -> dict[str, Tensor]:
@@ -36,9 +36,9 @@ def sampled(count: int, parameters: int = 30, seed: int = 0, k: int = 2) -> list
     return [torch.randn(k, parameters, generator=generator, dtype=torch.float64) for _ in range(count)]
 
 
-def trajectory(method: Method, steps: list[Tensor]) -> list[Tensor]:
+def trajectory(method: BaseMethod, steps: list[Tensor], seed: int | Tensor = 0) -> list[Tensor]:
     """The directions over several steps; losses are 1, 2, … and fall."""
-    state, directions = method.init(steps[0]), []
+    state, directions = method.init(steps[0], seed), []
     for step, gradients in enumerate(steps):
         losses = torch.arange(1.0, gradients.shape[-2] + 1).expand(gradients.shape[:-1]) * 0.9**step
         direction, state = method.combine(gradients, state, losses)

@@ -1,5 +1,6 @@
 """Where and in which order runs are executed, and who may execute which."""
 
+from scalpel_bench.benchmarks.execution.code import code_of
 from scalpel_bench.benchmarks.execution.job import FinishedJob, Job
 from scalpel_bench.benchmarks.execution.loaded_tasks import as_key, describe_data, get_task
 from scalpel_bench.benchmarks.execution.options import (
@@ -18,6 +19,7 @@ __all__ = [
     "Job",
     "as_key",
     "check_device",
+    "code_of",
     "default_device",
     "default_workers",
     "describe_data",

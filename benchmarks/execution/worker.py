@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from scalpel_bench import methods, tasks
+from scalpel_bench.benchmarks.execution.code import code_of
 from scalpel_bench.benchmarks.execution.job import FinishedJob, Job
 from scalpel_bench.benchmarks.execution.loaded_tasks import get_task
 from scalpel_bench.benchmarks.execution.options import ExecutionOptions
 from scalpel_bench.benchmarks.experiments.settings import Simulation, TrainingRun
 from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.records import Record, environment
+from scalpel_bench.benchmarks.simulations import SIMULATIONS
 from scalpel_bench.benchmarks.training import Checkpoint, train
 
 
@@ -62,10 +64,8 @@ def _outcomes(
     for file in options.task_files:
         tasks.get(file)
     if isinstance(run := jobs[0].run, Simulation):
-        from scalpel_bench.benchmarks.simulations import SIMULATIONS  # needs pandas; training does not
-
         trajectory = SIMULATIONS[run.kind].simulate(run)
-        return [{"status": "completed", "trajectory": trajectory, "environment": {}}]
+        return [{"status": "completed", "trajectory": trajectory, "environment": {"code": code_of(run)}}]
     runs = [job.run for job in jobs if isinstance(job.run, TrainingRun)]
     task = get_task(runs[0].task, options)
     outcomes = train(runs, task, on_step, _checkpoint(jobs, options))
@@ -77,7 +77,7 @@ def _outcomes(
             "notes": task.dataset.notes,
             "trajectory": outcome.trajectory,
             "timings": outcome.timings,
-            "environment": {"method_code": methods.REGISTRY.code(run.method["name"])},
+            "environment": {"code": code_of(run)},
         }
         for run, outcome in zip(runs, outcomes, strict=True)
     ]
@@ -86,10 +86,9 @@ def _outcomes(
 def _checkpoint(jobs: Sequence[Job], options: ExecutionOptions) -> Checkpoint:
     """That of a population carries the name of its first run; none where the folder is not to be seen."""
     file = jobs[0].folder.checkpoint(jobs[0].run.id)
-    names = {job.run.method["name"] for job in jobs if isinstance(job.run, TrainingRun)}
     identity = {
         "runs": [job.run.id for job in jobs],
-        "methods": {name: methods.REGISTRY.code(name) for name in sorted(names)},
-        "environment": environment(options.device),
+        "code": [code_of(job.run) for job in jobs],
+        "environment": {k: v for k, v in environment(options.device).items() if k != "commit"},
     }
     return Checkpoint(file if file.parent.is_dir() else None, options.checkpoint_every, identity)

@@ -27,6 +27,7 @@ from scalpel_bench.benchmarks.experiments.settings import (
     variation,
 )
 from scalpel_bench.benchmarks.messages.errors import UserError, as_user_error, explain
+from scalpel_bench.utf8 import NotUTF8, decode_utf8
 
 SCALES = ("smoke", "laptop", "workstation", "paper")
 MANIFEST = "manifest"
@@ -260,15 +261,12 @@ def load(name: str, scale: str, overrides: dict[str, Any] | None = None) -> AnyE
     Raises:
         UserError: no such experiment or scale, an unknown key, or a bad value.
     """
-    path = Path(name) if name.endswith(".toml") else available().get(name)
+    path = Path(name) if name.lower().endswith(".toml") else available().get(name)
     if path is None:
         raise UserError(
             f"unknown experiment {name!r}; known: {', '.join(available())}, or a path to a .toml file"
         )
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path}: {error}") from error
+    raw = _read_toml(path)
     scales = raw.pop("scales", {})
     if not isinstance(scales, dict) or not all(isinstance(table, dict) for table in scales.values()):
         raise UserError(f"{path}: scales must be tables, such as [scales.laptop]")
@@ -282,6 +280,19 @@ def load(name: str, scale: str, overrides: dict[str, Any] | None = None) -> AnyE
     with as_user_error(path.name):
         _check_claims(loaded)
     return loaded
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        text = decode_utf8(path.read_bytes())
+        return tomllib.loads(text)
+    except OSError as error:
+        raise UserError(f"{path}: expected a TOML file: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        last = f"(at line {len(text.splitlines())}, the last)"
+        raise UserError(f"{path}: {str(error).replace('(at end of document)', last)}") from error
+    except (NotUTF8, RecursionError) as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _check_claims(experiment: AnyExperiment) -> None:

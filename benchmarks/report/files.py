@@ -13,8 +13,7 @@ from scalpel_bench.benchmarks import figures
 from scalpel_bench.benchmarks.analysis.analyses import Analysis
 from scalpel_bench.benchmarks.experiments.command_line import sweep_command
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.records import Folder, write_atomically
-from scalpel_bench.benchmarks.records.code_identity import code_identity
+from scalpel_bench.benchmarks.records import Folder, code_identity, write_atomically
 
 PROVENANCE = "provenance.json"
 FIGURES = "figures"

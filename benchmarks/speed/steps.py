@@ -14,9 +14,8 @@ from scalpel_bench.benchmarks.speed import memory, workloads
 from scalpel_bench.benchmarks.speed.measurements import Measurement
 from scalpel_bench.benchmarks.speed.timing import in_turns
 from scalpel_bench.benchmarks.speed.workloads import Workload
-from scalpel_bench.tasks import Batch, Task
-from scalpel_bench.tasks.base import Model
-from scalpel_bench.tasks.models.spectral import log_spectral_norm, start_basis
+from scalpel_bench.tasks import Batch, Model, Task
+from scalpel_bench.tasks.models import log_spectral_norm, start_basis
 
 FEW_AT_A_TIME = 5
 FEW = ("sum", "pcgrad", "mgda", "dynamic_barrier", "bloop", "bloop_no_ema")

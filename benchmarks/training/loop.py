@@ -35,6 +35,7 @@ def train(
     task: Task,
     on_step: Callable[[int], None] = lambda step: None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
+    evaluations: int | None = None,
 ) -> list[Outcome]:
     """Train runs in lock step to their end; one whose losses or parameters are not finite stops there.
 
@@ -47,6 +48,7 @@ def train(
         on_step: called after every step with its number.
         checkpoint: where their state is kept. What it holds is not computed again, but for the batches: they
             are drawn and left, so that the next is the one that came next.
+        evaluations: of training, after which to end; None for all.
 
     Returns:
         one outcome per run; the seconds of a population are shared out evenly.
@@ -60,6 +62,7 @@ def train(
         torch.manual_seed(stream(runs[0].seed, "model"))
         steps, count = stepper.steps, runs[0].training.evaluations
         evaluate_at = {round(n * steps / count) for n in range(1, count + 1)}
+        last = steps if evaluations is None else sorted(evaluate_at)[evaluations - 1]
         batches = stepper.batches()
         trajectories = _Trajectories(stepper)
         if (saved := checkpoint.load()) is None:
@@ -68,7 +71,7 @@ def train(
             deque(islice(batches, saved["done"]), maxlen=0)
             stepper.restore(saved)
             trajectories.restore(saved)
-        for step in range(int(stepper.done) + 1, steps + 1):
+        for step in range(int(stepper.done) + 1, last + 1):
             if trajectories.over:
                 break
             if step in evaluate_at:

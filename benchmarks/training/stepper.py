@@ -21,10 +21,11 @@ from scalpel_bench.tasks import Batch, Known, Loss, Task
 
 @dataclass(frozen=True)
 class _MethodGroup:
-    """Runs of a population that share a method: replicas ``where``, with one λ each."""
+    """Runs of a population that share a method: replicas ``where``, with one λ and one seed each."""
 
     where: slice
-    method: methods.Method
+    method: methods.BaseMethod
+    seeds: int | Tensor
 
 
 class Stepper:
@@ -84,13 +85,14 @@ class Stepper:
         if len(self.runs) == 1:
             (run,) = self.runs
             method = methods.create(**run.method, lam=run.lam).with_blocks(self.models.sizes)
-            return [_MethodGroup(slice(None), method)]
+            return [_MethodGroup(slice(None), method, stream(run.seed, "method"))]
         groups, start = [], 0
         for _, same in groupby(self.runs, key=lambda run: str(run.method)):
             runs = list(same)
             lam = torch.tensor([run.lam for run in runs], dtype=torch.float64, device=self.task.device)
             method = methods.create(**runs[0].method, lam=lam).with_blocks(self.models.sizes)
-            groups.append(_MethodGroup(slice(start, start + len(runs)), method))
+            seeds = torch.tensor([stream(run.seed, "method") for run in runs])
+            groups.append(_MethodGroup(slice(start, start + len(runs)), method, seeds))
             start += len(runs)
         return groups
 
@@ -170,7 +172,7 @@ class Stepper:
 
     def _start(self) -> None:
         if not self.states:
-            self.states = [group.method.init(self.gradients[group.where]) for group in self.groups]
+            self.states = [g.method.init(self.gradients[g.where], g.seeds) for g in self.groups]
 
     @torch.no_grad()
     def _freeze(self) -> None:
@@ -233,7 +235,7 @@ class Stepper:
     def _projected_share(self, replica: int, gram: Tensor) -> dict[str, float]:
         """1 − ⟨d − g_m, g_a⟩ / (λ ‖g_a‖²), the share of g_a that is not in d = g_m + λ π(g_a; ·).
 
-        Of Bloop with two objectives, whose directions are of this form; nothing at λ = 0.
+        Of methods whose directions are of this form, with two objectives; nothing at λ = 0.
 
         Args:
             replica: which run.
@@ -241,7 +243,7 @@ class Stepper:
         """
         lam = self.runs[replica].lam
         method = next(g.method for g in self.groups if replica in range(len(self.runs))[g.where])
-        if not isinstance(method, methods.Bloop) or len(self.task.objectives) != 2 or not lam:
+        if not method.projects_auxiliary or len(self.task.objectives) != 2 or not lam:
             return {}
         scale = 1 + lam if method.rescale else 1.0
         (_, main_aux, _), (_, aux, along) = gram[:2, :3].tolist()

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer
 
-from scalpel_bench.methods.engine.base import Method
-from scalpel_bench.methods.surgeon.surgeon import Surgeon
+from scalpel_bench.methods.engine import BaseMethod
+from scalpel_bench.methods.surgeon import Surgeon
 
 STATE = "surgery.pt"
 
@@ -30,7 +30,7 @@ class SurgeryTrainer(Trainer):
     each training loss, as ``surgery/…``, to wherever the Trainer reports.
 
     Args:
-        method: what makes one direction of the two gradients.
+        method: what makes one direction of the two gradients; what it draws depends on ``args.seed``.
         auxiliary_dataset: examples as ``data_collator`` takes them; it has a length.
         auxiliary_loss: maps the model and a batch to a scalar, a mean over the batch; None for the model's
             own loss.
@@ -45,7 +45,7 @@ class SurgeryTrainer(Trainer):
     def __init__(
         self,
         *arguments: Any,
-        method: Method,
+        method: BaseMethod,
         auxiliary_dataset: Dataset[Any],
         auxiliary_loss: Callable[[nn.Module, dict[str, Tensor]], Tensor] | None = None,
         shared: Iterable[Tensor] | None = None,
@@ -73,7 +73,9 @@ class SurgeryTrainer(Trainer):
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
         if fresh:
             groups, scaler = optimizer.param_groups, self.accelerator.scaler
-            self.surgeon = Surgeon(groups, self.method, shared=self._shared, scaler=scaler)
+            self.surgeon = Surgeon(
+                groups, self.method, shared=self._shared, scaler=scaler, seed=self.args.seed
+            )
         return optimizer
 
     def training_step(

@@ -1,1 +1,5 @@
 """Surgery in any training loop."""
+
+from scalpel_bench.methods.surgeon.surgeon import Surgeon
+
+__all__ = ["Surgeon"]

@@ -12,8 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from scalpel_bench.methods.engine.arithmetic import row_cosine
-from scalpel_bench.methods.engine.base import Method, State
+from scalpel_bench.methods.engine import BaseMethod, State, row_cosine
 from scalpel_bench.methods.surgeon.bucket import Bucket
 from scalpel_bench.methods.surgeon.distributed import (
     check_alike,
@@ -80,6 +79,7 @@ class Surgeon:
             unscaled. After an overflow ``.grad`` is infinite, so that the scaler skips the step, and the
             method's memory stays as it was.
         group: the processes that train replicas of plain parameters; None for all.
+        seed: of the numbers that the method draws, if it draws any; the same in every process.
 
     Raises:
         ValueError: no parameter requires grad; one of ``shared`` is not one of ``parameters``; one is
@@ -89,11 +89,12 @@ class Surgeon:
     def __init__(
         self,
         parameters: Parameters,
-        method: Method,
+        method: BaseMethod,
         *,
         shared: Iterable[Tensor] | None = None,
         scaler: GradScaler | None = None,
         group: ProcessGroup | None = None,
+        seed: int = 0,
     ) -> None:
         given = _flatten(parameters)
         self._frozen = [p for p in given if not p.requires_grad]
@@ -112,6 +113,7 @@ class Surgeon:
         self.method = method.with_blocks(self._sizes)
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
         self._group = group
+        self._seed = seed
         self._state: State | None = None
         self._k: int | None = None
         self._bucket: Bucket | None = None
@@ -296,7 +298,7 @@ class Surgeon:
             bucket.rows.div_(scale)
         losses = bucket.losses.to(torch.float64, copy=True)
         own = bucket.own.sum(dtype=torch.float64)
-        state = self.method.init(bucket.rows) if self._state is None else self._state
+        state = self.method.init(bucket.rows, self._seed) if self._state is None else self._state
         state = {name: value.to(bucket.flat.device) for name, value in state.items()}
         gram = self.method.gram(bucket.rows, state)
         if is_sharded(shared):

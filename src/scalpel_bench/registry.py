@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -49,6 +50,15 @@ def catalogue(package: str) -> dict[str, Entry]:
         found |= _REGISTRIES[package].loaded()
     found = {name: entry for name, entry in found.items() if name not in broken(package)}
     return dict(sorted((found | read_folder(package).entries).items()))
+
+
+def attributes(package: str, name: str) -> Mapping[str, Any]:
+    """The literal class attributes of a class, an installed plugin's too; none where the name is unknown."""
+    entry = catalogue(package).get(name)
+    if entry is not None and entry.origin and not entry.attributes:
+        importlib.import_module(f"scalpel_bench.{package}").REGISTRY.available()
+        entry = catalogue(package).get(name)
+    return entry.attributes if entry else {}
 
 
 def broken(package: str) -> dict[str, str]:
@@ -109,8 +119,9 @@ class Registry(Generic[T]):
         return dict(sorted(self._classes.items()))
 
     def loaded(self) -> dict[str, Entry]:
-        """What this process has imported so far."""
-        return {name: of_class(cls, self._origins.get(name)) for name, cls in self._classes.items()}
+        """What this process has imported from elsewhere than the package."""
+        others = self._classes.keys() - self._own.keys()
+        return {name: of_class(self._classes[name], self._origins.get(name)) for name in others}
 
     def get(self, name: str) -> type[T]:
         """The class of that name, or of ``path/to/file.py:ClassName``.
@@ -131,6 +142,29 @@ class Registry(Generic[T]):
         if name in self.broken:
             raise ValueError(self.broken[name])
         raise ValueError(f"unknown {self.kind} {name!r}; known: {', '.join(self.available())}")
+
+    def class_names(self) -> list[str]:
+        """What the classes of the package's own are called."""
+        return sorted({entry.class_name for entry in self._own.values()})
+
+    def attribute(self, class_name: str) -> type[T]:
+        """The class of that name in the package, as its attribute.
+
+        Raises:
+            AttributeError: it has none, or several, or the file cannot be used.
+        """
+        found = [entry for entry in self._own.values() if entry.class_name == class_name]
+        if not found:
+            reasons = "".join(f"; {reason}" for reason in self.broken.values())
+            package = f"scalpel_bench.{self.package}"
+            raise AttributeError(f"module {package!r} has no attribute {class_name!r}{reasons}")
+        if len(found) > 1:
+            places = " and ".join(entry.place for entry in found)
+            raise AttributeError(f"two classes are called {class_name}: {places}; get them by name")
+        try:
+            return self.get(found[0].name)
+        except ValueError as error:
+            raise AttributeError(str(error)) from error
 
     def create(self, name: str, *, origin: str | None = None, **settings: Any) -> T:
         """An instance by name and settings.

@@ -21,7 +21,8 @@ SEPARATOR = 0xFF
 TEST_DOCUMENTS = 1000
 """How many of the source's held-out documents are read at most."""
 _SAVE_EVERY = 10_000
-_VERSION = 1
+_VERSION = 2
+"""Of the way in which files are read: what was kept by another is read again."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Documents:
 
     Args:
         name: the data set.
-        splits: for ``"train"`` and ``"validation"``, what opens its rows: a ``datasets.IterableDataset``
-            with the text in the column ``text``.
+        splits: for ``"train"`` and ``"validation"``, what opens its rows, with the text in the column
+            ``text``: a ``datasets.IterableDataset``, or a `tables.Resumable`.
         identity: what the rows depend on, as JSON; equal identities share their files.
     """
 
@@ -171,6 +172,8 @@ def _texts(rows: Any, where: str, progress: _Progress) -> Iterator[bytes]:
             row = next(iterator)
         except StopIteration:
             return
+        except DataError:
+            raise
         except Exception as error:
             cause = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(f"{place} or a later one cannot be read: {cause}") from error

@@ -17,7 +17,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor
 
-from scalpel_bench.tasks.data import cldr, pairs
+from scalpel_bench.tasks.data import cldr, pairs, tables
 from scalpel_bench.tasks.data.pairs import SPLITS, Corpus, Pair, Row, normalise, open_corpora
 from scalpel_bench.tasks.data.source import Data, DataError, cache_folder, check_source
 
@@ -65,7 +65,7 @@ def load_pairs(
         DataError: a corpus is missing or not what it should be, or the cache folder cannot be written.
     """
     named = dict(zip(objectives, open_corpora(source, corpora), strict=True))
-    code = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in (cldr, pairs)]
+    code = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in (cldr, pairs, tables)]
     keys = {objective: corpus.key for objective, corpus in named.items()}
     settings = [
         keys,

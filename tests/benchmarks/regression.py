@@ -9,7 +9,7 @@ from torch.nn.functional import mse_loss
 
 from scalpel_bench import tasks
 from scalpel_bench.benchmarks.experiments.settings import Training, TrainingRun
-from scalpel_bench.tasks.base import Batch, Model, Task
+from scalpel_bench.tasks.bases import Batch, Model, Task
 from tests.benchmarks.runs import DATA
 
 

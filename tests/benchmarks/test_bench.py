@@ -9,7 +9,7 @@ from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.speed import bench, memory, peers, steps, surgery, workloads
 from scalpel_bench.benchmarks.speed.measurements import Measurement
 from scalpel_bench.benchmarks.speed.timing import Ratio, in_turns, milliseconds, ratio
-from scalpel_bench.tasks.base import Model
+from scalpel_bench.tasks import Model
 
 MEBIBYTE = 2**18  # numbers in float32
 

@@ -108,6 +108,15 @@ def test_a_population_goes_on_as_one(tmp_path) -> None:
     assert [(o.trajectory, o.diverged_at) for o in again] == whole
 
 
+def test_a_run_that_had_diverged_keeps_the_step_at_which_it_did(tmp_path) -> None:
+    run, file, task = regression.run_of(lr=1e20, evaluations=1), tmp_path / "0.checkpoint", Regression()
+    (whole,) = train([run], task)
+    assert whole.diverged_at == 2
+    cut_off([run], task, file, 5)
+    (again,) = train([run], task, checkpoint=Checkpoint(file, 1e9, {}))
+    assert (again.trajectory, again.diverged_at) == (whole.trajectory, 2)
+
+
 def test_a_checkpoint_is_written_on_the_interval_and_gone_when_the_run_is_recorded(tmp_path) -> None:
     folder = Folder(tmp_path)
     folder.prepare()

@@ -8,7 +8,7 @@ from torch.optim import lr_scheduler
 
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.training import stream, train
-from scalpel_bench.tasks.base import Model
+from scalpel_bench.tasks.bases import Model
 from tests.benchmarks.regression import Regression, run_of
 
 

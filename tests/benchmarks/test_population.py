@@ -12,6 +12,8 @@ from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.benchmarks.training import Stepper, train
+from tests.benchmarks import regression
+from tests.benchmarks.regression import Regression
 from tests.benchmarks.runs import DATA, conditioning, plan
 
 
@@ -21,9 +23,13 @@ def runs_of(name: str, **overrides) -> tuple[list[TrainingRun], tasks.Task]:
     return experiment.plan(lambda settings: DATA), tasks.create(**experiment.task)
 
 
+METHODS = {"sum": {}, "bloop": {"rho": 0.1}, "pcgrad": {}}
+RANDOM = {"rlw": {}, "graddrop": {}}
+
+
 @pytest.mark.parametrize("name", ["fig3a", "fig3b", "fig5a"])
 def test_start_batches_and_first_directions_are_those_of_single_runs(name: str) -> None:
-    runs, task = runs_of(name, methods={"sum": {}, "bloop": {"rho": 0.1}, "pcgrad": {}})
+    runs, task = runs_of(name, methods=METHODS | (RANDOM if name == "fig3a" else {}))
     together = Stepper(runs, task)
     (batch,) = itertools.islice(together.batches(), 1)
     start = together.models.theta.detach().clone()
@@ -37,6 +43,20 @@ def test_start_batches_and_first_directions_are_those_of_single_runs(name: str) 
         alone.step(own)
         gap = torch.linalg.vector_norm(together.direction[replica] - alone.direction)
         assert gap < 1e-5 * torch.linalg.vector_norm(alone.direction)
+
+
+def test_what_a_method_draws_depends_on_the_seed_of_its_run() -> None:
+    """On a task where nothing else is random, alone and in lock step."""
+    runs, task = runs_of("conditioning", methods={"rlw": {}}, lam=[1.0])
+    runs = [run for run in runs if run.label == "rlw"]
+    first, second = (Stepper([run], task) for run in runs)
+    for alone in (first, second):
+        alone.step({})
+    assert torch.equal(first.gradients, second.gradients)
+    assert not torch.allclose(first.direction, second.direction, rtol=0.01)
+    together = Stepper(runs, task)
+    together.step({})
+    torch.testing.assert_close(together.direction, torch.stack([first.direction, second.direction]))
 
 
 @pytest.mark.slow
@@ -83,6 +103,23 @@ def test_a_diverged_network_does_not_stop_the_others() -> None:
     assert fine.diverged_at is None
     (alone,) = train(runs[1:], task)
     assert broken.diverged_at == alone.diverged_at is not None
+
+
+def test_a_diverged_replica_is_kept_where_losses_can_be_computed() -> None:
+    """An SVD of what is not finite raises, for all replicas at once."""
+
+    class Singular(Regression):
+        def losses(self, model, batch):
+            main, _ = super().losses(model, batch)
+            yield main
+            yield torch.linalg.svdvals(model.parameters["0.weight"]).square().sum()
+
+    runs = [regression.run_of(lam=lam) for lam in (0.1, 1e30)]
+    fine, broken = train(runs, Singular())
+    (alone,) = train(runs[:1], Singular())
+    assert (fine.diverged_at, broken.diverged_at) == (None, 2)
+    for ours, theirs in zip(fine.trajectory, alone.trajectory, strict=True):
+        assert ours["train"] == pytest.approx(theirs["train"], rel=1e-4)
 
 
 def test_runs_of_another_training_are_refused() -> None:

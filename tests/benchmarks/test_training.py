@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, execute
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.records import Folder
-from scalpel_bench.benchmarks.training import Stepper, train
+from scalpel_bench.benchmarks.training import Stepper, stream, train
 from tests.benchmarks import regression
 from tests.benchmarks.regression import Regression
 from tests.benchmarks.runs import DATA, conditioning, plan
@@ -41,12 +42,14 @@ def test_training_leaves_the_global_generator_untouched() -> None:
 
 
 class Spy(Regression):
-    """A task that remembers the initial parameters and the batches of a run."""
+    """A task that remembers what a run starts from, its batches, what the model draws, and its precision."""
 
     def __init__(self) -> None:
         super().__init__()
         self.start: list[torch.Tensor] = []
         self.seen: list[torch.Tensor] = []
+        self.drawn: list[float] = []
+        self.precisions: set[tuple[bool, torch.dtype]] = set()
 
     def build(self):
         module = super().build()
@@ -58,13 +61,19 @@ class Spy(Regression):
             self.seen.append(batch["inputs"])
             yield batch
 
+    def losses(self, model, batch):
+        self.drawn.append(torch.rand(()).item())
+        self.precisions.add((model.module.training, model(batch["inputs"]).dtype))
+        yield from super().losses(model, batch)
 
-def test_all_methods_see_the_same_start_and_batches_at_equal_seed() -> None:
-    def spied(method: str, lam: float, seed: int) -> Spy:
-        spy = Spy()
-        train([regression.run_of(method, lam, seed)], spy)
-        return spy
 
+def spied(method: str = "sum", lam: float = 0.5, seed: int = 0, **training) -> Spy:
+    spy = Spy()
+    train([regression.run_of(method, lam, seed, **training)], spy)
+    return spy
+
+
+def test_all_methods_see_the_same_start_batches_and_draws_at_equal_seed() -> None:
     by_seed = {
         seed: [spied(method, lam, seed) for method in ("sum", "bloop", "rlw") for lam in (0.1, 1.0)]
         for seed in (0, 1)
@@ -73,9 +82,25 @@ def test_all_methods_see_the_same_start_and_batches_at_equal_seed() -> None:
         for other in others:
             assert all(torch.equal(a, b) for a, b in zip(first.start, other.start, strict=True))
             assert all(torch.equal(a, b) for a, b in zip(first.seen, other.seen, strict=True))
+            assert first.drawn == other.drawn
     a, b = by_seed[0][0], by_seed[1][0]
     assert not torch.equal(a.start[0], b.start[0])
     assert not any(torch.equal(x, y) for x, y in zip(a.seen, b.seen, strict=True))
+    assert not set(a.drawn) & set(b.drawn)
+
+
+def test_each_purpose_has_a_stream_of_its_own_that_never_changes() -> None:
+    assert stream(0, "initialisation") == 5719629758967893556
+    assert stream(0, "batches") == 958974869244695683
+    assert stream(1, "batches") == 2249922797557605253
+    for seed in (0, 1):
+        generator = torch.Generator().manual_seed(stream(seed, "model"))
+        assert spied(seed=seed).drawn[0] == torch.rand((), generator=generator).item()
+
+
+def test_bfloat16_is_for_training_alone() -> None:
+    assert spied().precisions == {(True, torch.float32), (False, torch.float32)}
+    assert spied(bf16=True).precisions == {(True, torch.bfloat16), (False, torch.float32)}
 
 
 def test_conditioning_reaches_its_analytic_solutions() -> None:
@@ -124,6 +149,37 @@ def test_divergence_is_recorded_with_its_step_and_never_as_a_number(tmp_path) ->
     text = (folder.runs / f"{run.id}.json").read_text()
     assert "NaN" not in text
     assert "Infinity" not in text
+
+
+@pytest.mark.parametrize("objective", [0, 1])
+def test_a_run_diverges_at_the_step_at_which_any_loss_is_not_finite(objective) -> None:
+    class Breaking(Regression):
+        steps = 0
+
+        def losses(self, model, batch):
+            self.steps += model.module.training
+            for k, loss in enumerate(super().losses(model, batch)):
+                yield loss * math.inf if self.steps == 7 and k == objective else loss
+
+    steps: list[int] = []
+    (outcome,) = train([regression.run_of(evaluations=4)], Breaking(), steps.append)
+    assert outcome.diverged_at == 7
+    assert [row["step"] for row in outcome.trajectory] == [0, 5]
+    assert steps == list(range(1, 11))  # it is noticed at the next evaluation, and nothing follows
+
+
+def test_a_run_diverges_at_the_evaluation_that_is_not_finite() -> None:
+    class Breaking(Regression):
+        evaluated = 0
+
+        def evaluate(self, model, split):
+            self.evaluated += 1
+            values = super().evaluate(model, split)
+            return {**values, "accuracy": math.nan} if self.evaluated == 3 else values
+
+    (outcome,) = train([regression.run_of(evaluations=4)], Breaking())
+    assert outcome.diverged_at == 10
+    assert [row["step"] for row in outcome.trajectory] == [0, 5]
 
 
 def test_evaluations_are_even_and_end_at_the_last_step() -> None:
@@ -181,3 +237,13 @@ def test_methods_that_read_gradients_take_one_pass_per_loss() -> None:
     assert isinstance(experiment, Experiment)
     task = tasks.create(**experiment.task)
     assert not any(Stepper([run], task).single_backward for run in experiment.plan(lambda settings: DATA))
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("option", [None, True])
+def test_a_model_is_compiled_where_it_is_asked_for(option, replicas, monkeypatch) -> None:
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda function: compiled.append(function) or function)
+    runs = [regression.run_of(seed=seed, epochs=1, compile=option) for seed in range(replicas)]
+    train(runs, Regression())
+    assert len(compiled) == bool(option)

@@ -161,7 +161,8 @@ class TestErrors:
     def test_something_else_than_text(self, folder) -> None:
         for split in ("train", "validation", "test"):
             write_lines(folder / "multi30k" / f"{split}.jsonl", ['{"en": 1, "de": 2}'])
-        assert "data set multi30k, split train, row 0: 1 is not text" in self.message(folder)
+        place = "data set multi30k, split train, row 0 (train.jsonl, line 1)"
+        assert f"{place}: the column 'en' holds 1, which is no text" in self.message(folder)
 
     @pytest.mark.parametrize("packed", [False, True])
     def test_bytes_that_are_not_utf8(self, folder, packed: bool) -> None:
@@ -170,7 +171,9 @@ class TestErrors:
         if packed:
             file.with_suffix(".jsonl.gz").write_bytes(gzip.compress(file.read_bytes()))
             file.unlink()
-        assert "data set multi30k, split train, row 2: not UTF-8 text" in self.message(folder)
+        name = "train.jsonl.gz" if packed else "train.jsonl"
+        place = f"data set multi30k, split train, row 2 ({name}, line 3)"
+        assert f"{place}: not UTF-8 text (byte 0xe9, " in self.message(folder)
 
     def test_parquet_that_is_not_utf8(self, folder) -> None:
         import pyarrow as pa
@@ -183,7 +186,7 @@ class TestErrors:
         pq.write_table(
             pa.table({"en": ["good", "beautiful"], "de": german}), folder / "multi30k" / "train.parquet"
         )
-        assert "data set multi30k, split train, row 1: not UTF-8 text" in self.message(folder)
+        assert "data set multi30k, split train, row 1 (train.parquet): not UTF-8 text" in self.message(folder)
 
     def test_a_batch_larger_than_the_data(self, folder) -> None:
         assert (

@@ -6,8 +6,8 @@ import torchvision
 from torch import nn
 
 from scalpel_bench.benchmarks.training import FlatModel
-from scalpel_bench.tasks.models.residual import ResidualNet, Standardise
-from scalpel_bench.tasks.vision import Score
+from scalpel_bench.tasks.bases import Score
+from scalpel_bench.tasks.models import ResidualNet, Standardise
 
 MOMENTS = torch.tensor([120.0, 110.0, 100.0]), torch.tensor([60.0, 61.0, 62.0])
 

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from scalpel_bench.tasks.data.batches import full_batches
-from scalpel_bench.tasks.data.images import CHUNK, Batch, Images, ImageSet, check_columns, check_label, decode
-from scalpel_bench.tasks.data.source import DataError, check_source, list_files, open_hub
+from scalpel_bench.tasks.data import DataError, check_source, full_batches, list_files, open_hub
+from scalpel_bench.tasks.data.images.decoding import decode
+from scalpel_bench.tasks.data.images.reading import ImageSet, check_columns, check_files, check_label
+from scalpel_bench.tasks.data.images.resident import CHUNK, Batch, Images
 
 IMAGENET = ImageSet("ILSVRC/imagenet-1k", "image", "label", None, 1000)
 SPLITS = {"train": "train", "test": "validation"}
@@ -102,8 +103,10 @@ class StreamedImages(Images):
         try:
             for batch in loader:
                 yield {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
-        except DataError as error:
-            raise DataError(str(error).strip().splitlines()[-1].rpartition("DataError: ")[2]) from None
+        except (OSError, ValueError) as error:  # a worker process's, with the lines of its traceback
+            last = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            known = isinstance(error, DataError)
+            raise DataError(last.rpartition("DataError: ")[2] if known else f"{where}: {last}") from None
 
 
 def stream_images(known: ImageSet, source: str, side: int = 224, workers: int = 8) -> StreamedImages:
@@ -114,6 +117,7 @@ def stream_images(known: ImageSet, source: str, side: int = 224, workers: int = 
     """
     import datasets
 
+    check_files(known, source, SPLITS.values())
     hub = open_hub(known.name, source, streaming=True)
     files = list_files(known.name, source)
     streams, sizes, digest = {}, {}, hashlib.sha256()
@@ -124,19 +128,27 @@ def stream_images(known: ImageSet, source: str, side: int = 224, workers: int = 
         rows = hub[name]
         check_columns(known, where, rows)
         streams[split] = rows.cast_column(known.image, datasets.Image(decode=False))
-        sizes[split] = _count(rows, name, files[name])
+        sizes[split] = _count(rows, where, name, files[name])
         digest.update(f"{name} {sizes[split]} {[_identity(file) for file in files[name]]}".encode())
     identity = digest.hexdigest()[:16]
     return StreamedImages(check_source(source), known.name, streams, known, sizes, identity, side, workers)
 
 
-def _count(rows: Any, split: str, files: list[str]) -> int:
-    """The number of images, from the data set's card or else from its files."""
-    if rows.info.splits:
-        return int(rows.info.splits[split].num_examples)
+def _count(rows: Any, where: str, split: str, files: list[str]) -> int:
+    """The number of images: on disk as the files say, on the hub as the data set's card does."""
     from pyarrow.parquet import read_metadata
 
-    return sum(read_metadata(file).num_rows for file in files)
+    if all(Path(file).is_file() for file in files):
+        if not all(file.endswith(".parquet") for file in files):
+            raise DataError(f"{where}: {Path(files[0]).name} cannot be streamed, expected Parquet files")
+        count = sum(read_metadata(file).num_rows for file in files)
+    elif rows.info.splits:
+        count = int(rows.info.splits[split].num_examples)
+    else:
+        raise DataError(f"{where}: the data set's card does not say how many images there are")
+    if not count:
+        raise DataError(f"{where}: no rows")
+    return count
 
 
 def _identity(file: str) -> str:

@@ -1,11 +1,11 @@
 """Image data sets by name, from any source."""
 
-from scalpel_bench.tasks.data.digits import EMBEDDED_TEST_FRACTION, embedded_digits
-from scalpel_bench.tasks.data.images import CIFAR10, MNIST, Images, ResidentImages, read_images
-from scalpel_bench.tasks.data.photographs import load_patches
-from scalpel_bench.tasks.data.source import check_source
-from scalpel_bench.tasks.data.splits import carve, with_validation
-from scalpel_bench.tasks.data.stream import IMAGENET, stream_images
+from scalpel_bench.tasks.data import carve, check_source, with_validation
+from scalpel_bench.tasks.data.images.digits import EMBEDDED_TEST_FRACTION, embedded_digits
+from scalpel_bench.tasks.data.images.photographs import load_patches
+from scalpel_bench.tasks.data.images.reading import CIFAR10, MNIST, read_images
+from scalpel_bench.tasks.data.images.resident import Images, ResidentImages
+from scalpel_bench.tasks.data.images.stream import IMAGENET, stream_images
 
 _RESIDENT = {"mnist": MNIST, "cifar10": CIFAR10}
 _EMBEDDED = {
