@@ -110,8 +110,8 @@ def fill(
     results: Annotated[Path, typer.Option(help="Folder of the recorded results.")] = Path("results"),
 ) -> None:
     """Fill the tables of documents from recorded results; each stands after a line <!-- KIND: WORDS -->."""
-    from scalpel_bench.benchmarks.report import documents
+    from scalpel_bench.benchmarks.report import fill as fill_tables
 
     for each in pages:
-        documents.fill(each, results)
+        fill_tables(each, results)
         terminal.say(f"{each}: filled")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from scalpel_bench.benchmarks.dashboard.tracker import Tracker
+from scalpel_bench.benchmarks.dashboard import Tracker
 from scalpel_bench.benchmarks.execution import FinishedJob
 from scalpel_bench.benchmarks.messages import Stopped, terminal
 

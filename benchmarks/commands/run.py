@@ -11,7 +11,7 @@ import pandas as pd
 from scalpel_bench import methods, tasks
 from scalpel_bench.benchmarks.commands.finished_jobs import collect, tell_failures
 from scalpel_bench.benchmarks.commands.planning import check_experiment, recorded
-from scalpel_bench.benchmarks.dashboard.tracker import Tracker
+from scalpel_bench.benchmarks.dashboard import Tracker
 from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, describe_data, execute_all, get_task
 from scalpel_bench.benchmarks.experiments.schema import Experiment, available, load
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun

@@ -71,10 +71,8 @@ UNSYNCHRONISED = (
 )
 
 
-def like(part: Tensor, parameter: Tensor) -> Tensor:
-    """A local part as a gradient of its parameter: a `DTensor` where the parameter is one."""
-    if not is_sharded(parameter):
-        return part
+def like(part: Tensor, parameter: DTensor) -> DTensor:
+    """A local part as a gradient of its parameter, which is a `DTensor`."""
     from torch.distributed.tensor import DTensor
 
     return DTensor.from_local(

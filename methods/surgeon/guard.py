@@ -41,9 +41,10 @@ class Guard:
         """Note that an optimiser has stepped."""
         for group in optimizer.param_groups:
             for parameter in group["params"]:
-                if id(parameter) in self._written and parameter.grad is not None:
-                    self._used[id(parameter)] = parameter.grad._version
-                    self._stepped.add(id(parameter))
+                key = id(parameter)
+                if key in self._written and (gradient := parameter.grad) is not None:
+                    self._used[key] = gradient._version
+                    self._stepped.add(key)
 
     def find(self, parameters: Sequence[Tensor]) -> tuple[Tensor, bool] | None:
         """The first parameter whose gradient would be lost, and whether the Surgeon wrote that gradient."""

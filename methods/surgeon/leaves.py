@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.optim import Optimizer
 
-from scalpel_bench.methods.surgeon.distributed import check_alike, placed
+from scalpel_bench.methods.surgeon.distributed import check_alike, is_sharded, placed
 from scalpel_bench.methods.surgeon.graph import kept, walk
 
 Parameters = Optimizer | Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
@@ -156,6 +156,8 @@ def differentiate(
         with _silent(leaves), kept(keep), _explained():
             if not apart:
                 loss.backward(retain_graph=bool(keep))  # type: ignore[no-untyped-call]
+                if not is_sharded(leaves[0]):
+                    return [leaf.grad for leaf in leaves]
                 return [None if leaf.grad is None else placed(leaf.grad, leaf) for leaf in leaves]
             found = list(torch.autograd.grad(loss, leaves, retain_graph=bool(keep), allow_unused=True))
         if any(leaf.grad is not None for leaf in leaves):

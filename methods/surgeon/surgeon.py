@@ -146,6 +146,10 @@ class Surgeon:
         """
         self._gather(losses).deliver()
 
+    def drop(self) -> None:
+        """Forget what `accumulate` gathered, where a step is given up before its last micro-batch."""
+        self._pending = False
+
     def _gather(self, losses: tuple[Loss, ...]) -> Others:
         """Put the gradients into the bucket; the leaves beside it are returned with theirs."""
         first, self._pending = not self._pending, False
@@ -347,6 +351,7 @@ class Surgeon:
     @torch.no_grad()
     def _write(self, bucket: Bucket, direction: Tensor, overflow: bool) -> None:
         """Fill ``.grad``, in place where there is one, as ``backward()`` does; then run the leaves' hooks."""
+        sharded = is_sharded(bucket.parameters[0])
         reached = []
         for parameter, view, is_reached in zip(
             bucket.parameters, bucket.directions(direction), bucket.reached, strict=True
@@ -357,8 +362,9 @@ class Surgeon:
                 continue
             reached.append(parameter)
             # .data: each gradient counts its own versions
-            part = view.data if view.dtype == parameter.dtype else view.to(parameter.dtype)
-            gradient = like(part, parameter)
+            gradient = view.data if view.dtype == parameter.dtype else view.to(parameter.dtype)
+            if sharded:
+                gradient = like(gradient, parameter)
             if not overflow:
                 gradient = hooked(parameter, gradient)
             if parameter.grad is None:

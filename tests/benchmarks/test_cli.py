@@ -1,4 +1,4 @@
-"""The command line, through real processes."""
+"""The command line, through `main` and, where the process matters, through real ones."""
 
 import json
 import os
@@ -8,10 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
+
+from scalpel_bench.benchmarks.cli import main
 
 SMALL = ["--scale", "smoke", "--workers", "1"]
 
@@ -22,6 +25,22 @@ def scalpel(*arguments: str, cwd: Path, status: int = 0) -> subprocess.Completed
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=240)
     assert done.returncode == status, done.stdout + done.stderr
     return done
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys) -> Callable[..., str]:
+    """A command in this process, in a folder of its own: what it says."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["scalpel", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        assert not ended.value.code, said.err
+        return said.out
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +67,8 @@ def test_sweep_writes_records_tables_and_figures(swept) -> None:
             assert (folder / "figures" / f"{name}.{suffix}").stat().st_size > 5000
 
 
-def test_a_sweep_on_images_shows_some_of_them(tmp_path) -> None:
-    scalpel("sweep", "fig4", *SMALL, "--methods", "sum", "--lam", "1", cwd=tmp_path)
+def test_a_sweep_on_images_shows_some_of_them(here, tmp_path) -> None:
+    here("sweep", "fig4", *SMALL, "--methods", "sum", "--lam", "1")
     folder = tmp_path / "results" / "fig4" / "smoke"
     assert {f.name for f in (folder / "figures").glob("*.png")} == {
         "fronts.png",
@@ -59,8 +78,8 @@ def test_a_sweep_on_images_shows_some_of_them(tmp_path) -> None:
     assert len(pd.read_csv(folder / "summary.csv")) == 1
 
 
-def test_one_learning_rate_is_the_fixed_one(tmp_path) -> None:
-    scalpel("sweep", "conditioning", *SMALL, "--methods", "sum", "--lr", "0.01", cwd=tmp_path)
+def test_one_learning_rate_is_the_fixed_one(here, tmp_path) -> None:
+    here("sweep", "conditioning", *SMALL, "--methods", "sum", "--lr", "0.01")
     fronts = pd.read_csv(tmp_path / "results" / "conditioning" / "smoke" / "fronts.csv")
     assert set(fronts["protocol"]) == {"fixed"}
     assert set(fronts["lr"]) == {0.01}
@@ -129,42 +148,41 @@ def test_ctrl_c_keeps_finished_runs_and_the_same_command_continues(tmp_path) -> 
     assert f"12 runs, {kept} recorded already, {12 - kept} to do" in done.stdout
 
 
-def test_report_makes_the_tables_again(swept, tmp_path) -> None:
+def test_report_makes_the_tables_again(swept, here, tmp_path) -> None:
     shutil.copytree(swept / "results" / "conditioning" / "smoke", tmp_path / "copy")
     metrics = (tmp_path / "copy" / "metrics.csv").read_text()
     for file in (*tmp_path.glob("copy/*.csv"), *tmp_path.glob("copy/figures/*")):
         file.unlink()
-    done = scalpel("report", "copy", cwd=tmp_path)
-    assert "main loss relative to sum" in done.stdout
+    said = here("report", "copy")
+    assert "main loss relative to sum" in said
     assert (tmp_path / "copy" / "metrics.csv").read_text() == metrics
-    assert done.stdout.endswith("report: copy/report.html\n")
+    assert said.endswith("report: copy/report.html\n")
     assert (tmp_path / "copy" / "report.html").exists()
 
 
-def test_reproduce_ends_with_one_page_over_all(tmp_path) -> None:
-    done = scalpel("reproduce", "fig2", "theorem2", *SMALL, cwd=tmp_path)
-    assert done.stdout.endswith("report: results/report-smoke.html\n")
+def test_reproduce_ends_with_one_page_over_all(here, tmp_path) -> None:
+    said = here("reproduce", "fig2", "theorem2", *SMALL)
+    assert said.endswith("report: results/report-smoke.html\n")
     page = (tmp_path / "results" / "report-smoke.html").read_text(encoding="utf-8")
     assert page.count('src="data:image/png;base64,') == 2
     assert 'alt="Noise in the projection' in page
 
 
-def test_run_trains_one_method(tmp_path) -> None:
+def test_run_trains_one_method(here, tmp_path) -> None:
     arguments = ["run", "--task", "conditioning", "--method", "bloop", "--lam", "0.5", "--rho", "0.1"]
-    done = scalpel(*arguments, "--set", "training.epochs=30", "--scale", "smoke", cwd=tmp_path)
-    assert "validation" in done.stdout
+    assert "validation" in here(*arguments, "--set", "training.epochs=30", "--scale", "smoke")
     (file,) = (tmp_path / "results" / "run" / "smoke" / "runs").glob("*.json")
     assert '"rho":0.1' in file.read_text()
 
 
-def test_dry_run_writes_nothing(tmp_path) -> None:
-    done = scalpel("reproduce", "--scale", "smoke", "--dry-run", cwd=tmp_path)
-    assert "fig3a: 12 runs, 0 recorded already, 12 to do" in done.stdout
+def test_dry_run_writes_nothing(here, tmp_path) -> None:
+    said = here("reproduce", "--scale", "smoke", "--dry-run")
+    assert "fig3a: 12 runs, 0 recorded already, 12 to do" in said
     assert list(tmp_path.iterdir()) == []
 
 
-def test_list_names_what_there_is(tmp_path) -> None:
-    out = scalpel("list", cwd=tmp_path).stdout
+def test_list_names_what_there_is(here) -> None:
+    out = here("list")
     for name in ("bloop_no_ema", "smooth_mlp", "fig3a", "Figure 2"):
         assert name in out
 
@@ -200,8 +218,6 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_what_is_wrong_gets_one_line_and_status_2(case, tmp_path, monkeypatch, capfd) -> None:
-    from scalpel_bench.benchmarks.cli import main
-
     arguments, message = WRONG[case]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["scalpel", *arguments])
