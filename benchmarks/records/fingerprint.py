@@ -71,6 +71,7 @@ def _scan(file: Path, changed: int) -> tuple[str, tuple[Path, ...]]:
 def _imported(tree: ast.Module) -> Iterator[Path]:
     """The files that a program imports, below ``if TYPE_CHECKING`` apart."""
     skipped = {id(inner) for node in ast.walk(tree) if _for_types(node) for inner in ast.walk(node)}
+    used = _attributes(tree)
     for node in ast.walk(tree):
         if id(node) in skipped:
             continue
@@ -79,20 +80,20 @@ def _imported(tree: ast.Module) -> Iterator[Path]:
                 yield from _found(name.name, None, set())
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             for name in node.names:
-                yield from _found(node.module, name.name, _attributes(tree, name.asname or name.name))
+                yield from _found(node.module, name.name, used.get(name.asname or name.name, set()))
 
 
 def _for_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def _attributes(tree: ast.Module, name: str) -> set[str]:
-    """What a program takes from a module that it calls ``name``."""
-    return {
-        node.attr
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == name
-    }
+def _attributes(tree: ast.Module) -> dict[str, set[str]]:
+    """What a program takes from modules, by what it calls them."""
+    taken: dict[str, set[str]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            taken.setdefault(node.value.id, set()).add(node.attr)
+    return taken
 
 
 def _found(module: str, name: str | None, attributes: set[str]) -> Iterator[Path]:
