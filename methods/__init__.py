@@ -29,7 +29,7 @@ from scalpel_bench.methods.engine import (
     row_cosine,
     uniform,
 )
-from scalpel_bench.methods.surgeon import Surgeon
+from scalpel_bench.methods.surgeon import Surgeon, kept_graph
 
 if TYPE_CHECKING:  # imported when they are asked for, so that a file that is broken harms no other
     from scalpel_bench.methods.agem import AGEM as AGEM
@@ -78,6 +78,7 @@ __all__ = [
     "draw",
     "get",
     "gram",
+    "kept_graph",
     "origin",
     "row_cosine",
     "uniform",

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import Method, Property, State, divide
+from scalpel_bench.methods.engine import Method, Property, State, divide, tolerance
 
 
 @dataclass(frozen=True)
@@ -30,5 +30,7 @@ class AGEM(Method):
         """``(..., K)``."""
         conflict = gram[..., 0, 1:].sum(-1).clamp(max=0)
         length = gram[..., 1:, 1:].sum((-2, -1))
+        rows = gram[..., 1:, 1:].diagonal(dim1=-2, dim2=-1).sum(-1)
+        length = torch.where(length > tolerance(gram) * rows, length, 0.0)
         auxiliary = -divide(conflict, length)[..., None].expand(gram[..., 0, 1:].shape)
         return torch.cat([torch.ones_like(auxiliary[..., :1]), auxiliary], -1)

@@ -5,14 +5,15 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from scalpel_bench.methods.engine import Method, Property, State, power
+from scalpel_bench.methods.engine import Method, Property, State, cosines, power, rank, tolerance
 
 
 @dataclass(frozen=True)
 class AlignedMTL(Method):
     """d = Jᵀ B 1/K, B = √σ G^(−1/2): J with all its singular values replaced by the least positive one.
 
-    σ is the least positive eigenvalue of G = V diag(σ) Vᵀ, and the power is taken on the range of G.
+    σ is the least positive eigenvalue of G = V diag(σ) Vᵀ, and the power is taken on the range of G. Its rank
+    is that of the cosines, so that a short gradient is no missing one.
 
     Source: Senushkin et al. 2023, "Independent component alignment for multi-task learning", arXiv
     2305.19000, Algorithm 1 with equal importance 1/K. Differs: λ scales the auxiliary gradients before the
@@ -27,5 +28,7 @@ class AlignedMTL(Method):
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``."""
-        inverse_root, least = power(gram, -0.5)
+        unit, lengths = cosines(gram)
+        independent = rank(unit, tolerance(gram)) - (lengths == 0).sum(-1)
+        inverse_root, least = power(gram, -0.5, independent)
         return least.sqrt()[..., None] * inverse_root.mean(-1)

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import EMA, Method, Order, State, check_rho, divide
+from scalpel_bench.methods.engine import EMA, Method, Order, State, check_rho, divide, tolerance
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _orthogonal_part(row: Tensor, basis: list[Tensor], gram: Tensor) -> Tensor:
     left = row.expand(gram.shape[:-1])
     for vector in basis:
         left = left - _share(row, vector, gram) * vector
-    negligible = _inner(left, left, gram) <= 1e-13 * _inner(row, row, gram)
+    negligible = _inner(left, left, gram) <= tolerance(gram) * _inner(row, row, gram)
     return torch.where(negligible, 0.0, left)
 
 

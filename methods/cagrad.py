@@ -15,6 +15,7 @@ from scalpel_bench.methods.engine import (
     divide,
     nonnegative_qp,
     times,
+    tolerance,
 )
 
 _SECTIONS = 32
@@ -63,18 +64,17 @@ class CAGrad(Method):
         nonzero = lengths > 0
         shortness = divide(lengths.where(nonzero, torch.inf).amin(-1, keepdim=True), lengths)
         if gram.shape[-1] == 2:
-            nearest = self._of_two(unit[..., 0, 1, None], slope, shortness)
+            nearest = self._of_two(unit[..., 0, 1, None], slope, shortness, tolerance(gram))
         else:
-            nearest = self._of_more(unit, slope, shortness)
+            nearest = self._of_more(unit, slope, shortness, tolerance(gram))
         return 1 / gram.shape[-1] + divide(mean * nearest, lengths)
 
-    def _of_two(self, cosine: Tensor, slope: Tensor, shortness: Tensor) -> Tensor:
+    def _of_two(self, cosine: Tensor, slope: Tensor, shortness: Tensor, tolerance: float) -> Tensor:
         """z where one objective is the worst though d moves towards it alone, or else where both are equal.
 
         There z is the least that makes them equal, and what the radius leaves, at a right angle to it.
         """
-        rounding = 64 * torch.finfo(cosine.dtype).eps
-        cosine = cosine.clamp(-1 + rounding, 1 - rounding)
+        cosine = cosine.clamp(-1 + 2 * tolerance, 1 - 2 * tolerance)
         other = shortness.flip(-1)
         alone = (slope + self.c) * other <= (slope.flip(-1) + self.c * cosine) * shortness
         apart = slope * other - slope.flip(-1) * shortness
@@ -84,11 +84,11 @@ class CAGrad(Method):
         equal = across * (shortness - cosine * other) - divide(apart * other, square)
         return torch.where(alone, self.c, equal.clamp(min=0).where(~alone.any(-1, keepdim=True), 0.0))
 
-    def _of_more(self, unit: Tensor, slope: Tensor, shortness: Tensor) -> Tensor:
+    def _of_more(self, unit: Tensor, slope: Tensor, shortness: Tensor, tolerance: float) -> Tensor:
         """z by dividing the interval in which the worst objective's value lies."""
         bounds = divide(torch.stack([slope, slope + self.c]), shortness)
         low, high = bounds.where(shortness > 0, torch.inf).amin(-1, keepdim=True).nan_to_num(posinf=0.0)
-        matrix = definite(unit)
+        matrix = definite(unit, tolerance)
         sections = torch.linspace(0, 1, _SECTIONS, dtype=unit.dtype, device=unit.device)
         sections = sections.reshape(-1, *[1] * slope.dim())
         for _ in range(_ROUNDS):

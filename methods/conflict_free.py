@@ -6,7 +6,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import Method, Property, State, cosines, divide, power, times
+from scalpel_bench.methods.engine import (
+    Method,
+    Property,
+    State,
+    cosines,
+    divide,
+    lost,
+    power,
+    rank,
+    times,
+    tolerance,
+)
 
 
 @dataclass(frozen=True)
@@ -31,9 +42,9 @@ class ConFIG(Method):
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``."""
         unit, lengths = cosines(gram)
-        inverse, _ = power(unit, -1)
+        inverse, _ = power(unit, -1, rank(unit, tolerance(gram)))
         x = torch.where(lengths == 0, 0.0, inverse.sum(-1))
         images = times(unit, x)
         length = divide((lengths * images).sum(-1, keepdim=True), (x * images).sum(-1, keepdim=True))
-        lost = torch.linalg.vector_norm(images, dim=-1, keepdim=True) < 1e-12
-        return torch.where(lost, 0.0, length * divide(x, lengths))
+        apart = torch.linalg.vector_norm(images, dim=-1, keepdim=True) < lost(gram)
+        return torch.where(apart, 0.0, length * divide(x, lengths))

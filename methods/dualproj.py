@@ -14,6 +14,7 @@ from scalpel_bench.methods.engine import (
     divide,
     nonnegative_qp,
     times,
+    tolerance,
 )
 
 
@@ -41,5 +42,5 @@ class DualProj(Method):
             conflict = gram.mean(-1).clamp(max=0)
             return 1 / 2 - divide(conflict, gram.diagonal(dim1=-2, dim2=-1))
         unit, lengths = cosines(gram)
-        added = nonnegative_qp(definite(unit), times(unit, lengths))
+        added = nonnegative_qp(definite(unit, tolerance(gram)), times(unit, lengths))
         return (1 + divide(added, lengths)) / gram.shape[-1]

@@ -6,7 +6,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import Method, Property, State, cosines, definite, divide, power_balance
+from scalpel_bench.methods.engine import (
+    Method,
+    Property,
+    State,
+    cosines,
+    definite,
+    divide,
+    power_balance,
+    tolerance,
+)
 
 
 @dataclass(frozen=True)
@@ -45,4 +54,4 @@ class FairGrad(Method):
         """``(..., K)``, positive; 0 for a zero gradient."""
         unit, lengths = cosines(gram)
         scale = torch.where(lengths == 0, 1.0, lengths) ** (1 / self.alpha - 1)
-        return divide(power_balance(definite(unit), scale, 1 / self.alpha), lengths)
+        return divide(power_balance(definite(unit, tolerance(gram)), scale, 1 / self.alpha), lengths)

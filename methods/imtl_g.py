@@ -6,7 +6,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import Method, Property, State, cosines, divide, power
+from scalpel_bench.methods.engine import (
+    Method,
+    Property,
+    State,
+    cosines,
+    divide,
+    lost,
+    power,
+    rank,
+    tolerance,
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,7 @@ class IMTLG(Method):
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``, of sum 1 or 0."""
         unit, lengths = cosines(gram)
-        inverse, _ = power(unit, -1)
+        inverse, _ = power(unit, -1, rank(unit, tolerance(gram)))
         weights = divide(inverse.sum(-1), lengths)
         total, size = weights.sum(-1, keepdim=True), weights.abs().sum(-1, keepdim=True)
-        return torch.where(total.abs() > 1e-12 * size, divide(weights, total), 0.0)
+        return torch.where(total.abs() > lost(gram) * size, divide(weights, total), 0.0)

@@ -6,7 +6,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import Method, Property, State, cosines, definite, divide, nonnegative_qp
+from scalpel_bench.methods.engine import (
+    Method,
+    Property,
+    State,
+    cosines,
+    definite,
+    divide,
+    nonnegative_qp,
+    tolerance,
+)
 
 
 @dataclass(frozen=True)
@@ -36,5 +45,5 @@ class MGDA(Method):
             return torch.stack([main, 1 - main], -1)
         unit, lengths = cosines(gram)
         shortness = torch.where(lengths == 0, 1.0, divide(lengths.amin(-1, keepdim=True), lengths))
-        weights = shortness * nonnegative_qp(definite(unit), -shortness)
+        weights = shortness * nonnegative_qp(definite(unit, tolerance(gram)), -shortness)
         return weights / weights.sum(-1, keepdim=True)

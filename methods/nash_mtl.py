@@ -6,7 +6,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import Method, Property, State, cosines, definite, divide, power_balance
+from scalpel_bench.methods.engine import (
+    Method,
+    Property,
+    State,
+    cosines,
+    definite,
+    divide,
+    power_balance,
+    tolerance,
+)
 
 
 @dataclass(frozen=True)
@@ -30,4 +39,4 @@ class NashMTL(Method):
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``, positive; 0 for a zero gradient."""
         unit, lengths = cosines(gram)
-        return divide(power_balance(definite(unit), torch.ones_like(lengths), 1.0), lengths)
+        return divide(power_balance(definite(unit, tolerance(gram)), torch.ones_like(lengths), 1.0), lengths)

@@ -5,7 +5,16 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from scalpel_bench.methods.engine import Method, Property, State, cosines, definite, divide, nonnegative_qp
+from scalpel_bench.methods.engine import (
+    Method,
+    Property,
+    State,
+    cosines,
+    definite,
+    divide,
+    nonnegative_qp,
+    tolerance,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,6 @@ class UPGrad(Method):
             conflict = gram[..., 0, 1, None].clamp(max=0)
             return (1 - divide(conflict, gram.diagonal(dim1=-2, dim2=-1))) / 2
         unit, lengths = cosines(gram)
-        added = nonnegative_qp(definite(unit)[..., None, :, :], unit)
+        added = nonnegative_qp(definite(unit, tolerance(gram))[..., None, :, :], unit)
         added = (lengths[..., None, :] @ added).squeeze(-2)
         return (1 + divide(added, lengths)) / gram.shape[-1]

@@ -28,7 +28,7 @@ class SmallWeights(ImageTask):
     Source: Hsieh et al. 2024, arXiv 2402.02998, Section 5.2.
 
     Args:
-        images: ``mnist``, ``cifar10`` or ``imagenet`` (`tasks.data.catalogue`).
+        images: ``mnist``, ``cifar10`` or ``imagenet`` (`tasks.data.images`).
         decay: which parameters θ are: ``all``, or ``matrices``, those of more than one dimension only, as in
             the authors' code.
 

@@ -48,7 +48,7 @@ class TwoDatasets(ImageTask):
     Source: Hsieh et al. 2024, arXiv 2402.02998, Appendix.
 
     Args:
-        main_images: ``mnist``, ``cifar10`` or ``imagenet`` (`tasks.data.catalogue`).
+        main_images: ``mnist``, ``cifar10`` or ``imagenet`` (`tasks.data.images`).
         aux_images: the same for the second data set.
 
     The other settings are those of every `ImageTask`.

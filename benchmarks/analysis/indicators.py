@@ -55,7 +55,7 @@ def rows(points: BySeed, region: Region) -> Iterator[Measured]:
     """
     methods = list(dict.fromkeys(method for method, _ in points))
     ratios = {key: _ratio(points, key, region.main) for key in points}
-    values = {"front_ratio": {key: ratio.value for key, ratio in ratios.items()}}
+    values: dict[str, Values] = {"front_ratio": {key: ratio.value for key, ratio in ratios.items()}}
     values |= {name: indicator(points, region) for name, indicator in INDICATORS.items()}
     for method in methods:
         seeds = [seed for name, seed in points if name == method]

@@ -76,7 +76,8 @@ def sweep(
     """Run an experiment: methods x λ x seeds x axes, then its tables and figures. Recorded runs are kept."""
     from scalpel_bench.benchmarks.commands import planning
     from scalpel_bench.benchmarks.commands import sweep as command
-    from scalpel_bench.benchmarks.experiments.schema import LEARNING_RATE, load
+    from scalpel_bench.benchmarks.experiments.schema import load
+    from scalpel_bench.benchmarks.experiments.settings import LEARNING_RATE
 
     overrides = {**parsing.settings(set_ or []), **options.overrides}
     if method_settings := overrides.pop("method", None):

@@ -24,7 +24,7 @@ _LABELS = {"bloop_faster": {"color": "#E69F00", "marker": "X"}}
 """Looks of labels that are no method's name and are drawn beside methods of every other colour."""
 
 
-def look(label: str) -> dict[str, str]:
+def look(label: str) -> dict[str, Any]:
     """Colour and marker of a method, the same in every figure: its class's, or what its label gives."""
     own = _own(label)
     turn, place = divmod(_SHARED[zlib.crc32(label.encode()) % len(_SHARED)], len(_COLOURS))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -52,7 +54,7 @@ def _panel(
     analysis: TrainingAnalysis,
     used: pd.DataFrame,
     split: str,
-    looks: dict[str, dict[str, str]],
+    looks: dict[str, dict[str, Any]],
 ) -> None:
     shown = []
     for label, look in looks.items():
@@ -69,7 +71,7 @@ def _panel(
         axes.set(**{setting: (losses.min() - margin, losses.max() + margin)})
 
 
-def _looks(records: list[Record]) -> dict[str, dict[str, str]]:
+def _looks(records: list[Record]) -> dict[str, dict[str, Any]]:
     """Of each label: methods as everywhere first, then those that axes vary, by method and values."""
     runs = [record.run for record in records if isinstance(record.run, TrainingRun)]
     axes = {run.label: [v for axis, v in run.axes.items() if axis != LEARNING_RATE] for run in runs}

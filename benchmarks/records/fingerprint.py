@@ -60,7 +60,7 @@ def _scan(file: Path, changed: int) -> tuple[str, tuple[Path, ...]]:
         changed: when it was written last, so that an edit is seen.
     """
     tree = ast.parse(file.read_bytes())
-    imported = tuple(dict.fromkeys(_imported(tree)))
+    imported = tuple(dict.fromkeys(_imported(tree, file)))
     for node in ast.walk(tree):
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         if documented and ast.get_docstring(node) is not None:  # type: ignore[arg-type]
@@ -68,8 +68,8 @@ def _scan(file: Path, changed: int) -> tuple[str, tuple[Path, ...]]:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
 
 
-def _imported(tree: ast.Module) -> Iterator[Path]:
-    """The files that a program imports, below ``if TYPE_CHECKING`` apart."""
+def _imported(tree: ast.Module, file: Path) -> Iterator[Path]:
+    """The files that a file's program imports, below ``if TYPE_CHECKING`` apart."""
     skipped = {id(inner) for node in ast.walk(tree) if _for_types(node) for inner in ast.walk(node)}
     used = _attributes(tree)
     for node in ast.walk(tree):
@@ -78,9 +78,20 @@ def _imported(tree: ast.Module) -> Iterator[Path]:
         if isinstance(node, ast.Import):
             for name in node.names:
                 yield from _found(name.name, None, set())
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        elif isinstance(node, ast.ImportFrom):
             for name in node.names:
-                yield from _found(node.module, name.name, used.get(name.asname or name.name, set()))
+                attributes = used.get(name.asname or name.name, set())
+                yield from _found(_module(node, file), name.name, attributes)
+
+
+def _module(node: ast.ImportFrom, file: Path) -> str:
+    """The full name of the module that names are imported from; nothing for one outside the package."""
+    if not node.level:
+        return node.module or ""
+    if not file.is_relative_to(ROOT):
+        return ""
+    package = [PACKAGE, *file.relative_to(ROOT).parts[:-1]]
+    return ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
 
 
 def _for_types(node: ast.AST) -> bool:
@@ -123,9 +134,9 @@ def _defining(module: str, name: str) -> Iterator[Path]:
         return
     tree = ast.parse(file.read_bytes())
     offered = {
-        each.asname or each.name: (node.module, each.name)
+        each.asname or each.name: (_module(node, file), each.name)
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level
+        if isinstance(node, ast.ImportFrom)
         for each in node.names
     }
     if name in offered:

@@ -7,8 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scalpel_bench.benchmarks.experiments.schema import LEARNING_RATE, AnyExperiment, Experiment
-from scalpel_bench.benchmarks.experiments.settings import AnyRun, DataRecord, TrainingRun
+from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment
+from scalpel_bench.benchmarks.experiments.settings import (
+    LEARNING_RATE,
+    AnyRun,
+    DataRecord,
+    TrainingRun,
+)
 from scalpel_bench.benchmarks.records.record import Record
 
 ANY_DATA = DataRecord(name="any", fingerprint="0")
@@ -95,7 +100,8 @@ def _other_data(run: TrainingRun, fingerprint: str | None, seen: Counter[tuple[s
 
 def _simulations(records: list[Record], experiment: AnyExperiment) -> tuple[list[Record], list[LeftOut]]:
     """The records of a simulation with the same settings."""
-    planned = next(iter(experiment.plan(lambda settings: ANY_DATA)), None)
+    plan: list[AnyRun] = list(experiment.plan(lambda settings: ANY_DATA))
+    planned = plan[0] if plan else None
     own, left_out = [], []
     for record in records:
         run = record.run

@@ -123,7 +123,7 @@ def _ends(results: Path, folder: str) -> pd.DataFrame:
     """Losses at the end of training, mean over seeds, a row per method and λ."""
     summary = _table(results, folder, "summary")
     mean = end_values(summary, ["method", "lam"])
-    losses = [name for name in mean if name not in ("method", "lam")]
+    losses = [str(name) for name in mean if name not in ("method", "lam")]
     mean["lam"] = [f"{lam:.3g}" for lam in mean["lam"]]
     mean["method"] = [f"`{method}`" for method in mean["method"]]
     return mean.rename(columns={"lam": "λ"} | {name: name.replace("_", " ") for name in losses}).map(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from scalpel_bench.methods import kept_graph
 from scalpel_bench.tasks import Batch, Known, Loss, Model, Task
 
 
@@ -25,6 +27,7 @@ class FlatModel:
         self.module = module.to(device)
         parameters = dict(module.named_parameters())
         self.channels_last = channels_last
+        self.compile = compile
         self.call = torch.compile(functional_call) if compile else functional_call
         self.shapes = {name: p.shape for name, p in parameters.items()}
         self.sizes = [p.numel() for p in parameters.values()]
@@ -65,7 +68,8 @@ class FlatModel:
         if isinstance(loss, Known):
             self.write(row, loss.gradient)
         else:
-            self._differentiate(loss, row, keep)
+            with kept_graph(loss) if keep and self.compile else nullcontext():
+                self._differentiate(loss, row, keep)
 
     def _differentiate(self, loss: Tensor, row: Tensor, keep: bool) -> None:
         self._row = self.parts(row)

@@ -8,11 +8,14 @@ from scalpel_bench.methods.engine.passes import gram
 from scalpel_bench.methods.engine.solvers import (
     cosines,
     definite,
+    lost,
     nonnegative_qp,
     power,
     power_balance,
+    rank,
     simplex_projection,
     times,
+    tolerance,
 )
 
 __all__ = [
@@ -30,11 +33,14 @@ __all__ = [
     "divide",
     "draw",
     "gram",
+    "lost",
     "nonnegative_qp",
     "power",
     "power_balance",
+    "rank",
     "row_cosine",
     "simplex_projection",
     "times",
+    "tolerance",
     "uniform",
 ]

@@ -18,6 +18,21 @@ def row_cosine(gram: Tensor, i: int, j: int) -> Tensor:
     return divide(gram[..., i, j], length).clamp(-1, 1)
 
 
+def rounding(gram: Tensor) -> float:
+    """The relative rounding of the rows that a Gram matrix is of: at 1 ± this they may be the same numbers.
+
+    `Method.combine` writes it on the matrix that it gives to `Method.coefficients`; any other, such as a part
+    of that one, is taken to be of rows in its own precision.
+    """
+    return float(getattr(gram, "rounding", torch.finfo(gram.dtype).eps))
+
+
+def rounded(gram: Tensor, rounding: float) -> Tensor:
+    """The Gram matrix, with the relative rounding of its rows written on it."""
+    gram.rounding = rounding  # type: ignore[attr-defined]
+    return gram
+
+
 def check_rho(rho: float, name: str = "rho") -> None:
     """Refuse an EMA coefficient outside (0, 1].
 

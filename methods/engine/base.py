@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from scalpel_bench.methods.engine import passes
-from scalpel_bench.methods.engine.arithmetic import check_rho, divide
+from scalpel_bench.methods.engine.arithmetic import check_rho, divide, rounded
 from scalpel_bench.methods.engine.contract import EMA, BaseMethod, State
 from scalpel_bench.methods.engine.passes import working, write
 
@@ -81,7 +81,8 @@ class Method(BaseMethod):
 
         Args:
             gram: ``(..., R, R)`` in float64, the inner products of the K gradients and the remembered rows,
-                auxiliary rows scaled by λ, divided by their largest entry (unless `absolute`).
+                auxiliary rows scaled by λ, divided by their largest entry (unless `absolute`). What is
+                decided by rank goes by `rounding(gram)`, that of the rows, and not by that of float64.
             state: a fresh dict; what is assigned to it is handed back at the next step.
             losses: ``(..., K)``, or None where the caller does not know them.
 
@@ -127,6 +128,7 @@ class Method(BaseMethod):
         *,
         gram: Tensor | None = None,
         out: Tensor | None = None,
+        rounding: float | None = None,
     ) -> tuple[Tensor, State]:
         """One step of surgery, in two passes over the rows: one reads them into G, one writes the results.
 
@@ -141,7 +143,8 @@ class Method(BaseMethod):
             next_state["memory"] = state["memory"].clone()
         parts = self._rows(gradients, next_state)
         whole = self.gram(gradients, next_state) if gram is None else gram
-        coefficients = self._row_coefficients(whole, k, next_state, self._per_part(losses))
+        eps = max(torch.finfo(gradients.dtype).eps, rounding or 0.0)
+        coefficients = self._row_coefficients(whole, k, next_state, self._per_part(losses), eps)
         moves = [(k + row, ema.objective, ema.rho) for row, ema in enumerate(memory)]
         each = coefficients.unbind(-2) if self._blocks else (coefficients,)
         for part, rows_of_part, weights in zip(self._parts, parts, each, strict=True):
@@ -149,20 +152,11 @@ class Method(BaseMethod):
         return direction, next_state
 
     def loss_weights(self, state: State, losses: Tensor) -> tuple[Tensor, State]:
-        """Weights of the losses whose weighted sum has the direction as its gradient.
-
-        Only for methods that `weights_losses`.
-
-        Args:
-            state: what `init` or the last step returned.
-            losses: ``(..., K)``.
-
-        Returns:
-            ``(..., K)`` in float64, and the next state.
-        """
+        """Where the method `weights_losses`: `BaseMethod.loss_weights` has the arguments."""
         k, next_state = losses.shape[-1], dict(state)
         unused = torch.eye(k, dtype=torch.float64, device=losses.device).expand(*losses.shape[:-1], k, k)
-        return self._row_coefficients(unused, k, next_state, losses.double()), next_state
+        eps = torch.finfo(losses.dtype).eps
+        return self._row_coefficients(unused, k, next_state, losses.double(), eps), next_state
 
     @property
     def single_backward(self) -> bool:
@@ -198,7 +192,9 @@ class Method(BaseMethod):
             return self.memory(k)
         return tuple(EMA(objective, self.ema) for objective in range(k))
 
-    def _row_coefficients(self, gram: Tensor, k: int, state: State, losses: Tensor | None) -> Tensor:
+    def _row_coefficients(
+        self, gram: Tensor, k: int, state: State, losses: Tensor | None, eps: float
+    ) -> Tensor:
         memory = self._memory(k)
         lam = self._lam_per_auxiliary(gram, k)
         scale = torch.cat([torch.ones_like(lam[..., :1]), lam], -1)
@@ -207,29 +203,29 @@ class Method(BaseMethod):
         gram = seen @ gram @ seen.mT
         if not self.lam_last:
             gram = scale[..., :, None] * gram * scale[..., None, :]
-        coefficients = self._smoothed(gram, k, state, losses)
+        coefficients = self._smoothed(gram, k, state, losses, eps)
         if self.rescale:
             coefficients = coefficients / (1 + lam.sum(-1, keepdim=True))
         return (scale * coefficients) @ seen
 
-    def _smoothed(self, gram: Tensor, k: int, state: State, losses: Tensor | None) -> Tensor:
+    def _smoothed(self, gram: Tensor, k: int, state: State, losses: Tensor | None, eps: float) -> Tensor:
         if self.ema is None:
-            return self.coefficients(self._normalised(gram), state, losses)
+            return self.coefficients(self._normalised(gram, eps), state, losses)
         smooth = gram[..., k:, k:]
         if self.projects is None:
-            weights = self.coefficients(self._normalised(smooth), state, losses)
+            weights = self.coefficients(self._normalised(smooth, eps), state, losses)
             return torch.cat([weights, torch.zeros_like(weights)], -1)
         diagonal = smooth.diagonal(dim1=-2, dim2=-1)
         mixed = torch.diagonal_scatter(gram[..., :k, k:], diagonal, dim1=-2, dim2=-1)
         kept = torch.ones_like(diagonal)
         if self.projects == "main":
             kept[..., 1:] = 0
-        return torch.cat([kept, self.coefficients(self._normalised(mixed), state, losses) - kept], -1)
+        return torch.cat([kept, self.coefficients(self._normalised(mixed, eps), state, losses) - kept], -1)
 
-    def _normalised(self, gram: Tensor) -> Tensor:
-        if self.absolute:
-            return gram
-        return divide(gram, gram.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None])
+    def _normalised(self, gram: Tensor, eps: float) -> Tensor:
+        if not self.absolute:
+            gram = divide(gram, gram.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None])
+        return rounded(gram, eps)
 
     def _lam_per_auxiliary(self, gram: Tensor, k: int) -> Tensor:
         lam = self._lams(gram.shape[: -3 if self._blocks else -2], k, gram)

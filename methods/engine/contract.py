@@ -131,6 +131,7 @@ class BaseMethod(ABC):
         *,
         gram: Tensor | None = None,
         out: Tensor | None = None,
+        rounding: float | None = None,
     ) -> tuple[Tensor, State]:
         """One step of surgery.
 
@@ -141,6 +142,8 @@ class BaseMethod(ABC):
             gram: what `gram` returned for these gradients and this state, if it is known already.
             out: ``(..., P)`` to write the direction into; the remembered rows of ``state`` are then moved in
                 place, so that nothing of their length is allocated.
+            rounding: the relative rounding of the gradients, where it is more than their dtype's: that of
+                bfloat16 for what was computed in it and is kept in float32.
 
         Returns:
             the direction ``(..., P)`` in the gradients' dtype, and the next state.
@@ -154,6 +157,20 @@ class BaseMethod(ABC):
     def single_backward(self) -> bool:
         """Whether one backward pass gives the direction, for this method's settings."""
         return False
+
+    def loss_weights(self, state: State, losses: Tensor) -> tuple[Tensor, State]:
+        """Weights of the losses whose weighted sum has the direction as its gradient.
+
+        Only where `single_backward`.
+
+        Args:
+            state: what `init` or the last step returned.
+            losses: ``(..., K)``.
+
+        Returns:
+            ``(..., K)`` in float64, and the next state.
+        """
+        raise TypeError(f"{self.name} does not weigh losses")
 
     def _memory(self, k: int) -> tuple[EMA, ...]:
         """The remembered rows, in the order in which they follow the gradients in G."""

@@ -40,6 +40,7 @@ class CoordinateMethod(BaseMethod):
         *,
         gram: Tensor | None = None,
         out: Tensor | None = None,
+        rounding: float | None = None,
     ) -> tuple[Tensor, State]:
         """One step of surgery, in float64: `BaseMethod.combine` has the arguments."""
         self._check(gradients)

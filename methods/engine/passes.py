@@ -19,27 +19,38 @@ PIECE = 2**18
 """Numbers of a row, over all replicas, that are worked on at once: 1 MiB in float32."""
 SHORT = 2**14
 """Numbers of a row up to which one product of stacked rows is quicker than a product per pair."""
+IN_DOUBLE = 2**15
+"""Numbers of a row that are taken to float64 at once: 256 KiB."""
+APART = 2.0**-7
+"""Least eigenvalue of the cosines of a piece above which float32 products of it decide nothing."""
+MOST = 2.0**126
+"""Coefficients up to which float32 holds them."""
+IN_RANGE = 2.0**-80, 2.0**100
+"""Squared lengths of a piece that float32 sums without loss."""
 
 
 def gram(rows: Sequence[Tensor]) -> Tensor:
     """Inner products of R rows.
 
+    On CUDA all products are taken in float64. On the CPU that would cost half of a step of surgery more, so
+    that a piece of less than float64 is multiplied in float32 first, and again in float64, while it is still
+    in the cache, where that could matter: where its rows are nearly dependent or their squares leave the
+    range of float32. For any coefficients c the error of cᵀGc is thus at most about 1e-5 of itself, which no
+    small eigenvalue of G gets lost in.
+
     Args:
-        rows: each ``(..., P)``; of less than float32, they are taken to float32 piece by piece.
+        rows: each ``(..., P)``.
 
     Returns:
-        ``(..., R, R)`` in float64: pieces are summed in float64, products within one in the rows' precision.
+        ``(..., R, R)`` in float64.
     """
     first = rows[0]
     if first.is_cuda:
-        products: Tensor = _compiled(_fused_products)(list(rows))
-    elif first.numel() <= SHORT:
-        stacked = working(torch.stack(list(rows), -2))
-        return (stacked @ stacked.mT).double()
-    else:
-        products = torch.stack([_products(piece) for piece in _pieces(rows)]).sum(0)
-    upper = products.index_select(-1, _symmetric(len(rows), first.device))
-    return upper.view(*upper.shape[:-1], len(rows), len(rows))
+        upper: Tensor = _compiled(_fused_products)(list(rows))
+        return _square(upper, len(rows))
+    if first.numel() <= SHORT:
+        return _products(rows, _of_stacked)
+    return torch.stack([_products(piece, _of_pairs) for piece in _pieces(rows)]).sum(0)
 
 
 def write(
@@ -54,10 +65,13 @@ def write(
         moves: (r, i, ρ) for each row r to be moved to (1 − ρ) r + ρ i, after d has been computed from it.
     """
     dtype = torch.promote_types(direction.dtype, torch.float32)
-    weights = coefficients.to(dtype)[..., None].unbind(-2)
     if direction.is_cuda:
-        _compiled(_fused_write)(list(weights), list(rows), direction, list(moves))
+        factors = [factor.to(dtype)[..., None].unbind(-2) for factor in _factors(coefficients)]
+        _compiled(_fused_write)(*map(list, factors), list(rows), direction, list(moves))
         return
+    if not (coefficients.abs().amax() < MOST):
+        dtype = torch.float64
+    weights = coefficients.to(dtype)[..., None].unbind(-2)
     for into, *piece in _pieces([direction, *rows]):
         _write(weights, piece, into, moves)
 
@@ -67,20 +81,61 @@ def working(rows: Tensor) -> Tensor:
     return rows.to(torch.promote_types(rows.dtype, torch.float32))
 
 
-def _pieces(rows: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+def _pieces(rows: Sequence[Tensor], most: int = PIECE) -> Iterator[list[Tensor]]:
     length, numbers = rows[0].shape[-1], rows[0].numel()
-    if numbers <= PIECE:
+    if numbers <= most:
         yield list(rows)
         return
-    size = max(PIECE * length // numbers, 1024)
+    size = max(most * length // numbers, 1024)
     for start in range(0, length, size):
         yield [row[..., start : start + size] for row in rows]
 
 
-def _products(rows: Sequence[Tensor]) -> Tensor:
-    """``(..., R (R + 1) / 2)`` in float64: the upper triangle of G."""
-    pairs = combinations_with_replacement([working(row) for row in rows], 2)
-    return torch.stack([torch.linalg.vecdot(a, b) for a, b in pairs], -1).double()
+def _products(rows: Sequence[Tensor], multiply: Callable[[list[Tensor]], Tensor]) -> Tensor:
+    """``(..., R, R)`` in float64: G of a piece, multiplied in float64 where float32 could lose something."""
+    products = multiply([working(row) for row in rows])
+    if products.dtype != torch.float64 and not _are_apart(products):
+        doubled = [multiply([row.double() for row in piece]) for piece in _pieces(rows, IN_DOUBLE)]
+        products = torch.stack(doubled).sum(0)
+    return products.double()
+
+
+def _of_stacked(rows: list[Tensor]) -> Tensor:
+    stacked = torch.stack(rows, -2)
+    return stacked @ stacked.mT
+
+
+def _of_pairs(rows: list[Tensor]) -> Tensor:
+    pairs = combinations_with_replacement(rows, 2)
+    return _square(torch.stack([torch.linalg.vecdot(a, b) for a, b in pairs], -1), len(rows))
+
+
+def _are_apart(gram: Tensor) -> bool:
+    """Whether rows are far from dependent, and their squares within the range of float32.
+
+    In Python's numbers: a call into torch takes longer than all of these.
+    """
+    if gram.dim() > 2:
+        return all(map(_are_apart, gram.flatten(0, -3)))
+    left: list[list[float]] = gram.tolist()
+    for i, row in enumerate(left):
+        if not IN_RANGE[0] < row[i] < IN_RANGE[1]:
+            return False
+        row[i] *= 1 - APART
+    for i, row in enumerate(left):  # Gaussian elimination: what has positive pivots is positive definite
+        if not row[i] > 0:
+            return False
+        for j in range(i + 1, len(left)):
+            share = row[j] / row[i]
+            for k in range(j, len(left)):
+                left[j][k] -= share * row[k]
+    return True
+
+
+def _square(upper: Tensor, count: int) -> Tensor:
+    """``(..., R, R)`` out of its upper triangle ``(..., R (R + 1) / 2)``."""
+    square = upper.index_select(-1, _symmetric(count, upper.device))
+    return square.view(*upper.shape[:-1], count, count)
 
 
 def _write(
@@ -89,7 +144,7 @@ def _write(
     direction: Tensor,
     moves: Sequence[tuple[int, int, float]],
 ) -> None:
-    exact = [working(row) for row in rows]
+    exact = [row.to(weights[0].dtype) for row in rows]
     into = direction if direction.dtype == exact[0].dtype else torch.empty_like(exact[0])
     torch.mul(exact[0], weights[0], out=into)
     for row, weight in zip(exact[1:], weights[1:], strict=True):
@@ -97,21 +152,32 @@ def _write(
     if into is not direction:
         direction.copy_(into)
     for moved, source, rho in moves:
-        rows[moved].lerp_(exact[source], rho)
+        rows[moved].lerp_(exact[source].to(rows[moved].dtype), rho)
 
 
 def _fused_products(rows: list[Tensor]) -> Tensor:
-    exact = [working(row) for row in rows]
-    return torch.stack([(a * b).sum(-1) for a, b in combinations_with_replacement(exact, 2)], -1).double()
+    exact = [row.double() for row in rows]
+    return torch.stack([(a * b).sum(-1) for a, b in combinations_with_replacement(exact, 2)], -1)
 
 
 def _fused_write(
-    weights: list[Tensor], rows: list[Tensor], direction: Tensor, moves: list[tuple[int, int, float]]
+    weights: list[Tensor],
+    powers: list[Tensor],
+    rows: list[Tensor],
+    direction: Tensor,
+    moves: list[tuple[int, int, float]],
 ) -> None:
     exact = [working(row) for row in rows]
-    direction.copy_(sum(row * weight for row, weight in zip(exact, weights, strict=True)))  # type: ignore[arg-type]
+    terms = [row * weight * power for row, weight, power in zip(exact, weights, powers, strict=True)]
+    direction.copy_(sum(terms))  # type: ignore[arg-type]
     for moved, source, rho in moves:
         rows[moved].lerp_(exact[source], rho)
+
+
+def _factors(coefficients: Tensor) -> tuple[Tensor, Tensor]:
+    """The coefficients, and powers of two to multiply by after them, both within the range of float32."""
+    power = torch.exp2(torch.log2(coefficients.abs()).floor().clamp(-126, 126))
+    return coefficients / power, power
 
 
 @cache

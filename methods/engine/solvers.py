@@ -5,7 +5,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import divide
+from scalpel_bench.methods.engine.arithmetic import divide, rounding
 
 
 def cosines(gram: Tensor) -> tuple[Tensor, Tensor]:
@@ -24,21 +24,53 @@ def cosines(gram: Tensor) -> tuple[Tensor, Tensor]:
     return torch.diagonal_scatter(unit, torch.ones_like(lengths), dim1=-2, dim2=-1), lengths
 
 
-def definite(matrix: Tensor) -> Tensor:
+def lost(gram: Tensor) -> float:
+    """The length, relative to the rows', of a combination of them that their rounding may account for.
+
+    2 √R ε^(3/4), for rows that are known to ε: of what is longer, rounding is a share of at most ε^(1/4), and
+    what is shorter is little enough to be dropped.
+    """
+    return 2.0 * gram.shape[-1] ** 0.5 * float(rounding(gram)) ** 0.75
+
+
+def tolerance(gram: Tensor) -> float:
+    """The eigenvalue, relative to the greatest, of a Gram matrix that rounding may account for.
+
+    It is `lost` squared, but no less than what float64 loses in G itself.
+    """
+    return max(lost(gram) ** 2, _exact(gram))
+
+
+def definite(matrix: Tensor, tolerance: float) -> Tensor:
     """The matrix ``(..., K, K)`` with the eigenvalues that are lost in rounding raised to its level."""
     values, vectors = eigh(matrix)
-    missing = (_rounding(values) - values).clamp(min=0)
+    missing = (tolerance * values.amax(-1, keepdim=True) - values).clamp(min=0)
     return matrix + (vectors * missing[..., None, :]) @ vectors.mT
 
 
-def power(matrix: Tensor, exponent: float) -> tuple[Tensor, Tensor]:
+def rank(unit: Tensor, tolerance: float) -> Tensor:
+    """``(...)``: how many rows of cosines ``(..., K, K)`` are independent, a zero row counted as one.
+
+    The lengths of the rows, which decide the eigenvalues of G as much, do not change it.
+    """
+    values, _ = eigh(unit)
+    return (values > tolerance * values.amax(-1, keepdim=True)).sum(-1)
+
+
+def power(matrix: Tensor, exponent: float, rank: Tensor) -> tuple[Tensor, Tensor]:
     """A power of a positive semidefinite matrix on its range, such as −1 for the pseudo-inverse.
+
+    Args:
+        matrix: ``(..., K, K)``.
+        exponent: of its eigenvalues.
+        rank: ``(...)``, how many of them are not rounding, at most.
 
     Returns:
         the power ``(..., K, K)``, and the least eigenvalue of the matrix that is not rounding ``(...)``.
     """
     values, vectors = eigh(matrix)
-    kept = values > _rounding(values)
+    greater = (values[..., None, :] > values[..., :, None]).sum(-1)
+    kept = (values > _exact(matrix) * values.amax(-1, keepdim=True)) & (greater < rank[..., None])
     raised = torch.where(kept, torch.where(kept, values, 1.0) ** exponent, 0.0)
     least = torch.where(kept, values, values.amax(-1, keepdim=True)).amin(-1)
     return (vectors * raised[..., None, :]) @ vectors.mT, least
@@ -144,9 +176,9 @@ def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return matrix.diagonal(dim1=-2, dim2=-1), vectors
 
 
-def _rounding(values: Tensor) -> Tensor:
-    """The eigenvalue of a Gram matrix ``(..., 1)`` up to which rounding alone may account for it."""
-    return 16 * values.shape[-1] * torch.finfo(values.dtype).eps * values.amax(-1, keepdim=True)
+def _exact(matrix: Tensor) -> float:
+    """The eigenvalue, relative to the greatest, lost in the arithmetic on a matrix ``(..., K, K)``."""
+    return 16 * matrix.shape[-1] * torch.finfo(matrix.dtype).eps
 
 
 def _newton(factor: Tensor, z: Tensor, w: Tensor, residual: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,13 +6,10 @@ which are imported one by one, when their class is asked for.
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import functools
 import hashlib
 import importlib
 import importlib.util
-import inspect
 import sys
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint
@@ -189,14 +186,6 @@ class Registry(Generic[T]):
         """Which version of a plugin a class comes from; None for the suite's own."""
         return self._origins.get(self.get(name).name)  # type: ignore[attr-defined]
 
-    def code(self, name: str) -> str:
-        """12 hexadecimal digits that change with the code of a class's file, not with its comments.
-
-        Raises:
-            ValueError: there is no such class.
-        """
-        return _digest(inspect.getsource(sys.modules[self.get(name).__module__]))
-
     def files(self, names: set[str]) -> list[str]:
         """The loose files of these classes, as ``path/to/file.py:ClassName``, for other processes to load."""
         used = {cls for name, cls in self._classes.items() if name in names}
@@ -279,17 +268,6 @@ class Registry(Generic[T]):
             raise ValueError(f"{getattr(cls, '__name__', cls)} is no {self.kind} with a name of its own")
         if name is not None and cls.name != name:
             raise ValueError(f"its class is named {cls.name!r}")
-
-
-@functools.cache
-def _digest(source: str) -> str:
-    """12 hexadecimal digits of a program without its comments and docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-        if documented and ast.get_docstring(node) is not None:  # type: ignore[arg-type]
-            node.body = node.body[1:]  # type: ignore[attr-defined]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
 
 
 def _place(cls: type[Any]) -> str:

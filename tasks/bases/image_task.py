@@ -1,4 +1,4 @@
-"""What the tasks on images share: their settings, and how they are scored."""
+"""What the tasks on images share: their settings, and how predictions are scored."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class ImageTask(Task):
     """A residual network that is trained on cropped and mirrored images, and evaluated on images as they are.
 
     Args:
-        blocks: the residual network (`tasks.models.residual.BLOCKS`).
+        blocks: the residual network (`tasks.models.BLOCKS`).
         width: channels of its first stage.
-        stem: its first layer (`tasks.models.residual.STEMS`).
+        stem: its first layer (`tasks.models.STEMS`).
         batch_size: images (of each data set) per step.
         validation_fraction: share of the training images kept for validation.
-        padding: random crops shift training images by up to so many pixels.
+        padding: each training image is shifted at random, by up to so many pixels in either direction.
         flip: mirror training images at random.
-        evaluation_limit: at most so many images of each split are evaluated, the first; None: all.
+        evaluation_limit: only the first so many images of each split are evaluated; None: all of them.
 
     Raises:
         ValueError: an unknown name, or a number out of range.

@@ -20,8 +20,8 @@ Batch = dict[str, Tensor]
 class Model:
     """A network as tasks see it: callable, its parameters and buffers plain tensors.
 
-    The parameters may be views of one flat vector, or one replica of a population; the module only holds
-    the structure. Buffers may be written in place, as batch norm does.
+    The parameters may be views of one flat vector, or belong to one of several models that train side by
+    side; the module only says how they are used. Buffers may be written in place, as batch norm does.
     """
 
     module: nn.Module
@@ -37,7 +37,7 @@ class Model:
 class Known(NamedTuple):
     """A loss whose gradient has a closed form, so that it needs no backward pass.
 
-    ``gradient`` maps names of parameters to tensors of their shape; it is zero for those that it leaves out.
+    ``gradient`` maps names of parameters to tensors of their shape; those of other parameters are zero.
     """
 
     value: Tensor
@@ -51,7 +51,7 @@ Loss = Tensor | Known
 class Task(ABC):
     """A model, its data, its losses (main first) and its metrics.
 
-    Subclasses are dataclasses; every field is a setting that a run records, but for these:
+    Subclasses are dataclasses; every field is a setting that a run records, except these two:
 
     Args:
         data: where data comes from: ``"embedded"``, ``"hub"``, or a folder in the hub's layout.
@@ -72,10 +72,10 @@ class Task(ABC):
             REGISTRY.add(cls)
 
     def check_at_least(self, least: int, *settings: str) -> None:
-        """Refuse settings below ``least``; None, for one that is off, is no number.
+        """Refuse settings below ``least``; a setting of None is off, and passes.
 
         Raises:
-            ValueError: one is.
+            ValueError: a setting is below ``least``.
         """
         for setting in settings:
             value = getattr(self, setting)
@@ -84,7 +84,7 @@ class Task(ABC):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What `tasks.create` takes to make this task again, but for the data's source and the device."""
+        """What `tasks.create` takes to make this task again, except the data's source and the device."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("data", "device")}
         origin = REGISTRY.origin(self.name)
         return {"name": self.name, **({"origin": origin} if origin else {}), **own}
@@ -132,7 +132,7 @@ class Task(ABC):
         """Every objective under its name, and the task's further metrics, over a whole split."""
 
     def final(self, model: Model, split: str) -> dict[str, float]:
-        """Metrics too dear for every evaluation: taken once, at the end of a run."""
+        """Metrics that take too long to compute at every evaluation: only at the end of a run."""
         return {}
 
 

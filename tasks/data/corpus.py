@@ -1,4 +1,4 @@
-"""Flat files of bytes, filled once from streamed documents and memory-mapped ever after."""
+"""Flat files of bytes: filled once from streamed documents, then mapped into memory."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Corpus:
 
 
 def read_corpus(documents: Documents, count: int, validation_fraction: float) -> Corpus:
-    """The first ``count`` documents of train, evenly shared out to train and validation, and the test's.
+    """The first ``count`` documents of train, split evenly into train and validation, and those of the test.
 
     The source's ``validation`` (its first `TEST_DOCUMENTS`) is our test. Rows without text are skipped and
     counted. Nothing is held in memory but one document.

@@ -60,7 +60,7 @@ def check_source(source: str) -> str:
     """The kind of a ``--data`` value: ``"embedded"``, ``"hub"`` or ``"folder"``.
 
     Raises:
-        DataError: it is none of the words, and no folder.
+        DataError: it is neither of the two words nor a folder.
     """
     if source in ("embedded", "hub"):
         return source

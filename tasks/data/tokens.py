@@ -50,8 +50,8 @@ def load_pairs(
 ) -> TokenisedPairs:
     """Both corpora, tokenised on the first call and kept in the user's cache folder.
 
-    Rows with an empty side, pairs longer than ``max_length``, and train pairs whose English phrase (but for
-    case) is held out in either corpus are skipped; ``notes`` of the data says how many.
+    Rows with an empty side, pairs longer than ``max_length``, and train pairs whose English phrase (whatever
+    its case) is held out in either corpus are skipped; ``notes`` of the data says how many.
 
     Args:
         source: ``"embedded"``, ``"hub"`` or a folder in the hub's layout.

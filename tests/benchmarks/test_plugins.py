@@ -15,7 +15,6 @@ from scalpel_bench.benchmarks.commands.new import new
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.entries import of_class
 from scalpel_bench.registry import catalogue
-from tests.benchmarks.runs import conditioning, plan, record
 
 ROOT = Path(__file__).parents[2]
 
@@ -207,37 +206,6 @@ def installed(tmp_path_factory) -> Path:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*command, "--target", str(site), str(copy), str(broken)], check=True, capture_output=True)
     return site
-
-
-def test_code_changes_with_the_code_alone(tmp_path) -> None:
-    new("method", "my_idea", tmp_path)
-    text = (tmp_path / "my_idea.py").read_text()
-    versions = [
-        text,
-        text + "# comment\n",
-        text.replace("(an example", "(the example"),
-        text.replace("1 -", "2 -"),
-    ]
-    codes = []
-    for i, version in enumerate(versions):
-        file = tmp_path / f"version{i}.py"
-        file.write_text(version)
-        try:
-            codes.append(methods.REGISTRY.code(f"{file}:MyIdea"))
-        finally:
-            methods.REGISTRY.remove("my_idea")
-    assert codes[0] == codes[1] == codes[2] != codes[3]
-
-
-def test_records_of_a_changed_method_are_outdated() -> None:
-    from scalpel_bench.benchmarks.commands.planning import _outdated
-
-    run = plan(conditioning())[0]
-    fresh, stale, old = (
-        record(run, 1.0, 1.0).model_copy(update={"environment": environment})
-        for environment in ({"method_code": methods.REGISTRY.code("sum")}, {"method_code": "0" * 12}, {})
-    )
-    assert [_outdated(r) for r in (fresh, stale, old)] == [False, True, False]
 
 
 def test_no_file_of_the_suite_is_broken() -> None:

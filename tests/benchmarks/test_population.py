@@ -70,6 +70,24 @@ def test_compiled_as_a_whole_a_population_takes_the_same_steps() -> None:
         torch.testing.assert_close(other.direction, one.direction, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("together", [False, True])
+def test_compiled_losses_that_share_a_forward_pass_give_the_same_steps(together: bool) -> None:
+    """With `sum` steps alternate: one backward pass for both losses, or one each."""
+    torch._dynamo.reset()
+    steppers = []
+    for options in ({}, {"compile": True}):
+        settings = {"methods": {"sum": {}}, "lam": [0.1, 1.0], "seeds": 1, "training": options}
+        runs, task = runs_of("fig4", **settings)
+        steppers.append(Stepper(runs if together else runs[:1], task))
+    one, other = steppers
+    for i, batch in enumerate(itertools.islice(one.batches(), 4)):
+        other.restore(one.snapshot())
+        one.step(batch, diagnose=i % 2 == 1)
+        other.step(batch, diagnose=i % 2 == 1)
+        torch.testing.assert_close(other.direction, one.direction, rtol=1e-3, atol=1e-5)
+
+
 def test_a_sweep_in_lock_step_has_the_trajectories_of_single_runs() -> None:
     runs, task = runs_of("fig3a")
     shuffled = runs[::2] + runs[1::2]

@@ -9,7 +9,7 @@ from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, execute
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.records import Folder
-from scalpel_bench.benchmarks.training import Stepper, stream, train
+from scalpel_bench.benchmarks.training import Stepper, loop, stream, train
 from tests.benchmarks import regression
 from tests.benchmarks.regression import Regression
 from tests.benchmarks.runs import DATA, conditioning, plan
@@ -232,6 +232,29 @@ def test_one_backward_pass_gives_the_direction_of_one_per_loss(name: str, runs: 
         torch.testing.assert_close(fast.losses, full.losses)
 
 
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_known_gradient_is_weighted_like_the_others(replicas) -> None:
+    class Decayed(Regression):
+        shared_forward = True
+
+        def losses(self, model, batch):
+            main, _ = super().losses(model, batch)
+            yield main
+            squares = torch.stack([p.square().sum() for p in model.parameters.values()])
+            yield tasks.Known(squares.sum() / 2, dict(model.parameters))
+
+    runs = [regression.run_of(lam=lam) for lam in (0.3, 2.0)[:replicas]]
+    fast, full = (Stepper(runs, Decayed()) for _ in range(2))
+    assert fast.single_backward
+    batch = next(full.batches())
+    fast.step(batch, diagnose=False)
+    full.step(batch)
+    torch.testing.assert_close(fast.direction, full.direction)
+    main, theta = full.gradients.unbind(-2)
+    lam = torch.tensor([[0.3], [2.0]])[:replicas]
+    torch.testing.assert_close(full.direction, (main + lam * theta).view_as(main))
+
+
 def test_methods_that_read_gradients_take_one_pass_per_loss() -> None:
     experiment = load("fig4", "smoke", {"methods": {"sum": {"ema": 0.1}, "bloop": {}}, "lam": [0.1]})
     assert isinstance(experiment, Experiment)
@@ -247,3 +270,21 @@ def test_a_model_is_compiled_where_it_is_asked_for(option, replicas, monkeypatch
     runs = [regression.run_of(seed=seed, epochs=1, compile=option) for seed in range(replicas)]
     train(runs, Regression())
     assert len(compiled) == bool(option)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_seconds_are_of_steps_or_of_evaluations_and_shared_out(replicas, monkeypatch) -> None:
+    clock = [0.0]
+
+    class Slow(Regression):
+        def evaluate(self, model, split):
+            clock[0] += 100
+            return super().evaluate(model, split)
+
+    def on_step(step: int) -> None:
+        clock[0] += 1
+
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: clock[0])
+    runs = [regression.run_of(lam=lam, evaluations=4) for lam in (0.1, 1.0)[:replicas]]
+    for outcome in train(runs, Slow(), on_step):
+        assert outcome.timings == {"train": 20 / replicas, "evaluate": 500, "step": 1 / replicas}

@@ -50,7 +50,7 @@ def test_in_place_nothing_as_long_as_the_parameters_is_allocated(name: str) -> N
     def peak(given: torch.Tensor | None) -> int:
         return of_call(lambda: lambda: method.combine(gradients, state, out=given), "cpu")
 
-    assert peak(out) < 0.01 * out.nbytes
+    assert peak(out) < 0.05 * out.nbytes
     assert peak(None) > 0.9 * out.nbytes
 
 

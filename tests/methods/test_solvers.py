@@ -54,7 +54,7 @@ def test_two_objectives_of_cagrad_in_closed_form_solve_the_general_programme(c: 
     mean = gradients.mean(-2)
     length = torch.linalg.vector_norm(mean, dim=-1, keepdim=True)
     slope = (gradients @ mean[..., None]).squeeze(-1) / length / lengths
-    z = method._of_more(unit, slope, lengths.amin(-1, keepdim=True) / lengths)
+    z = method._of_more(unit, slope, lengths.amin(-1, keepdim=True) / lengths, 1e-14)
     expected = mean + ((length * z / lengths)[..., None] * gradients).sum(-2)
     assert (torch.linalg.vector_norm(of_two - expected, dim=-1) <= 1e-6 * length.squeeze(-1)).all()
     alone = (z > 1e-9).sum(-1) == 1

@@ -63,6 +63,16 @@ class TestData:
         }
         assert pairs.normalise(leak["en"]) in sources(task, "test") - sources(task, "train")
 
+    def test_words_of_a_csv_are_words(self, folder) -> None:
+        words = [("None", "Keine"), ("null", "Null"), ("NA", "k.A."), ("nan", "Oma"), ("one", "")]
+        for split in ("train", "validation", "test"):
+            (folder / "multi30k" / f"{split}.jsonl").unlink()
+            write_lines(folder / "multi30k" / f"{split}.csv", ["en,de", *map(",".join, words)])
+        _, corpus = pairs.open_corpora(str(folder), "tatoeba+multi30k")
+        for rows, empty in corpus.read():
+            assert [row[1:] for row in rows] == words[:4]
+            assert empty == 1
+
     def test_the_notes_are_recorded(self, folder, tmp_path) -> None:
         file = folder / "multi30k" / "train.jsonl"
         write_lines(file, [*file.read_text().splitlines(), '{"en": "", "de": "leer"}'])

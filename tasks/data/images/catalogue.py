@@ -16,10 +16,10 @@ _EMBEDDED = {
 
 
 def check_name(name: str) -> None:
-    """Refuse what is no image data set.
+    """Refuse a name that is not one of an image data set.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the name is unknown.
     """
     if name not in _EMBEDDED:
         raise ValueError(f"unknown image data set {name!r}; known: {', '.join(_EMBEDDED)}")

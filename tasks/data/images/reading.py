@@ -143,7 +143,7 @@ def _labels(known: ImageSet, where: str, rows: Any) -> Tensor:
 
 
 def check_label(known: ImageSet, label: Any, where: str) -> None:
-    """Refuse a label that is missing or no class.
+    """Refuse a label that is missing, or not the number of a class.
 
     Raises:
         DataError: it is.

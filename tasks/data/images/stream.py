@@ -141,7 +141,7 @@ def _count(rows: Any, where: str, split: str, files: list[str]) -> int:
     if all(Path(file).is_file() for file in files):
         if not all(file.endswith(".parquet") for file in files):
             raise DataError(f"{where}: {Path(files[0]).name} cannot be streamed, expected Parquet files")
-        count = sum(read_metadata(file).num_rows for file in files)
+        count = sum(int(read_metadata(file).num_rows) for file in files)
     elif rows.info.splits:
         count = int(rows.info.splits[split].num_examples)
     else:
