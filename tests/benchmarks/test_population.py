@@ -55,7 +55,7 @@ def test_compiled_as_a_whole_a_population_takes_the_same_steps() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("together", [False, True])
 def test_compiled_losses_that_share_a_forward_pass_give_the_same_steps(together: bool) -> None:
-    """With `sum` steps alternate: one backward pass for both losses, or one each where gradients are diagnosed."""
+    """With `sum`, one backward pass for both losses; one each where gradients are diagnosed."""
     torch._dynamo.reset()
     steppers = []
     for options in ({}, {"compile": True}):
