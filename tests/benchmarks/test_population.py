@@ -174,7 +174,7 @@ def test_recorded_like_single_runs_with_the_size_of_their_population(tmp_path) -
     for one, other in zip(alone, together, strict=True):
         assert (one.id, one.status, one.trajectory) == (other.id, other.status, other.trajectory)
         assert (one.environment["population"], other.environment["population"]) == (1, len(runs))
-        assert one.environment["method_code"] == other.environment["method_code"]
+        assert one.environment["code"] == other.environment["code"]
 
 
 def test_a_run_that_raises_costs_its_population_nothing(tmp_path) -> None:

@@ -60,8 +60,11 @@ def test_the_class_of_a_loose_file_names_its_own_title_and_colour(tmp_path) -> N
 
 def test_looks_are_read_without_importing_a_method() -> None:
     code = (
-        "import sys\nfrom scalpel_bench.benchmarks.figures import style\n"
-        "assert style.title('nash_mtl') == 'Nash-MTL'\nassert 'scalpel_bench.methods' not in sys.modules"
+        "import runpy, sys\n"
+        f"style = runpy.run_path({style.__file__!r})\n"
+        "assert style['title']('nash_mtl') == 'Nash-MTL'\n"
+        "assert style['look']('sum') == {'color': '#000000', 'marker': 'o'}\n"
+        "assert not {'torch', 'scalpel_bench.methods'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
