@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from scalpel_bench import methods, tasks
@@ -11,7 +11,7 @@ from scalpel_bench.benchmarks import contract
 from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, code_of, describe_data
 from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment
 from scalpel_bench.benchmarks.messages import UserError, as_user_error, terminal
-from scalpel_bench.benchmarks.records import Folder, Origin, Record, adopted, origin_of
+from scalpel_bench.benchmarks.records import Content, Folder, Origin, Record, adopted, origin_of
 
 
 def with_methods(experiment: AnyExperiment, labels: list[str]) -> AnyExperiment:
@@ -75,15 +75,18 @@ def fingerprint_of(experiment: AnyExperiment, options: ExecutionOptions) -> str 
     return describe_data(experiment.task, options.in_this_process).fingerprint
 
 
-def recorded(folders: Iterable[Folder]) -> dict[str, Record]:
+def recorded(found: Mapping[Folder, Content]) -> dict[str, Record]:
     """By id, the runs that need not be repeated: none that failed, or that other code may compute otherwise.
 
     Says how many records are of other code, and what adopts them.
+
+    Args:
+        found: what folders hold.
     """
     usable: dict[str, Record] = {}
-    for folder in folders:
+    for folder, content in found.items():
         known, others = adopted(folder), 0
-        for record in folder.read()[0]:
+        for record in content.records:
             if record.status == "failed":
                 continue
             if _current(record, known):

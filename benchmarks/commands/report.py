@@ -9,7 +9,7 @@ import pandas as pd
 
 from scalpel_bench.benchmarks.analysis import Analysis, analyse, verdicts
 from scalpel_bench.benchmarks.messages import UserError, terminal
-from scalpel_bench.benchmarks.records import Folder, load_sweep
+from scalpel_bench.benchmarks.records import Folder, RecordedSweep, load_sweep
 from scalpel_bench.benchmarks.report import write_files, write_page
 
 
@@ -43,7 +43,12 @@ def report(paths: list[Path], output: Path | None) -> None:
 
 def report_folder(path: Path) -> Analysis:
     """Write and show what is derived from the records of one folder."""
-    analysis = analyse(load_sweep(Folder(path)))
+    return report_sweep(load_sweep(Folder(path)))
+
+
+def report_sweep(sweep: RecordedSweep) -> Analysis:
+    """Write and show what is derived from a sweep."""
+    path, analysis = sweep.folder.path, analyse(sweep)
     write_files(analysis)
     for line in analysis.sweep.not_counted:
         terminal.warn(f"left out: {line}")

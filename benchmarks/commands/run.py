@@ -37,7 +37,7 @@ def run(
     """
     folder = Folder(results / "run" / of.scale)
     job = Job(of, folder, folder.stamp(of.id))
-    known = recorded([folder]).get(of.id)
+    known = recorded({folder: folder.content()}).get(of.id)
     already = ", recorded already" if known else ""
     terminal.say(f"{job.title} on {of.data.name}, scale {of.scale}{already}: {job.file}")
     if dry_run:

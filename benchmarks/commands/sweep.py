@@ -12,7 +12,7 @@ import pandas as pd
 from scalpel_bench import tasks
 from scalpel_bench.benchmarks.commands.finished_jobs import collect, tell_failures
 from scalpel_bench.benchmarks.commands.planning import announce, fingerprint_of, plan_jobs, recorded
-from scalpel_bench.benchmarks.commands.report import make_page, report_folder, show_verdicts
+from scalpel_bench.benchmarks.commands.report import make_page, report_sweep, show_verdicts
 from scalpel_bench.benchmarks.dashboard import Tracker
 from scalpel_bench.benchmarks.execution import (
     ExecutionOptions,
@@ -24,7 +24,15 @@ from scalpel_bench.benchmarks.execution import (
 )
 from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
 from scalpel_bench.benchmarks.messages import terminal
-from scalpel_bench.benchmarks.records import Folder, source_of, write_manifest
+from scalpel_bench.benchmarks.records import (
+    Content,
+    Folder,
+    RecordedSweep,
+    load_sweep,
+    source_of,
+    write_manifest,
+)
+from scalpel_bench.benchmarks.report import FIGURES
 
 
 def sweep(
@@ -52,21 +60,28 @@ def sweep(
     folders = {e.name: Folder(results / e.name / e.scale) for e in experiments}
     _check_sources(experiments, folders)
     jobs = [job for e in experiments for job in plan_jobs(e, options, folders[e.name])]
-    if not dry_run:
-        for e in experiments:
-            _prepare(e, options, folders[e.name])
     jobs = [replace(job, stamp=job.folder.stamp(job.run.id)) for job in jobs]
-    known = recorded(folders.values())
+    found = {folder: folder.content() for folder in folders.values()}
+    if not dry_run:
+        bad = {file for content in found.values() for file in content.bad_files}
+        jobs = [replace(job, stamp=None) if job.file in bad else job for job in jobs]
+        for e in experiments:
+            found[folders[e.name]] = _prepare(e, options, folders[e.name], found[folders[e.name]])
+    known = recorded(found)
     missing = [job for job in jobs if job.run.id not in known]
     announce(jobs, missing, options)
     if dry_run:
         return 0
     with Tracker(wandb, results) as tracker:
         ended = _execute(missing, options, retries, tracker)
+        changed = {job.folder for job in missing}
+        loaded: dict[Path, RecordedSweep] = {}
         analyses = []
         for e in experiments:
-            _draw_samples(e, options, folders[e.name])
-            analyses.append(report_folder(folders[e.name].path))
+            folder = folders[e.name]
+            _draw_samples(e, options, folder)
+            loaded[folder.path] = load_sweep(folder, None if folder in changed else found[folder], loaded)
+            analyses.append(report_sweep(loaded[folder.path]))
             tracker.log_sweep(analyses[-1])
     if len(analyses) > 1:
         show_verdicts("all experiments", pd.concat([analysis.claims for analysis in analyses]))
@@ -85,13 +100,16 @@ def _check_sources(experiments: list[AnyExperiment], folders: dict[str, Folder])
                 source_of(folders[e.name], e)
 
 
-def _prepare(experiment: AnyExperiment, options: ExecutionOptions, folder: Folder) -> None:
+def _prepare(
+    experiment: AnyExperiment, options: ExecutionOptions, folder: Folder, content: Content
+) -> Content:
     """Make a folder that records can be written to; what is there and is no record is set aside."""
     folder.prepare()
-    for line in folder.set_aside():
+    for line in content.rejected[: len(content.bad_files)]:
         terminal.warn(f"set aside: {folder.runs.name}/{line}")
     source = tasks.check_source(options.data)
     write_manifest(folder, experiment, fingerprint_of(experiment, options), source)
+    return folder.set_aside(content)
 
 
 def _execute(jobs: list[Job], options: ExecutionOptions, retries: int, tracker: Tracker) -> list[FinishedJob]:
@@ -110,7 +128,9 @@ def _execute(jobs: list[Job], options: ExecutionOptions, retries: int, tracker: 
 def _draw_samples(experiment: AnyExperiment, options: ExecutionOptions, folder: Folder) -> None:
     if isinstance(experiment, Experiment):
         task = get_task(experiment.task, options.in_this_process)
+        if (folder.path / FIGURES / "samples.pdf").exists():
+            return
         if samples := task.samples(16):
             from scalpel_bench.benchmarks.figures import draw_samples
 
-            draw_samples(folder.path / "figures", samples, f"Training images: {task.dataset.name}")
+            draw_samples(folder.path / FIGURES, samples, f"Training images: {task.dataset.name}")

@@ -12,7 +12,7 @@ from scalpel_bench.benchmarks.figures.panels import save
 IN_A_ROW = 8
 
 
-def draw_samples(folder: Path, samples: list[tuple[Tensor, str]], title: str) -> list[Path]:
+def draw(folder: Path, samples: list[tuple[Tensor, str]], title: str) -> list[Path]:
     """Images ``(H, W, 3)``, each with what it shows, eight in a row."""
     rows = -(-len(samples) // IN_A_ROW)
     figure = Figure(figsize=(8.0, 1.25 * rows + 0.3), layout="constrained")

@@ -4,7 +4,7 @@ from scalpel_bench.benchmarks.records.adoption import Origin, adopt, adopted, or
 from scalpel_bench.benchmarks.records.environment import environment
 from scalpel_bench.benchmarks.records.files import write_atomically
 from scalpel_bench.benchmarks.records.fingerprint import code_identity
-from scalpel_bench.benchmarks.records.folder import Folder, Stamp, none_of
+from scalpel_bench.benchmarks.records.folder import Content, Folder, Stamp, none_of
 from scalpel_bench.benchmarks.records.manifest import Manifest, has_manifest, read_manifest, write_manifest
 from scalpel_bench.benchmarks.records.membership import ANY_DATA, LeftOut, cell, sort_out
 from scalpel_bench.benchmarks.records.record import Record
@@ -12,6 +12,7 @@ from scalpel_bench.benchmarks.records.sweep import RecordedSweep, load_sweep, so
 
 __all__ = [
     "ANY_DATA",
+    "Content",
     "Folder",
     "LeftOut",
     "Manifest",

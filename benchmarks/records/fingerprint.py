@@ -70,17 +70,28 @@ def _scan(file: Path, changed: int) -> tuple[str, tuple[Path, ...]]:
 
 def _imported(tree: ast.Module, file: Path) -> Iterator[Path]:
     """The files that a file's program imports, below ``if TYPE_CHECKING`` apart."""
-    skipped = {id(inner) for node in ast.walk(tree) if _for_types(node) for inner in ast.walk(node)}
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
+    nodes = list(_nodes(tree))
+    used: dict[str, set[str]] = {}
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            used.setdefault(node.value.id, set()).add(node.attr)
+    for node in nodes:
         if isinstance(node, ast.Import):
             for name in node.names:
                 yield from _found(name.name, None, set())
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and (module := _module(node, file)).startswith(PACKAGE):
             for name in node.names:
-                used = _attributes(tree, name.asname or name.name)
-                yield from _found(_module(node, file), name.name, used)
+                yield from _found(module, name.name, used.get(name.asname or name.name, set()))
+
+
+def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """All parts of a program, but what only a type checker reads."""
+    for_types = (
+        isinstance(tree, ast.If) and isinstance(tree.test, ast.Name) and tree.test.id == "TYPE_CHECKING"
+    )
+    yield tree
+    for node in tree.orelse if isinstance(tree, ast.If) and for_types else ast.iter_child_nodes(tree):
+        yield from _nodes(node)
 
 
 def _module(node: ast.ImportFrom, file: Path) -> str:
@@ -91,19 +102,6 @@ def _module(node: ast.ImportFrom, file: Path) -> str:
         return ""
     package = [PACKAGE, *file.relative_to(ROOT).parts[:-1]]
     return ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
-
-
-def _for_types(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-
-
-def _attributes(tree: ast.Module, name: str) -> set[str]:
-    """What a program takes from a module that it calls ``name``."""
-    return {
-        node.attr
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == name
-    }
 
 
 def _found(module: str, name: str | None, attributes: set[str]) -> Iterator[Path]:
@@ -131,6 +129,28 @@ def _defining(module: str, name: str) -> Iterator[Path]:
     if (inner := _file(f"{module}.{name}")) is not None and inner.name != "__init__.py":
         yield inner
         return
+    offered, bound = _offers(file, file.stat().st_mtime_ns)
+    if name in offered:
+        yield from _found(*offered[name], set())
+    elif name in bound:
+        for each in sorted(bound[name] & offered.keys()):
+            yield from _found(*offered[each], set())
+    else:
+        yield file
+
+
+@functools.lru_cache(maxsize=256)
+def _offers(file: Path, changed: int) -> tuple[dict[str, tuple[str, str]], dict[str, set[str]]]:
+    """What a package's ``__init__`` offers.
+
+    Args:
+        file: to read.
+        changed: when it was written last.
+
+    Returns:
+        offered: for each name that it imports, the module and the name there, below ``if TYPE_CHECKING`` too.
+        bound: for each name that it assigns, the names that the value uses.
+    """
     tree = ast.parse(file.read_bytes())
     offered = {
         each.asname or each.name: (_module(node, file), each.name)
@@ -138,14 +158,12 @@ def _defining(module: str, name: str) -> Iterator[Path]:
         if isinstance(node, ast.ImportFrom)
         for each in node.names
     }
-    if name in offered:
-        yield from _found(*offered[name], set())
-    elif statement := next((node for node in tree.body if name in _bound(node)), None):
-        used = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
-        for each in sorted(used & offered.keys()):
-            yield from _found(*offered[each], set())
-    else:
-        yield file
+    bound = {
+        name: {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+        for statement in tree.body
+        for name in _bound(statement)
+    }
+    return offered, bound
 
 
 def _bound(statement: ast.stmt) -> set[str]:

@@ -7,12 +7,26 @@ import lzma
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.records.files import write_atomically
 from scalpel_bench.benchmarks.records.record import Record, parse
 
 Stamp = tuple[int, int, int] | None
+
+
+class Content(NamedTuple):
+    """What a folder holds: its valid records in order of their ids, files that are none, damaged archives."""
+
+    records: list[Record]
+    bad_files: dict[Path, str]
+    damaged: list[str]
+
+    @property
+    def rejected(self) -> list[str]:
+        """A line for each file that is no valid record, with the reason."""
+        return [f"{file.name}: {reason}" for file, reason in self.bad_files.items()] + self.damaged
 
 
 @dataclass(frozen=True)
@@ -93,37 +107,37 @@ class Folder:
         record, _ = _check_file(self.file(run_id))
         return record
 
-    def set_aside(self) -> list[str]:
-        """Rename every file that is no valid record to ``*.rejected``; a line for each, with the reason.
+    def set_aside(self, content: Content) -> Content:
+        """Rename every file that is no valid record to ``*.rejected``. Returns what is left.
 
         The reason is the first line of the new file, the bytes of the old one follow.
 
         Raises:
             UserError: the folder cannot be written.
         """
-        _, rejected = self._files()
-        for file, reason in rejected.items():
+        for file, reason in content.bad_files.items():
             try:
-                content = file.read_bytes()
-                digest = hashlib.sha256(content).hexdigest()[:8]
+                held = file.read_bytes()
+                digest = hashlib.sha256(held).hexdigest()[:8]
                 aside = file.with_name(f"{file.stem}.{digest}.rejected")
-                write_atomically(aside, f"{reason}\n".encode() + content)
+                write_atomically(aside, f"{reason}\n".encode() + held)
                 file.unlink()
             except OSError as error:
                 raise UserError(f"{file} cannot be set aside: {error.strerror}") from error
-        return [f"{file.name}: {reason}" for file, reason in rejected.items()]
+        return content._replace(bad_files={})
 
-    def read(self) -> tuple[list[Record], list[str]]:
-        """All valid records in order of their ids, and a line for each file that is not one.
-
-        A record in `runs` counts before that of the same run in the archive.
-        """
-        records, rejected = self._files()
+    def content(self) -> Content:
+        """Read all that is there. A record in `runs` counts before that of the same run in the archive."""
+        records, bad_files = self._files()
         known = {record.id for record in records}
         packed, damaged = self._packed()
         records += [record for record in packed if record.id not in known]
-        lines = [f"{file.name}: {reason}" for file, reason in rejected.items()]
-        return sorted(records, key=lambda record: record.id), lines + damaged
+        return Content(sorted(records, key=lambda record: record.id), bad_files, damaged)
+
+    def read(self) -> tuple[list[Record], list[str]]:
+        """All valid records in order of their ids, and a line for each file that is not one."""
+        content = self.content()
+        return content.records, content.rejected
 
     def _packed(self) -> tuple[list[Record], list[str]]:
         """The records of the archive, and what is wrong with it."""

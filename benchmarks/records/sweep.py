@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
 
 from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
 from scalpel_bench.benchmarks.messages import UserError
-from scalpel_bench.benchmarks.records.folder import Folder, none_of
+from scalpel_bench.benchmarks.records.folder import Content, Folder, none_of
 from scalpel_bench.benchmarks.records.manifest import Manifest, read_manifest
 from scalpel_bench.benchmarks.records.membership import LeftOut, sort_out
 from scalpel_bench.benchmarks.records.record import Record
@@ -63,27 +66,37 @@ class RecordedSweep:
         return content.hexdigest()[:16]
 
 
-def load_sweep(folder: Folder) -> RecordedSweep:
+def load_sweep(
+    folder: Folder,
+    content: Content | None = None,
+    loaded: Mapping[Path, RecordedSweep] = MappingProxyType({}),
+) -> RecordedSweep:
     """Read a folder: its manifest and its records, each once.
 
     Where an experiment is computed from another's runs, the records are those of that one's folder.
+
+    Args:
+        folder: to read.
+        content: its records, where they have been read already.
+        loaded: sweeps by the paths of their folders, which may be the source of this one.
 
     Raises:
         UserError: no sweep wrote to it, it has no valid records, or none of them belongs to the sweep.
     """
     manifest = read_manifest(folder)
     if isinstance(experiment := manifest.experiment, MixedLossExperiment):
-        source = load_sweep(source_of(folder, experiment))
+        where = source_of(folder, experiment)
+        source = loaded.get(where.path) or load_sweep(where)
         if not isinstance(source.experiment, Experiment):
             raise UserError(f"{source.folder.path}: {experiment.source} compares no methods")
         return RecordedSweep(folder, manifest, source.records, source.rejected, source.left_out, source)
-    found, rejected = folder.read()
-    if not found:
-        raise UserError(none_of(folder, rejected))
-    records, left_out = sort_out(found, experiment, manifest.fingerprint)
+    content = content or folder.content()
+    if not content.records:
+        raise UserError(none_of(folder, content.rejected))
+    records, left_out = sort_out(content.records, experiment, manifest.fingerprint)
     if not records:
         raise UserError(f"no record belongs to {experiment.name} at scale {experiment.scale}: {left_out[0]}")
-    return RecordedSweep(folder, manifest, records, rejected, left_out)
+    return RecordedSweep(folder, manifest, records, content.rejected, left_out)
 
 
 def source_of(folder: Folder, experiment: MixedLossExperiment) -> Folder:

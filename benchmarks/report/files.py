@@ -17,6 +17,8 @@ from scalpel_bench.benchmarks.records import Folder, code_identity, write_atomic
 
 PROVENANCE = "provenance.json"
 FIGURES = "figures"
+DRAWING = Path(figures.__file__).with_name("drawing.py")
+"""The module whose imports decide how figures look."""
 
 
 def write_files(analysis: Analysis) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def provenance_of(analysis: Analysis) -> dict[str, Any]:
         "data": sorted(f"{each.name} {each.fingerprint}" for each in data),
         "environments": [{**json.loads(text), "runs": count} for text, count in environments.most_common()],
         "train_seconds": round(sum(record.timings.get("train", 0.0) for record in records), 1),
-        "drawn_from": f"{sweep.digest} {code_identity(Path(figures.__file__))}",
+        "drawn_from": f"{sweep.digest} {code_identity(Path(figures.__file__).with_name('drawing.py'))}",
     }
 
 

@@ -104,7 +104,7 @@ def _band(axes: Axes, places: list[int], rows: list[Measurement]) -> None:
 
 
 def _line(axes: Axes, places: list[int], values: list[float]) -> None:
-    axes.plot(places, values, **style.look("bloop"), ms=5)  # type: ignore[arg-type]
+    axes.plot(places, values, **style.look("bloop"), ms=5)
 
 
 def _ticks(axis: Axis, values: list[int]) -> None:

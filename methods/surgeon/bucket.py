@@ -8,7 +8,6 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import State
 from scalpel_bench.methods.surgeon.distributed import local
 
 
@@ -54,34 +53,9 @@ class Layout:
     def from_order(self, ordered: Tensor) -> Tensor:
         """The inverse of `in_order`."""
         flat = torch.empty_like(ordered)
-        for view, piece in zip(self.views(flat), ordered.split(self.sizes), strict=True):
+        for view, piece in zip(self.views(flat), torch.split(ordered, self.sizes), strict=True):
             view.copy_(piece.view(view.shape))
         return flat
-
-    def carry(self, state: State, fresh: State, before: Layout, blocks: bool) -> State:
-        """A method's state for these parameters, from its state for those of another layout.
-
-        Args:
-            state: what the method remembers of ``before``.
-            fresh: what it would remember here if it began now; kept where a parameter is new.
-            before: the other layout.
-            blocks: whether each parameter is a block of the method.
-        """
-        places = {id(parameter): i for i, parameter in enumerate(before.parameters)}
-        pairs = [(i, places[id(p)]) for i, p in enumerate(self.parameters) if id(p) in places]
-        kept = [(i, j) for i, j in pairs if self.shapes[i] == before.shapes[j]]
-        for name, value in state.items():
-            if name == "memory":
-                for row, old in zip(fresh[name], value, strict=True):
-                    into, out_of = self.views(row), before.views(old)
-                    for i, j in kept:
-                        into[i].copy_(out_of[j])
-            elif blocks:
-                for i, j in kept:
-                    fresh[name][i] = value[j]
-            else:
-                fresh[name] = value
-        return fresh
 
 
 class Bucket:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
 
-_ACCUMULATE: type = torch._C._functions.AccumulateGrad  # type: ignore[attr-defined]
+_ACCUMULATE: Any = torch._C._functions.AccumulateGrad
 
 
 def walk(loss: Tensor, seen: set[Node]) -> list[Tensor]:
@@ -24,7 +24,7 @@ def walk(loss: Tensor, seen: set[Node]) -> list[Tensor]:
     if loss.grad_fn is None:
         return [loss]
     leaves = []
-    stack = [loss.grad_fn]
+    stack: list[Any] = [loss.grad_fn]
     seen.add(loss.grad_fn)
     while stack:
         node = stack.pop()
@@ -48,8 +48,8 @@ def kept(nodes: Iterable[Node]) -> Iterator[None]:
     put back. PyTorch's cache on disk does not tell the one from the other: hence a tag of its own.
     """
     compiled: list[Any] = [node for node in nodes if isinstance(node, BackwardCFunction)]
-    made = [(node, getattr(node._forward_cls, "metadata", None)) for node in compiled]
-    made = [(node, metadata) for node, metadata in made if hasattr(metadata, "bw_donated_idxs")]
+    found: list[Any] = [(node, getattr(node._forward_cls, "metadata", None)) for node in compiled]
+    made = [(node, metadata) for node, metadata in found if hasattr(metadata, "bw_donated_idxs")]
     if not made:
         yield
         return
@@ -65,7 +65,7 @@ def kept(nodes: Iterable[Node]) -> Iterator[None]:
     tag = torch.compiler.config.cache_key_tag + "kept"
     with (
         torch._functorch.config.patch(donated_buffer=False),
-        torch.compiler.config.patch(cache_key_tag=tag),
+        torch.compiler.config.patch(cache_key_tag=tag),  # type: ignore[attr-defined]
     ):
         yield
     for tensor, copy in zip(donated, copies, strict=True):

@@ -80,7 +80,7 @@ class Owned:
         return f"parameter {name or index} of shape {tuple(parameter.shape)}"
 
     def _pairs(self) -> Iterator[tuple[Tensor, str | None]]:
-        items = self._items if self._optimizer is None else self._optimizer.param_groups  # type: ignore[attr-defined]
+        items = self._items if self._optimizer is None else self._optimizer.param_groups
         for item in items:
             if isinstance(item, dict):
                 own = item["params"] if isinstance(item["params"], list | tuple) else [item["params"]]
@@ -159,7 +159,9 @@ def differentiate(
                 if not is_sharded(leaves[0]):
                     return [leaf.grad for leaf in leaves]
                 return [None if leaf.grad is None else placed(leaf.grad, leaf) for leaf in leaves]
-            found = list(torch.autograd.grad(loss, leaves, retain_graph=bool(keep), allow_unused=True))
+            found: list[Tensor | None] = list(
+                torch.autograd.grad(loss, leaves, retain_graph=bool(keep), allow_unused=True)
+            )
         if any(leaf.grad is not None for leaf in leaves):
             raise RuntimeError(_REENTRANT)
         return found

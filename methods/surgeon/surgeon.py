@@ -32,6 +32,7 @@ from scalpel_bench.methods.surgeon.leaves import (
     run_post_hooks,
 )
 from scalpel_bench.methods.surgeon.losses import Loss, check_loss, diagnose, find_overflow, objective_names
+from scalpel_bench.methods.surgeon.memory import handed_out, present, taken_in
 
 if TYPE_CHECKING:
     from torch.amp.grad_scaler import GradScaler
@@ -195,11 +196,7 @@ class Surgeon:
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of the method's memory, to continue from; of shards, that of this process's."""
-        state, layout = self._state, self._remembered
-        if state is not None:
-            state = {name: value.clone() for name, value in state.items()}
-            if "memory" in state:
-                state["memory"] = torch.stack([layout.in_order(row) for row in state["memory"]])
+        state, layout = handed_out(self._state, self._remembered), self._remembered
         return {"method": self.method.name, "sizes": layout.sizes[:], "objectives": self._k, "state": state}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -208,30 +205,9 @@ class Surgeon:
         Raises:
             ValueError: it is of another method, or of other parameters or objectives.
         """
-        if missing := {"method", "sizes", "objectives", "state"} - state_dict.keys():
-            raise ValueError(f"this is no state of a Surgeon: it lacks {', '.join(sorted(missing))}")
-        if state_dict["method"] != self.method.name:
-            raise ValueError(f"the state is one of {state_dict['method']!r}, not of {self.method.name!r}")
         self._lay_out()
-        sizes = self._shared.sizes
-        if list(state_dict["sizes"]) != sizes:
-            raise ValueError(
-                f"the state is one of {len(state_dict['sizes'])} parameters with {sum(state_dict['sizes'])} "
-                f"numbers, not of these {len(sizes)} with {sum(sizes)}: freeze what was frozen then"
-            )
-        state = state_dict["state"]
-        if state is not None:
-            blank = torch.empty(state_dict["objectives"], sum(sizes), device="meta")
-            fresh = self.method.with_blocks(sizes).init(blank)
-            expected = {name: tuple(value.shape) for name, value in fresh.items()}
-            found = {name: tuple(value.shape) for name, value in state.items()}
-            if found != expected:
-                raise ValueError(f"the state of {self.method.name!r} has shapes {found}, not {expected}")
-            state = {name: value.clone() for name, value in state.items()}
-            if "memory" in state:
-                state["memory"] = torch.stack([self._shared.from_order(row) for row in state["memory"]])
-        self._state, self._k, self._pending = state, state_dict["objectives"], False
-        self._remembered = self._shared
+        self._state = taken_in(state_dict, self.method, self._shared)
+        self._k, self._pending, self._remembered = state_dict["objectives"], False, self._shared
 
     def _lay_out(self) -> bool:
         """Divide the parameters that require grad at present; whether they are others than before."""
@@ -320,7 +296,7 @@ class Surgeon:
         losses = bucket.losses.to(torch.float64, copy=True)
         own = bucket.own.sum(dtype=torch.float64)
         method = self.method.with_blocks(self._shared.sizes)
-        state = self._present_state(method, bucket)
+        state = present(self._state, method, bucket.rows, self._remembered, self._shared, self._seed)
         gram = method.gram(bucket.rows, state)
         if is_sharded(shared):
             reduce_shards(gram, (losses, own), shared)
@@ -330,7 +306,7 @@ class Surgeon:
         if overflow:
             direction.fill_(inf)
         else:
-            surgery, heads = direction.split([self._shared.size, self._heads.size])
+            surgery, heads = torch.split(direction, [self._shared.size, self._heads.size])
             _, self._state = method.combine(bucket.rows, state, losses, gram=gram, out=surgery)
             if scale is not None:
                 surgery *= scale
@@ -338,20 +314,9 @@ class Surgeon:
             self._seen, self._k, self._remembered = (whole, losses), len(losses), self._shared
         self._write(bucket, direction, overflow)
 
-    def _present_state(self, method: BaseMethod, bucket: Bucket) -> State:
-        """What the method remembers of the parameters in the bucket."""
-        if self._state is None:
-            return method.init(bucket.rows, self._seed)
-        state = {name: value.to(bucket.flat.device) for name, value in self._state.items()}
-        if self._remembered is self._shared:
-            return state
-        blocks = self.method.blocks is True
-        return self._shared.carry(state, method.init(bucket.rows), self._remembered, blocks)
-
     @torch.no_grad()
     def _write(self, bucket: Bucket, direction: Tensor, overflow: bool) -> None:
         """Fill ``.grad``, in place where there is one, as ``backward()`` does; then run the leaves' hooks."""
-        sharded = is_sharded(bucket.parameters[0])
         reached = []
         for parameter, view, is_reached in zip(
             bucket.parameters, bucket.directions(direction), bucket.reached, strict=True
@@ -363,7 +328,7 @@ class Surgeon:
             reached.append(parameter)
             # .data: each gradient counts its own versions
             gradient = view.data if view.dtype == parameter.dtype else view.to(parameter.dtype)
-            if sharded:
+            if is_sharded(parameter):
                 gradient = like(gradient, parameter)
             if not overflow:
                 gradient = hooked(parameter, gradient)

@@ -115,7 +115,7 @@ def of_older_code(folder: Folder, changed: str | None = None) -> None:
 
 
 def current(folder: Folder) -> set[str]:
-    return {record.run.label for record in recorded([folder]).values()}
+    return {record.run.label for record in recorded({folder: folder.content()}).values()}
 
 
 def test_a_record_carries_the_code_that_made_it(swept) -> None:
@@ -148,4 +148,4 @@ def test_a_bit_that_differs_is_found_and_its_group_is_not_adopted(swept, capsys)
 def test_a_record_of_a_plugin_that_is_not_here_is_kept(folder) -> None:
     run = plan(conditioning())[0].model_copy(update={"method": {"name": "gone"}})
     folder.write(Record(id=run.id, run=run, status="completed", environment={}, trajectory=[{"step": 0}]))
-    assert set(recorded([folder])) == {run.id}
+    assert set(recorded({folder: folder.content()})) == {run.id}

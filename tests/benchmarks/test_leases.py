@@ -1,3 +1,5 @@
+"""Leases on runs, between processes and machines."""
+
 import json
 import os
 import subprocess
@@ -8,12 +10,14 @@ import pytest
 
 from scalpel_bench.benchmarks.execution import leases as module
 from scalpel_bench.benchmarks.execution.leases import Leases
-from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.messages import UserError
+from scalpel_bench.benchmarks.records import Folder
 
 
 @pytest.fixture
 def record(tmp_path) -> Path:
-    return tmp_path / "0123456789abcdef.json"
+    (tmp_path / "runs").mkdir()
+    return tmp_path / "runs" / "0123456789abcdef.json"
 
 
 def left_by(record: Path, **changes: object) -> Path:
@@ -100,3 +104,13 @@ def test_a_lease_that_was_taken_over_is_not_removed_by_its_first_owner(record) -
 def test_a_folder_that_is_gone_is_one_clear_error(record) -> None:
     with Leases() as leases, pytest.raises(UserError, match="cannot be written: No such file"):
         leases.take(record.parent / "gone" / record.name)
+
+
+def test_what_an_older_version_left_does_no_harm(record) -> None:
+    older = record.with_suffix(".claim")
+    older.write_text(json.dumps({"machine": "another", "pid": os.getpid(), "started": "1", "token": "0"}))
+    with Leases() as leases:
+        assert leases.take(record)
+        leases.release(record)
+    assert older.exists()
+    assert Folder(record.parents[1]).read() == ([], [])

@@ -325,8 +325,9 @@ def test_three_losses() -> None:
 
 def test_the_package_imports_torch_alone() -> None:
     code = (
-        "import sys, methods; methods.available(); "
-        "print([m for m in ('transformers', 'tasks', 'benchmarks') if m in sys.modules])"
+        "import sys; from scalpel_bench import methods; methods.available(); "
+        "heavy = ('transformers', 'scalpel_bench.tasks', 'scalpel_bench.benchmarks'); "
+        "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -130,7 +130,9 @@ def auxiliary_sum(network, batch, num_items_in_batch) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    "loss", [{}, {"compute_loss_func": summed}, {"auxiliary_loss": auxiliary_sum}], ids=str
+    "loss",
+    [{}, {"compute_loss_func": summed}, {"auxiliary_loss": auxiliary_sum}],
+    ids=["its own", "compute_loss_func", "auxiliary_loss"],
 )
 def test_accumulated_micro_batches_of_ragged_rows_equal_whole_batches(tmp_path, loss: dict) -> None:
     settings = {
