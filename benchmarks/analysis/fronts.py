@@ -111,8 +111,9 @@ def front_ratio(points: Points, reference: Points, cap: float) -> Ratio:
     as much auxiliary loss as is allowed. The range begins where both fronts have begun, and ends where
     neither falls any more; if that is one auxiliary loss, they are compared there. So a front that dominates
     another is better by this measure, even where it is a single point or has a main loss of 0.
-    The mean is exact (the interpolant's integral). This is the Bjøntegaard delta of video codecs (Bjøntegaard 2001, VCEG-M33) with a monotone
-    interpolant (Fritsch & Butland 1984) for its polynomial, and the attained range for the covered one.
+    The mean is exact (the interpolant's integral). This is the Bjøntegaard delta of video codecs (Bjøntegaard
+    2001, VCEG-M33) with a monotone interpolant (Fritsch & Butland 1984) for its polynomial, and the attained
+    range for the covered one.
 
     Args:
         points: ``(n, 2)`` end points (main, aux) of one method and seed.

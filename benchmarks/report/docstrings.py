@@ -32,7 +32,7 @@ def of_tasks() -> str:
 
 
 def table_of_methods() -> pd.DataFrame:
-    """A row for every method of the suite: the first line of its docstring and its source; in legends' order."""
+    """A row for every method of the suite: its docstring's first line and its source, in order of legends."""
     own = _own("methods")
     return pd.DataFrame(
         {
