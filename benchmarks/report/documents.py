@@ -157,6 +157,13 @@ def _docstrings(results: Path, what: str) -> str:
     return texts[what]() + "\n"
 
 
+def _methods(results: Path, which: str) -> pd.DataFrame:
+    """The direction and the source of ``all`` methods, as their classes say."""
+    if which != "all":
+        raise UserError(f"methods: {which}: write all")
+    return docstrings.table_of_methods()
+
+
 TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
     "bench": _speed,
     "ratios": _ratios,
@@ -165,6 +172,7 @@ TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
     "ends": _ends,
     "runs": _runs,
     "docstrings": _docstrings,
+    "methods": _methods,
 }
 """The kinds of tables, with the words that each takes."""
 

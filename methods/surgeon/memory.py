@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import BaseMethod, State
+from scalpel_bench.methods.engine import BaseMethod, Method, State
 from scalpel_bench.methods.surgeon.bucket import Layout
 
 
@@ -79,7 +79,7 @@ def present(
                 into, out_of = now.views(row), before.views(old)
                 for i, j in kept:
                     into[i].copy_(out_of[j])
-        elif method.blocks:
+        elif isinstance(method, Method) and method.blocks:
             for i, j in kept:
                 fresh[name][i] = value[j]
         else:
