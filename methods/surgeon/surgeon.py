@@ -306,7 +306,12 @@ class Surgeon:
             bucket.direction.fill_(inf)
         else:
             _, self._state = self.method.combine(
-                bucket.rows, state, losses, gram=gram, out=bucket.direction[: bucket.rows.shape[1]]
+                bucket.rows,
+                state,
+                losses,
+                gram=gram,
+                out=bucket.direction[: bucket.rows.shape[1]],
+                rounding=max(torch.finfo(parameter.dtype).eps for parameter in self._shared),
             )
             bucket.finish(scale)
             self._seen, self._k = (whole, losses), len(losses)
