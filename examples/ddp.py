@@ -21,7 +21,7 @@ def main() -> None:
 
     model = DistributedDataParallel(nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)))
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    surgeon = methods.Surgeon(model.parameters(), methods.create("bloop", lam=1e-3))
+    surgeon = methods.Surgeon(optimizer, methods.create("bloop", lam=1e-3))
     for epoch in range(10):
         sampler.set_epoch(epoch)
         for images, labels in loader:

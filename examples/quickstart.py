@@ -13,11 +13,11 @@ data = load_digits()
 images, labels = torch.tensor(data.data).float() / 16, torch.tensor(data.target)
 
 
-def train(method: methods.Method) -> tuple[float, float]:
+def train(method: methods.BaseMethod) -> tuple[float, float]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    surgeon = methods.Surgeon(model.parameters(), method)
+    surgeon = methods.Surgeon(optimizer, method)
     for _ in range(300):
         batch = torch.randint(len(labels), (256,))
         main_loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])

@@ -23,7 +23,7 @@ def main() -> None:
         DataLoader(examples, 64, shuffle=True, drop_last=True),
     )
     method = methods.create("bloop", lam=1e-3)
-    surgeon = methods.Surgeon(model.parameters(), method, scaler=accelerator.scaler)
+    surgeon = methods.Surgeon(optimizer, method, scaler=accelerator.scaler)
     for epoch in range(10):
         for images, labels in loader:
             with accelerator.accumulate(model):

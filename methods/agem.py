@@ -6,9 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import divide
-from scalpel_bench.methods.engine.base import Method, Property, State
-from scalpel_bench.methods.engine.solvers import tolerance
+from scalpel_bench.methods.engine import Method, Property, State, divide, tolerance
 
 
 @dataclass(frozen=True)
@@ -22,6 +20,9 @@ class AGEM(Method):
     """
 
     name: ClassVar[str] = "agem"
+    title: ClassVar[str] = "A-GEM"
+    color: ClassVar[str] = "#8C8C8C"
+    marker: ClassVar[str] = "<"
     projects: ClassVar[Literal["sum", "main"] | None] = "main"
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 

@@ -5,8 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from scalpel_bench.methods.engine.base import Method, Property, State
-from scalpel_bench.methods.engine.solvers import cosines, power, rank, tolerance
+from scalpel_bench.methods.engine import Method, Property, State, cosines, power, rank, tolerance
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,9 @@ class AlignedMTL(Method):
     """
 
     name: ClassVar[str] = "aligned_mtl"
+    title: ClassVar[str] = "Aligned-MTL"
+    color: ClassVar[str] = "#000000"
+    marker: ClassVar[str] = ">"
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:

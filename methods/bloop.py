@@ -6,9 +6,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import check_rho, divide
-from scalpel_bench.methods.engine.base import EMA, Method, Order, State
-from scalpel_bench.methods.engine.solvers import tolerance
+from scalpel_bench.methods.engine import EMA, Method, Order, State, check_rho, divide, tolerance
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,11 @@ class Bloop(Method):
     ratio_only: bool | None = None
 
     name: ClassVar[str] = "bloop"
+    title: ClassVar[str] = "Bloop"
+    color: ClassVar[str] = "#D55E00"
+    marker: ClassVar[str] = "s"
     projects: ClassVar[Literal["sum", "main"] | None] = "sum"
+    projects_auxiliary: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,6 +82,9 @@ class BloopNoEMA(Bloop):
     ratio_only: bool | None = field(default=None, init=False)
 
     name: ClassVar[str] = "bloop_no_ema"
+    title: ClassVar[str] = "Bloop, no EMA"
+    color: ClassVar[str] = "#56B4E9"
+    marker: ClassVar[str] = "P"
 
 
 def _orthogonal_part(row: Tensor, basis: list[Tensor], gram: Tensor) -> Tensor:

@@ -6,9 +6,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import divide
-from scalpel_bench.methods.engine.base import Method, Property, State
-from scalpel_bench.methods.engine.solvers import cosines, definite, nonnegative_qp, times, tolerance
+from scalpel_bench.methods.engine import (
+    Method,
+    Property,
+    State,
+    cosines,
+    definite,
+    divide,
+    nonnegative_qp,
+    times,
+    tolerance,
+)
 
 _SECTIONS = 32
 _ROUNDS = 6
@@ -38,6 +46,9 @@ class CAGrad(Method):
     c: float = 0.5
 
     name: ClassVar[str] = "cagrad"
+    title: ClassVar[str] = "CAGrad"
+    color: ClassVar[str] = "#66C2B2"
+    marker: ClassVar[str] = "d"
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def __post_init__(self) -> None:

@@ -6,9 +6,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import divide
-from scalpel_bench.methods.engine.base import Method, Property, State
-from scalpel_bench.methods.engine.solvers import cosines, lost, power, rank, times, tolerance
+from scalpel_bench.methods.engine import (
+    Method,
+    Property,
+    State,
+    cosines,
+    divide,
+    lost,
+    power,
+    rank,
+    times,
+    tolerance,
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,9 @@ class ConFIG(Method):
     """
 
     name: ClassVar[str] = "config"
+    title: ClassVar[str] = "ConFIG"
+    color: ClassVar[str] = "#D55E00"
+    marker: ClassVar[str] = "p"
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:

@@ -6,8 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import divide
-from scalpel_bench.methods.engine.base import Method, Property, State
+from scalpel_bench.methods.engine import Method, Property, State, divide
 
 
 @dataclass(frozen=True)
@@ -18,6 +17,9 @@ class Cosine(Method):
     """
 
     name: ClassVar[str] = "cosine"
+    title: ClassVar[str] = "Cosine"
+    color: ClassVar[str] = "#882255"
+    marker: ClassVar[str] = ">"
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:

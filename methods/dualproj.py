@@ -5,9 +5,17 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import divide
-from scalpel_bench.methods.engine.base import Method, Property, State
-from scalpel_bench.methods.engine.solvers import cosines, definite, nonnegative_qp, times, tolerance
+from scalpel_bench.methods.engine import (
+    Method,
+    Property,
+    State,
+    cosines,
+    definite,
+    divide,
+    nonnegative_qp,
+    times,
+    tolerance,
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,9 @@ class DualProj(Method):
     """
 
     name: ClassVar[str] = "dualproj"
+    title: ClassVar[str] = "DualProj"
+    color: ClassVar[str] = "#0072B2"
+    marker: ClassVar[str] = "h"
     properties: ClassVar[frozenset[Property]] = frozenset({"non_conflicting", "permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:

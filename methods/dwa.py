@@ -6,8 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import divide
-from scalpel_bench.methods.engine.base import Method, Property, State
+from scalpel_bench.methods.engine import Method, Property, State, divide
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,9 @@ class DWA(Method):
     period: int = 100
 
     name: ClassVar[str] = "dwa"
+    title: ClassVar[str] = "DWA"
+    color: ClassVar[str] = "#009E73"
+    marker: ClassVar[str] = "d"
     weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant", "needs_losses"})

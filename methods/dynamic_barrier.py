@@ -6,8 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import divide
-from scalpel_bench.methods.engine.base import Method, State
+from scalpel_bench.methods.engine import Method, State, divide
 
 
 @dataclass(frozen=True)
@@ -20,6 +19,9 @@ class DynamicBarrier(Method):
     """
 
     name: ClassVar[str] = "dynamic_barrier"
+    title: ClassVar[str] = "Dynamic Barrier"
+    color: ClassVar[str] = "#CC79A7"
+    marker: ClassVar[str] = "v"
     projects: ClassVar[Literal["sum", "main"] | None] = "sum"
     objectives: ClassVar[int | None] = 2
 

@@ -6,9 +6,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import divide
-from scalpel_bench.methods.engine.base import Method, Property, State
-from scalpel_bench.methods.engine.solvers import cosines, definite, power_balance, tolerance
+from scalpel_bench.methods.engine import (
+    Method,
+    Property,
+    State,
+    cosines,
+    definite,
+    divide,
+    power_balance,
+    tolerance,
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,9 @@ class FairGrad(Method):
     alpha: float = 1.0
 
     name: ClassVar[str] = "fairgrad"
+    title: ClassVar[str] = "FairGrad"
+    color: ClassVar[str] = "#CC79A7"
+    marker: ClassVar[str] = "*"
     properties: ClassVar[frozenset[Property]] = frozenset({"non_conflicting", "permutation_equivariant"})
 
     def __post_init__(self) -> None:

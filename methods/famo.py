@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.base import Method, Property, State
+from scalpel_bench.methods.engine import Method, Property, State
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,9 @@ class FAMO(Method):
     gamma: float = 0.001
 
     name: ClassVar[str] = "famo"
+    title: ClassVar[str] = "FAMO"
+    color: ClassVar[str] = "#56B4E9"
+    marker: ClassVar[str] = "o"
     weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant", "needs_losses"})

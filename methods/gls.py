@@ -6,8 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import divide
-from scalpel_bench.methods.engine.base import Method, Property, State
+from scalpel_bench.methods.engine import Method, Property, State, divide
 
 
 @dataclass(frozen=True)
@@ -20,6 +19,9 @@ class GLS(Method):
     """
 
     name: ClassVar[str] = "gls"
+    title: ClassVar[str] = "GLS"
+    color: ClassVar[str] = "#E69F00"
+    marker: ClassVar[str] = "s"
     weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant", "needs_losses"})

@@ -6,8 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import check_rho, divide, uniform
-from scalpel_bench.methods.engine.base import Method, State
+from scalpel_bench.methods.engine import Method, State, check_rho, divide, draw
 
 
 @dataclass(frozen=True)
@@ -15,7 +14,7 @@ class GradVac(Method):
     """d = g_m + c g_a where φ < φ̄, else g_m; φ = cos(g_m, g_a), φ̄ its moving average.
 
     c = ‖g_m‖ (φ̄ √(1 − φ²) − φ √(1 − φ̄²)) / (‖g_a‖ √(1 − φ̄²)), φ̄ ← (1 − β) φ̄ + β φ, from φ̄ = 0. With more
-    auxiliary losses g_m meets them one after the other, in an order that the number of the step decides.
+    auxiliary losses g_m meets them one after the other, in a random order.
     A positive λ changes nothing here: g_a only acts through its direction.
 
     Source: Wang & Tsvetkov 2021, arXiv 2010.05874, Algorithm 1, for the main gradient alone as in Hsieh et
@@ -33,22 +32,25 @@ class GradVac(Method):
     every: bool | None = None
 
     name: ClassVar[str] = "gradvac"
+    title: ClassVar[str] = "GradVac"
+    color: ClassVar[str] = "#A6A600"
+    marker: ClassVar[str] = "p"
+    random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_rho(self.beta, "beta")
 
     def start(self, shape: torch.Size, k: int, device: torch.device) -> State:
-        """φ̄ = 0 for every pair ``(..., K, K)``, and the number of the step."""
-        average = torch.zeros(*shape, k, k, dtype=torch.float64, device=device)
-        return {"average": average, "step": torch.zeros(shape, dtype=torch.int64, device=device)}
+        """φ̄ = 0 for every pair ``(..., K, K)``."""
+        return {"average": torch.zeros(*shape, k, k, dtype=torch.float64, device=device)}
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``."""
         k, average = gram.shape[-1], state["average"]
         own = torch.eye(k, dtype=gram.dtype, device=gram.device)
         altered, norms = own.expand_as(gram), gram.diagonal(dim1=-2, dim2=-1).sqrt()
-        order = uniform(state["step"], k * k).reshape(gram.shape).argsort(-1)
+        order = draw(state, k * k).reshape(gram.shape).argsort(-1)
         for visited in order.unbind(-1):
             other = own[visited] * (1 - own)
             length = ((altered @ gram) * altered).sum(-1).clamp(min=0).sqrt()
@@ -58,5 +60,5 @@ class GradVac(Method):
             added = divide(length * (target * across - phi * aim), theirs * aim)
             altered = altered + torch.where(phi < target, added, 0.0)[..., None] * other
             average = average + self.beta * other * (phi - target)[..., None]
-        state["average"], state["step"] = average, state["step"] + 1
+        state["average"] = average
         return altered.sum(-2) if self.every else altered[..., 0, :]

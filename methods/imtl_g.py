@@ -6,9 +6,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import divide
-from scalpel_bench.methods.engine.base import Method, Property, State
-from scalpel_bench.methods.engine.solvers import cosines, lost, power, rank, tolerance
+from scalpel_bench.methods.engine import (
+    Method,
+    Property,
+    State,
+    cosines,
+    divide,
+    lost,
+    power,
+    rank,
+    tolerance,
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,9 @@ class IMTLG(Method):
     """
 
     name: ClassVar[str] = "imtl_g"
+    title: ClassVar[str] = "IMTL-G"
+    color: ClassVar[str] = "#882255"
+    marker: ClassVar[str] = "D"
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:

@@ -6,8 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import divide
-from scalpel_bench.methods.engine.base import Method, Property, State
+from scalpel_bench.methods.engine import Method, Property, State, divide
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,9 @@ class MetaBalance(Method):
     relax: float = 1.0
 
     name: ClassVar[str] = "metabalance"
+    title: ClassVar[str] = "Meta-Balance"
+    color: ClassVar[str] = "#332288"
+    marker: ClassVar[str] = "h"
     lam_last: ClassVar[bool] = True
     absolute: ClassVar[bool] = True
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})

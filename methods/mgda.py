@@ -6,9 +6,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import divide
-from scalpel_bench.methods.engine.base import Method, Property, State
-from scalpel_bench.methods.engine.solvers import cosines, definite, nonnegative_qp, tolerance
+from scalpel_bench.methods.engine import (
+    Method,
+    Property,
+    State,
+    cosines,
+    definite,
+    divide,
+    nonnegative_qp,
+    tolerance,
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,9 @@ class MGDA(Method):
     """
 
     name: ClassVar[str] = "mgda"
+    title: ClassVar[str] = "MGDA"
+    color: ClassVar[str] = "#009E73"
+    marker: ClassVar[str] = "D"
     properties: ClassVar[frozenset[Property]] = frozenset({"non_conflicting", "permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:

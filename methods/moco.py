@@ -7,9 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import check_rho
-from scalpel_bench.methods.engine.base import EMA, Method, Property, State
-from scalpel_bench.methods.engine.solvers import simplex_projection, times
+from scalpel_bench.methods.engine import EMA, Method, Property, State, check_rho, simplex_projection, times
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,9 @@ class MoCo(Method):
     gamma: float = 0.1
 
     name: ClassVar[str] = "moco"
+    title: ClassVar[str] = "MoCo"
+    color: ClassVar[str] = "#A6A600"
+    marker: ClassVar[str] = "v"
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def __post_init__(self) -> None:

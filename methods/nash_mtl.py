@@ -6,9 +6,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import divide
-from scalpel_bench.methods.engine.base import Method, Property, State
-from scalpel_bench.methods.engine.solvers import cosines, definite, power_balance, tolerance
+from scalpel_bench.methods.engine import (
+    Method,
+    Property,
+    State,
+    cosines,
+    definite,
+    divide,
+    power_balance,
+    tolerance,
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,9 @@ class NashMTL(Method):
     """
 
     name: ClassVar[str] = "nash_mtl"
+    title: ClassVar[str] = "Nash-MTL"
+    color: ClassVar[str] = "#332288"
+    marker: ClassVar[str] = "P"
     properties: ClassVar[frozenset[Property]] = frozenset({"non_conflicting", "permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:

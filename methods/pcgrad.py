@@ -6,8 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import divide, uniform
-from scalpel_bench.methods.engine.base import Method, State
+from scalpel_bench.methods.engine import Method, State, divide, draw
 
 
 @dataclass(frozen=True)
@@ -18,16 +17,15 @@ class PCGrad(Method):
     is projected on the normal plane of each that it then conflicts with; d is the sum of what is left.
 
     Source: Yu et al. 2020, arXiv 2001.06782, Algorithm 1; the weight λ as in Hsieh et al. 2024, arXiv
-    2402.02998, Table 1. At λ = 0 the scaled auxiliary gradient is zero and d = g_m. Differs: the order
-    depends on the number of the step alone, so that runs with equal seeds are equal.
+    2402.02998, Table 1. At λ = 0 the scaled auxiliary gradient is zero and d = g_m.
     """
 
     name: ClassVar[str] = "pcgrad"
+    title: ClassVar[str] = "PCGrad"
+    color: ClassVar[str] = "#0072B2"
+    marker: ClassVar[str] = "^"
+    random: ClassVar[bool] = True
     projects: ClassVar[Literal["sum", "main"] | None] = "sum"
-
-    def start(self, shape: torch.Size, k: int, device: torch.device) -> State:
-        """The number of the step, where there is an order to draw."""
-        return {} if k == 2 else {"step": torch.zeros(shape, dtype=torch.int64, device=device)}
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``."""
@@ -36,8 +34,7 @@ class PCGrad(Method):
         if k == 2:
             conflicts = torch.stack([gram[..., 1, 0], gram[..., 0, 1]], -1).clamp(max=0)
             return 1 - divide(conflicts, lengths)
-        order = uniform(state["step"], k * k).reshape(gram.shape).argsort(-1)
-        state["step"] = state["step"] + 1
+        order = draw(state, k * k).reshape(gram.shape).argsort(-1)
         own = torch.eye(k, dtype=gram.dtype, device=gram.device)
         left = own.expand_as(gram)
         for visited in order.unbind(-1):

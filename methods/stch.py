@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from scalpel_bench.methods.engine.base import Method, Property, State
+from scalpel_bench.methods.engine import Method, Property, State
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,9 @@ class STCH(Method):
     mu: float = 1.0
 
     name: ClassVar[str] = "stch"
+    title: ClassVar[str] = "STCH"
+    color: ClassVar[str] = "#8B5A2B"
+    marker: ClassVar[str] = "<"
     weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant", "needs_losses"})

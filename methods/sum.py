@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.base import Method, State
+from scalpel_bench.methods.engine import Method, State
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,9 @@ class Sum(Method):
     """
 
     name: ClassVar[str] = "sum"
+    title: ClassVar[str] = "Mixed (sum)"
+    color: ClassVar[str] = "#000000"
+    marker: ClassVar[str] = "o"
     weights_losses: ClassVar[bool] = True
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.base import Method, Property, State
+from scalpel_bench.methods.engine import Method, Property, State
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,9 @@ class UW(Method):
     lr: float = 0.025
 
     name: ClassVar[str] = "uncertainty"
+    title: ClassVar[str] = "Uncertainty"
+    color: ClassVar[str] = "#000000"
+    marker: ClassVar[str] = "p"
     weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant", "needs_losses"})

@@ -5,9 +5,16 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import divide
-from scalpel_bench.methods.engine.base import Method, Property, State
-from scalpel_bench.methods.engine.solvers import cosines, definite, nonnegative_qp, tolerance
+from scalpel_bench.methods.engine import (
+    Method,
+    Property,
+    State,
+    cosines,
+    definite,
+    divide,
+    nonnegative_qp,
+    tolerance,
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,9 @@ class UPGrad(Method):
     """
 
     name: ClassVar[str] = "upgrad"
+    title: ClassVar[str] = "UPGrad"
+    color: ClassVar[str] = "#8B5A2B"
+    marker: ClassVar[str] = "*"
     properties: ClassVar[frozenset[Property]] = frozenset({"non_conflicting", "permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:

@@ -4,7 +4,7 @@
 >>> module = task.build()
 """
 
-from scalpel_bench.tasks.base import REGISTRY, Batch, Known, Loss, Model, Task
+from scalpel_bench.tasks.bases import REGISTRY, Batch, ImageTask, Known, Loss, Model, Task
 from scalpel_bench.tasks.data import Data, DataError, check_source
 
 available, create, get, origin = REGISTRY.available, REGISTRY.create, REGISTRY.get, REGISTRY.origin
@@ -14,6 +14,7 @@ __all__ = [
     "Batch",
     "Data",
     "DataError",
+    "ImageTask",
     "Known",
     "Loss",
     "Model",

@@ -11,13 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from scalpel_bench.tasks.base import Batch, Model
+from scalpel_bench.tasks.bases import Batch, ImageTask, Model, Score
 from scalpel_bench.tasks.data import carve, check_source, with_validation
-from scalpel_bench.tasks.data.digits import EMBEDDED_TEST_FRACTION, embedded_digits
-from scalpel_bench.tasks.data.images import CHUNK, CIFAR10, MNIST, ResidentImages, read_images
-from scalpel_bench.tasks.data.photographs import load_patches
-from scalpel_bench.tasks.models.residual import ResidualNet, Standardise
-from scalpel_bench.tasks.vision import ImageTask, Score
+from scalpel_bench.tasks.data.images import (
+    CHUNK,
+    CIFAR10,
+    EMBEDDED_TEST_FRACTION,
+    MNIST,
+    ResidentImages,
+    embedded_digits,
+    load_patches,
+    read_images,
+)
+from scalpel_bench.tasks.models import ResidualNet, Standardise
 
 OPACITY = 128 / 255
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from scalpel_bench.tasks.base import Batch, Model, Task
+from scalpel_bench.tasks.bases import Batch, Model, Task
 from scalpel_bench.tasks.data import Data
 
 
@@ -26,7 +26,7 @@ class Conditioning(Task):
 
     The bilevel solution is (0, 0). Mixed training solves to (λ / (1 + λ), 0) with condition number 1 + 1/λ;
     Bloop moves along (a, λ b) and reaches the bilevel solution for every λ > 0. Further metrics: ``a``, ``b``
-    and ``distance`` to the bilevel solution. Training starts at (1.5, 1), a choice of ours.
+    and ``distance`` to the bilevel solution. Training starts at (1.5, 1), our own choice.
 
     Source: Hsieh et al. 2024, arXiv 2402.02998, Section 3.3.
     """

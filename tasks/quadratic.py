@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from scalpel_bench.tasks.base import Batch, Model, Task
+from scalpel_bench.tasks.bases import Batch, Model, Task
 from scalpel_bench.tasks.data import Data, epochs, full_batches
 
 
@@ -23,7 +23,7 @@ class Quadratic(Task):
     the same law; the problem is the same for every seed.
 
     Source: the notebook released with Hsieh et al. 2024, arXiv 2402.02998; the law of θ₀ and the start are
-    ours.
+    our own.
 
     Args:
         examples: rows of each split.

@@ -11,11 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from scalpel_bench.tasks.base import Batch, Known, Loss, Model
-from scalpel_bench.tasks.data.catalogue import check_name, load_images
-from scalpel_bench.tasks.data.images import Images
-from scalpel_bench.tasks.models.residual import ResidualNet, Standardise
-from scalpel_bench.tasks.vision import ImageTask, Score
+from scalpel_bench.tasks.bases import Batch, ImageTask, Known, Loss, Model, Score
+from scalpel_bench.tasks.data.images import Images, check_name, load_images
+from scalpel_bench.tasks.models import ResidualNet, Standardise
 
 Decay = Literal["all", "matrices"]
 
@@ -30,7 +28,7 @@ class SmallWeights(ImageTask):
     Source: Hsieh et al. 2024, arXiv 2402.02998, Section 5.2.
 
     Args:
-        images: ``mnist``, ``cifar10`` or ``imagenet`` (`tasks.data.catalogue`).
+        images: ``mnist``, ``cifar10`` or ``imagenet`` (`tasks.data.images`).
         decay: which parameters θ are: ``all``, or ``matrices``, those of more than one dimension only, as in
             the authors' code.
 

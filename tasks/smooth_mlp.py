@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from scalpel_bench.tasks.base import Batch, Model, Task
+from scalpel_bench.tasks.bases import Batch, Model, Task
 from scalpel_bench.tasks.data import Data, epochs, full_batches
-from scalpel_bench.tasks.data.digits import load_digits
-from scalpel_bench.tasks.models.spectral import exact_log_norm, log_spectral_norm, start_basis
+from scalpel_bench.tasks.data.images import load_digits
+from scalpel_bench.tasks.models import exact_log_norm, log_spectral_norm, start_basis
 
 
 @dataclass

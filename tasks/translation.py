@@ -13,14 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from scalpel_bench.tasks.base import Batch, Model, Task
-from scalpel_bench.tasks.data import Data, DataError
-from scalpel_bench.tasks.data.tokens import (
+from scalpel_bench.tasks.bases import Batch, Model, Task
+from scalpel_bench.tasks.data import (
     BEGIN,
     END,
     PAD,
     SIDES,
     SMALLEST_VOCABULARY,
+    Data,
+    DataError,
     TokenisedPairs,
     load_pairs,
     padded,
@@ -37,12 +38,12 @@ class Translation(Task):
     Main: mean cross-entropy in nats of a token of the generic corpus, given its source and what precedes it.
     Auxiliary: the same on the specialised corpus, in a forward pass of its own. Metrics at the end of a run:
     BLEU and chrF, in [0, 100], of greedy translations (``main_bleu``, ``main_chrf``, ``aux_bleu``, …). BLEU
-    counts runs of four words, and says little of shorter phrases.
+    counts runs of four words, and says little about shorter phrases.
 
     Pre-norm layers, ReLU, sinusoidal positions, no dropout, one embedding for encoder, decoder and output.
-    Batches hold phrases of like length, so that little of them is padding.
+    Batches hold phrases of similar length, so that little of them is padding.
 
-    Source: Hsieh et al. 2024, arXiv 2402.02998, Section 5.4; what its text does not print is ours.
+    Source: Hsieh et al. 2024, arXiv 2402.02998, Section 5.4; what its text does not give is our own choice.
 
     Args:
         corpora: ``"tatoeba+multi30k"`` or ``"paracrawl+wmt"``; embedded data is always CLDR's.
@@ -54,8 +55,8 @@ class Translation(Task):
         tokenizer_pairs: train pairs of each corpus, at most, that the tokenizer is trained on.
         max_length: tokens of a phrase, its end included; longer pairs are skipped.
         batch_size: pairs of each corpus per step, at most; the batches of an epoch differ by a few pairs.
-        steps_per_epoch: the unit in which the length of training is stated. Either corpus goes through its
-            own epochs, in which it draws every pair once.
+        steps_per_epoch: the steps that count as one epoch in the length of training. Each corpus has a pass
+            of its own, in which every pair is drawn once.
         evaluation_pairs: pairs of each corpus and split, at most, that losses are taken over.
         decoded_pairs: pairs of each corpus and split, at most, that are translated at the end of a run.
     """
@@ -185,7 +186,7 @@ class Translation(Task):
         return cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=PAD, reduction=reduction)
 
     def _draw(self, objective: str, generator: torch.Generator) -> Iterator[Tensor]:
-        """Rows of the train split without end, in batches of like lengths; every row once per epoch."""
+        """Rows of the train split without end, in batches of similar lengths; every row once per epoch."""
         size = _size(self.dataset, "train", objective)
         while True:
             order = torch.randperm(size, generator=generator)
@@ -195,14 +196,14 @@ class Translation(Task):
                     yield batches[index]
 
     def _sample(self, split: str, objective: str, pairs: int) -> Iterator[Batch]:
-        """The same pairs of a split at every call, in batches of like lengths."""
+        """The same pairs of a split at every call, in batches of similar lengths."""
         size = _size(self.dataset, split, objective)
         rows = torch.tensor(Random(0).sample(range(size), min(pairs, size)))
         for chosen in self._alike(split, objective, rows):
             yield self._phrases(split, objective, chosen)
 
     def _alike(self, split: str, objective: str, rows: Tensor) -> tuple[Tensor, ...]:
-        """The rows in batches of like lengths: by the longer side, then by the target, then by the source."""
+        """The rows in batches of similar lengths: by the longer side, then the target, then the source."""
         tensors = self.dataset.splits[split]
         ends = (tensors[f"{objective}_{side}_ends"] for side in SIDES)
         source, target = (end[rows + 1] - end[rows] for end in ends)

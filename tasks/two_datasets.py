@@ -12,12 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, cross_entropy
 
-from scalpel_bench.tasks.base import Batch, Model
+from scalpel_bench.tasks.bases import Batch, ImageTask, Model, Score
 from scalpel_bench.tasks.data import Data
-from scalpel_bench.tasks.data.catalogue import check_name, load_images
-from scalpel_bench.tasks.data.images import Images
-from scalpel_bench.tasks.models.residual import ResidualNet, Standardise
-from scalpel_bench.tasks.vision import ImageTask, Score
+from scalpel_bench.tasks.data.images import Images, check_name, load_images
+from scalpel_bench.tasks.models import ResidualNet, Standardise
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class TwoDatasets(ImageTask):
     Source: Hsieh et al. 2024, arXiv 2402.02998, Appendix.
 
     Args:
-        main_images: ``mnist``, ``cifar10`` or ``imagenet`` (`tasks.data.catalogue`).
+        main_images: ``mnist``, ``cifar10`` or ``imagenet`` (`tasks.data.images`).
         aux_images: the same for the second data set.
 
     The other settings are those of every `ImageTask`.

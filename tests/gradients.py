@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from scalpel_bench.benchmarks.training.parameters import Flat
+from scalpel_bench.benchmarks.training import FlatModel
 from scalpel_bench.tasks import Loss
 
 
-def gradient(flat: Flat, loss: Loss) -> Tensor:
+def gradient(flat: FlatModel, loss: Loss) -> Tensor:
     """``(P,)``; the graph of the loss is freed."""
     row = torch.empty_like(flat.theta, requires_grad=False)
     flat.gradient(loss, row, keep=False)

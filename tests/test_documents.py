@@ -4,19 +4,18 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
 from scalpel_bench import methods
-from scalpel_bench.benchmarks.experiments.claims import AnyClaim
+from scalpel_bench.benchmarks.experiments.claims import Claim, kinds
 from scalpel_bench.benchmarks.experiments.schema import (
+    ConvergenceRatesExperiment,
     Experiment,
     Grid,
     Labels,
     MixedLossExperiment,
     NoiseExperiment,
-    RatesExperiment,
     Region,
     load,
 )
@@ -66,8 +65,16 @@ def test_the_experiment_of_the_documents_is_one(tmp_path) -> None:
 
 def test_the_keys_of_experiments_are_documented() -> None:
     text = (ROOT / "docs/experiments.md").read_text()
-    models = [Experiment, NoiseExperiment, RatesExperiment, MixedLossExperiment, Grid, Region, Labels]
-    models += [Training, *get_args(AnyClaim)]
+    models = [
+        Experiment,
+        NoiseExperiment,
+        ConvergenceRatesExperiment,
+        MixedLossExperiment,
+        Grid,
+        Region,
+        Labels,
+    ]
+    models += [Training, *kinds(Claim)]
     keys = {key for model in models for key in model.model_fields} - {"name", "scale"}
     assert sorted(key for key in keys if f"`{key}`" not in text) == []
 

@@ -91,7 +91,7 @@ def test_an_example_runs_as_the_readme_shows_it(name: str, tmp_path: Path) -> No
 
 
 def test_the_three_lines_of_the_readme() -> None:
-    (snippet,) = re.findall(r"```python\n(import methods\n.*?)```", README, re.S)
+    (snippet,) = re.findall(r"```python\n(from scalpel_bench import methods\n.*?)```", README, re.S)
     once, each = re.findall(r"^surgeon.*$", snippet, re.M)
     torch.manual_seed(0)
     model = nn.Linear(4, 3)

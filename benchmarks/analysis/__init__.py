@@ -1,1 +1,11 @@
 """From records to tables: fronts, indicators, statistics, verdicts."""
+
+from scalpel_bench.benchmarks.analysis.analyses import (
+    Analysis,
+    MixedLossAnalysis,
+    SimulationAnalysis,
+    TrainingAnalysis,
+    analyse,
+)
+
+__all__ = ["Analysis", "MixedLossAnalysis", "SimulationAnalysis", "TrainingAnalysis", "analyse"]

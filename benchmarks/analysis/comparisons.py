@@ -1,7 +1,7 @@
 """Per-seed ratios between methods, from the runs of one learning-rate protocol.
 
 Each function answers one ratio per seed that allows it, and, where none does, why. ``runs`` has a row per
-run, as `analysis.tables.summarise` makes them.
+run, as `analysis.summary.summarise` makes them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from scalpel_bench.benchmarks.analysis.fronts import front_ratio
-from scalpel_bench.benchmarks.records.folder import Record
+from scalpel_bench.benchmarks.records import Record
 
 Answer = tuple[dict[int, float], str]
 CELL = ["lam", "lr", "seed"]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 
 Points = NDArray[np.float64]
 
@@ -145,5 +144,7 @@ def _mean_log(inside: Points, low: float, high: float) -> float:
     end = aux[-1]
     if low >= end:
         return float(log[-1])
+    from scipy.interpolate import PchipInterpolator
+
     falling = PchipInterpolator(aux, log).integrate(low, end)
     return float((falling + (high - end) * log[-1]) / (high - low))

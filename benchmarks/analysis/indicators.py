@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -29,9 +29,11 @@ REFERENCE = "sum"
 
 BySeed = Mapping[tuple[str, int], Points]
 """The ``(n, 2)`` end points of a method and seed."""
+Values = Mapping[tuple[str, int], float | None]
+"""A value of a method and seed."""
 
 
-class Row(NamedTuple):
+class Measured(NamedTuple):
     """One value: of a seed, or of ``all``."""
 
     method: str
@@ -43,7 +45,7 @@ class Row(NamedTuple):
     note: str = ""
 
 
-def rows(points: BySeed, region: Region) -> Iterator[Row]:
+def rows(points: BySeed, region: Region) -> Iterator[Measured]:
     """What is measured of each method on one split.
 
     Per seed: ``front_ratio`` to `sum` with the range of aux that it is over (``common_low``, ``common_high``)
@@ -53,10 +55,8 @@ def rows(points: BySeed, region: Region) -> Iterator[Row]:
     """
     methods = list(dict.fromkeys(method for method, _ in points))
     ratios = {key: _ratio(points, key, region.main) for key in points}
-    values = {"front_ratio": {key: ratio.value for key, ratio in ratios.items()}}
-    values["hypervolume"] = {key: hypervolume(own, region.main, region.aux) for key, own in points.items()}
-    pooled = pooled_front(np.concatenate(list(points.values())), region.main, region.aux)
-    values["igd_plus"] = {key: igd_plus(own, pooled, region.main, region.aux) for key, own in points.items()}
+    values: dict[str, Values] = {"front_ratio": {key: ratio.value for key, ratio in ratios.items()}}
+    values |= {name: indicator(points, region) for name, indicator in INDICATORS.items()}
     for method in methods:
         seeds = [seed for name, seed in points if name == method]
         for seed in seeds:
@@ -64,12 +64,28 @@ def rows(points: BySeed, region: Region) -> Iterator[Row]:
         for statistic, of in values.items():
             known = [v for seed in seeds if (v := of[method, seed]) is not None]
             estimate = over_seeds(known, len(seeds), ratios=statistic == "front_ratio")
-            yield Row(method, statistic, "all", *estimate)
+            yield Measured(method, statistic, "all", *estimate)
         if method != REFERENCE:
-            yield Row(method, f"beats_{REFERENCE}", "all", *_wins(method, seeds, values["front_ratio"]))
+            yield Measured(method, f"beats_{REFERENCE}", "all", *_wins(method, seeds, values["front_ratio"]))
     for statistic, of in values.items():
         differences = {m: _differences(of, m, statistic) for m in methods if m != REFERENCE}
         yield from _tests(statistic, differences)
+
+
+def _hypervolumes(points: BySeed, region: Region) -> Values:
+    return {key: hypervolume(own, region.main, region.aux) for key, own in points.items()}
+
+
+def _distances(points: BySeed, region: Region) -> Values:
+    pooled = pooled_front(np.concatenate(list(points.values())), region.main, region.aux)
+    return {key: igd_plus(own, pooled, region.main, region.aux) for key, own in points.items()}
+
+
+INDICATORS: dict[str, Callable[[BySeed, Region], Values]] = {
+    "hypervolume": _hypervolumes,
+    "igd_plus": _distances,
+}
+"""What is measured of each method and seed beside its front ratio."""
 
 
 def _ratio(points: BySeed, key: tuple[str, int], cap: float) -> Ratio:
@@ -79,28 +95,26 @@ def _ratio(points: BySeed, key: tuple[str, int], cap: float) -> Ratio:
     return front_ratio(points[key], reference, cap)
 
 
-def _seed_rows(
-    method: str, seed: int, values: Mapping[str, Mapping[tuple[str, int], float | None]], ratio: Ratio
-) -> Iterator[Row]:
+def _seed_rows(method: str, seed: int, values: Mapping[str, Values], ratio: Ratio) -> Iterator[Measured]:
     for statistic, of in values.items():
         note = ratio.note if statistic == "front_ratio" else ""
-        yield Row(method, statistic, seed, of[method, seed], note=note)
+        yield Measured(method, statistic, seed, of[method, seed], note=note)
     for statistic, value in (
         ("common_low", ratio.low),
         ("common_high", ratio.high),
         ("points", ratio.points),
     ):
-        yield Row(method, statistic, seed, value, note=ratio.note)
+        yield Measured(method, statistic, seed, value, note=ratio.note)
 
 
-def _wins(method: str, seeds: list[int], ratios: Mapping[tuple[str, int], float | None]) -> Estimate:
+def _wins(method: str, seeds: list[int], ratios: Values) -> Estimate:
     known = [v for seed in seeds if (v := ratios[method, seed]) is not None]
     if not known:
         return Estimate(None, note="no seed has a front ratio")
     return share(sum(value < 1 for value in known), len(known))
 
 
-def _differences(values: Mapping[tuple[str, int], float | None], method: str, statistic: str) -> list[float]:
+def _differences(values: Values, method: str, statistic: str) -> list[float]:
     """From `sum`, per seed; of a ratio to `sum` the logarithm."""
     differences = []
     for (name, seed), value in values.items():
@@ -110,7 +124,7 @@ def _differences(values: Mapping[tuple[str, int], float | None], method: str, st
     return differences
 
 
-def _tests(statistic: str, differences: Mapping[str, list[float]]) -> Iterator[Row]:
+def _tests(statistic: str, differences: Mapping[str, list[float]]) -> Iterator[Measured]:
     raw = {method: sign_flip(values) for method, values in differences.items()}
     tested = {method: p for method, p in raw.items() if p is not None}
     corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
@@ -119,4 +133,4 @@ def _tests(statistic: str, differences: Mapping[str, list[float]]) -> Iterator[R
             note = f"{raw[method]:.3g} before Holm's correction for {len(tested)} methods"
         else:
             note = f"too few seeds: {len(values)}, a test needs {seeds_needed()}"
-        yield Row(method, f"p_{statistic}", "all", corrected.get(method), note=note)
+        yield Measured(method, f"p_{statistic}", "all", corrected.get(method), note=note)

@@ -27,7 +27,7 @@ def select(runs: pd.DataFrame, cap: float) -> Iterator[dict[str, Any]]:
     95 % interval over seeds.
 
     Args:
-        runs: a row per run, as `analysis.tables.summarise` makes them, of one learning-rate protocol.
+        runs: a row per run, as `analysis.summary.summarise` makes them, of one learning-rate protocol.
         cap: the largest main loss that is of interest.
     """
     known = {f"{split}_{loss}" for split in ("validation", "test") for loss in LOSSES} <= set(runs)

@@ -1,5 +1,21 @@
 """The command line, ``scalpel``: options and messages."""
 
-from scalpel_bench.benchmarks.cli.app import main
+import sys
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command; where a package of the suite is missing, say in one line what to install."""
+    try:
+        from scalpel_bench.benchmarks.cli.app import start
+
+        start()
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "scalpel_bench"):
+            raise
+        print(
+            f"scalpel: error: {package} is not installed: pip install 'scalpel-bench[suite]'", file=sys.stderr
+        )
+        sys.exit(2)

@@ -1,1 +1,1 @@
-"""What a command does."""
+"""What a command does, one module each: the command line imports the one that it runs, and no other."""

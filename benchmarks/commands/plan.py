@@ -1,4 +1,4 @@
-"""What a sweep costs before it is started: hours, memory and disk, from steps measured on this machine."""
+"""``scalpel plan``: what a sweep will cost in hours, memory and disk, from steps measured here."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import cycle
 
 import pandas as pd
 import torch
 
-from scalpel_bench.benchmarks.execution.jobs import Place, describe_data, get_task
+from scalpel_bench.benchmarks.execution import ExecutionOptions, as_key, describe_data, get_task
 from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment
-from scalpel_bench.benchmarks.experiments.settings import DataRecord, TrainingRun
-from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.benchmarks.experiments.settings import TrainingRun
+from scalpel_bench.benchmarks.messages import UserError
+from scalpel_bench.benchmarks.training import Stepper
 from scalpel_bench.tasks import Task
 
 BUDGET = 2.0
@@ -35,62 +36,93 @@ class Measured:
     checkpoint: int
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Of all runs that differ in nothing that a step costs."""
+
+    run: TrainingRun
+    """One of them."""
+    count: int
+    steps: int
+    """Of each run."""
+    one: Measured
+
+    @property
+    def seconds(self) -> float:
+        """Of all runs, one at a time."""
+        evaluations = self.run.training.evaluations + 1
+        return self.count * (self.steps * self.one.step + evaluations * self.one.evaluation)
+
+    @property
+    def disk(self) -> int:
+        """Bytes of the records."""
+        return self.count * (self.run.training.evaluations + 1) * self.one.row
+
+
 def estimate(
-    experiment: AnyExperiment, place: Place, slots: int, steps_per_epoch: int | None
+    experiment: AnyExperiment, options: ExecutionOptions, slots: int, steps_per_epoch: int | None
 ) -> tuple[pd.DataFrame, str]:
     """A table with a row per method, and the cost of the whole sweep in a line.
 
     Args:
         experiment: at the scale in question.
-        place: where steps are measured, one run at a time.
+        options: where steps are measured, one run at a time.
         slots: runs that the sweep will execute at a time.
-        steps_per_epoch: of the sweep's data, where ``place`` has other data to measure on.
+        steps_per_epoch: of the sweep's data, where ``options`` has other data to measure on.
 
     Raises:
         UserError: the experiment trains nothing, or needs data that is not given.
     """
     if not isinstance(experiment, Experiment):
         raise UserError(f"{experiment.name} trains no models: it takes seconds")
-    if experiment.real_data and place.data == "embedded" and steps_per_epoch is None:
+    if experiment.real_data and options.data == "embedded" and steps_per_epoch is None:
         raise UserError(
             f"{experiment.name} at scale {experiment.scale} needs its real data: give --data hub or PATH, "
             "or --steps-per-epoch N to measure its steps on embedded data"
         )
-    described: dict[str, DataRecord] = {}
-    runs = experiment.plan(
-        lambda settings: described.setdefault(str(settings), describe_data(settings, place))
+    alike: dict[Hashable, list[TrainingRun]] = {}
+    for run in experiment.plan(lambda settings: describe_data(settings, options)):
+        alike.setdefault(_kind(run), []).append(run)
+    costs = []
+    for same in alike.values():
+        task = get_task(same[0].task, options)
+        steps = same[0].training.epochs * (steps_per_epoch or task.steps_per_epoch)
+        costs.append(Cost(same[0], len(same), steps, measure(same[0], task)))
+    return _table(costs), _total(costs, slots, options.device)
+
+
+def _kind(run: TrainingRun) -> Hashable:
+    """What decides the cost of a run: not its learning rate, λ or seed."""
+    return run.label, as_key(run.task), run.training.model_copy(update={"lr": 1.0})
+
+
+def _table(costs: list[Cost]) -> pd.DataFrame:
+    rows = [
+        {
+            "method": cost.run.label,
+            "runs": cost.count,
+            "steps of each": cost.steps,
+            "ms a step": 1000 * cost.one.step,
+            "s an evaluation": cost.one.evaluation,
+            "hours of all": cost.seconds / 3600,
+        }
+        for cost in costs
+    ]
+    return pd.DataFrame(rows)
+
+
+def _total(costs: list[Cost], slots: int, device: str) -> str:
+    seconds = sum(cost.seconds for cost in costs)
+    memory = max(cost.one.memory for cost in costs)
+    checkpoints = slots * sum(cost.one.checkpoint for cost in costs) / len(costs)
+    disk = sum(cost.disk for cost in costs) + checkpoints
+    where = "GPU" if device.startswith("cuda") else "process"
+    data = dict.fromkeys(cost.run.data.name for cost in costs)
+    return (
+        f"{sum(cost.count for cost in costs)} runs: about {_hours(seconds / slots)} on {slots} at a time "
+        f"({_hours(seconds)} in all), {memory / 2**30:.1f} GiB per {where}, "
+        f"{max(disk / 2**20, 0.1):.1f} MiB on disk; measured here, on {device}, with {', '.join(data)}"
     )
-    kinds: dict[str, list[TrainingRun]] = {}
-    for run in runs:
-        kinds.setdefault(f"{run.label} {run.task} {run.training.model_copy(update={'lr': 1.0})}", []).append(
-            run
-        )
-    rows, seconds, disk, memory = [], 0.0, 0, 0
-    for same in kinds.values():
-        run, task = same[0], get_task(same[0].task, place)
-        one = measure(run, task)
-        steps = run.training.epochs * (steps_per_epoch or task.steps_per_epoch)
-        of_run = steps * one.step + (run.training.evaluations + 1) * one.evaluation
-        seconds += len(same) * of_run
-        disk += len(same) * (run.training.evaluations + 1) * one.row + slots * one.checkpoint // len(kinds)
-        memory = max(memory, one.memory)
-        rows.append(
-            {
-                "method": run.label,
-                "runs": len(same),
-                "steps of each": steps,
-                "ms a step": 1000 * one.step,
-                "s an evaluation": one.evaluation,
-                "hours of all": len(same) * of_run / 3600,
-            }
-        )
-    where = "GPU" if place.device.startswith("cuda") else "process"
-    total = (
-        f"{len(runs)} runs: about {_hours(seconds / slots)} on {slots} at a time ({_hours(seconds)} in all), "
-        f"{memory / 2**30:.1f} GiB per {where}, {max(disk / 2**20, 0.1):.1f} MiB on disk; "
-        f"measured here, on {place.device}, with {', '.join({data.name for data in described.values()})}"
-    )
-    return pd.DataFrame(rows), total
 
 
 def measure(run: TrainingRun, task: Task) -> Measured:
@@ -109,9 +141,9 @@ def measure(run: TrainingRun, task: Task) -> Measured:
             count += 1
         step = (time.perf_counter() - started) / count
         started = time.perf_counter()
-        stepper.flat.module.eval()
+        stepper.models.module.eval()
         with torch.no_grad():
-            model = stepper.flat.model(0)
+            model = stepper.models.model(0)
             values = {split: task.evaluate(model, split) for split in task.splits}
         evaluation = time.perf_counter() - started
         row = len(json.dumps({**values, "diagnostics": stepper.diagnostics(0)}))
@@ -122,8 +154,8 @@ def measure(run: TrainingRun, task: Task) -> Measured:
 
 def _peak(stepper: Stepper) -> int:
     """The most memory taken so far: on the GPU, else by this process."""
-    if stepper.flat.theta.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(stepper.flat.theta.device)
+    if stepper.models.theta.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(stepper.models.theta.device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 

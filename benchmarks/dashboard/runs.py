@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from scalpel_bench.benchmarks.analysis.fronts import front
-from scalpel_bench.benchmarks.experiments.schema import LEARNING_RATE, Experiment
-from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.records.folder import Folder, Record
-from scalpel_bench.benchmarks.report import derive
+from scalpel_bench.benchmarks.analysis.analyses import Analysis, TrainingAnalysis
+from scalpel_bench.benchmarks.experiments.settings import LEARNING_RATE, TrainingRun
+from scalpel_bench.benchmarks.records import Record
+from scalpel_bench.benchmarks.report import FIGURES
 
-TABLES = {"runs": "summary.csv", "fronts": "fronts.csv", "metrics": "metrics.csv", "claims": "claims.csv"}
+TABLES = {"runs": "summary", "fronts": "fronts", "metrics": "metrics", "claims": "claims"}
+"""What W&B calls the tables of an analysis."""
+MEDIAN = 50
 FIELDS = {"step": "aux", "lineKey": "method", "lineVal": "main"}
 STEP = "step"
 ANALYSIS = "analysis"
@@ -23,7 +25,7 @@ TAG_LENGTH = 64
 
 
 @dataclass
-class Job:
+class WandbRun:
     """One W&B run: ``start`` are arguments of ``wandb.init``, the rest is logged."""
 
     start: dict[str, Any]
@@ -40,11 +42,11 @@ class Job:
         return str(self.start["id"])
 
     def line(self) -> str:
-        """The job as a line of JSON."""
+        """The run as a line of JSON."""
         return json.dumps(asdict(self)) + "\n"
 
 
-def of_record(record: Record) -> Job:
+def of_record(record: Record) -> WandbRun:
     """The W&B run of a record, under the record's own id, which is a hash of everything that the run is.
 
     A run that diverged has a history, but no end values.
@@ -70,21 +72,17 @@ def of_record(record: Record) -> Job:
         "tags": [tag[:TAG_LENGTH] for tag in tags],
         "config": config,
     }
-    return Job(start, STEP if history and STEP in history[0] else None, history, summary)
+    return WandbRun(start, STEP if history and STEP in history[0] else None, history, summary)
 
 
-def of_sweep(folder: Folder) -> Job:
-    """The analysis run of a sweep: its tables, figures and fronts, from the files beside the records.
-
-    Raises:
-        UserError: the folder is none of a sweep.
-    """
-    experiment, fingerprint = derive.read_manifest(folder)
+def of_sweep(analysis: Analysis) -> WandbRun:
+    """The analysis run of a sweep: its tables, figures and fronts. The figures have been drawn."""
+    experiment, folder = analysis.experiment, analysis.sweep.folder
+    fingerprint = analysis.sweep.manifest.fingerprint
     group = f"{experiment.name}/{experiment.scale}"
-    frames = {name: pd.read_csv(file) for name, csv in TABLES.items() if (file := folder.path / csv).exists()}
-    figures = sorted((folder.path / "figures").glob("*.png"))
-    is_grid = isinstance(experiment, Experiment)
-    statuses = frames["runs"]["status"].value_counts().to_dict() if is_grid else {}
+    tables = analysis.tables
+    figures = sorted((folder.path / FIGURES).glob("*.png"))
+    statuses = Counter(record.status for record in analysis.records)
     start = {
         "id": f"analysis-{hashlib.sha256(f'{group} {fingerprint}'.encode()).hexdigest()[:16]}",
         "name": f"analysis of {group}",
@@ -93,26 +91,24 @@ def of_sweep(folder: Folder) -> Job:
         "tags": [experiment.name, experiment.scale, ANALYSIS],
         "config": {**experiment.model_dump(mode="json"), "fingerprint": fingerprint},
     }
-    return Job(
+    compares = isinstance(analysis, TrainingAnalysis)
+    return WandbRun(
         start,
-        summary={f"runs_{status}": int(count) for status, count in statuses.items()},
-        tables={name: _content(frame) for name, frame in frames.items()},
-        images={f"figures/{file.stem}": str(file.resolve()) for file in figures},
-        charts=_charts(frames["fronts"]) if is_grid else {},
+        summary={f"runs_{status}": count for status, count in statuses.items()} if compares else {},
+        tables={shown: _content(tables[name]) for shown, name in TABLES.items() if name in tables},
+        images={f"{FIGURES}/{file.stem}": str(file.resolve()) for file in figures},
+        charts=_charts(analysis) if isinstance(analysis, TrainingAnalysis) else {},
     )
 
 
-def _charts(fronts: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """A line per method under each protocol: the front of all seeds together."""
+def _charts(analysis: TrainingAnalysis) -> dict[str, dict[str, Any]]:
+    """A line per method under each protocol: the surface that half of the seeds attain."""
     charts = {}
-    shown = fronts[fronts["split"] != "validation"]
+    surfaces = analysis.attainment
+    shown = surfaces[(surfaces["split"] != "validation") & (surfaces["percentile"] == MEDIAN)]
     for (protocol, split), rows in shown.groupby(["protocol", "split"], sort=False):
-        kept = [
-            of_method[front(of_method[["main", "aux"]].to_numpy(float))]
-            for _, of_method in rows.groupby("method", sort=False)
-        ]
-        content = _content(pd.concat(kept)[["method", "seed", "lam", "lr", "main", "aux"]])
-        title = f"{split} fronts, learning rate {protocol}"
+        title = f"{split} fronts, learning rate {protocol}: what half of the seeds attain"
+        content = _content(rows[["method", "main", "aux"]])
         charts[f"front_{protocol}_{split}"] = {"fields": FIELDS, "title": title, **content}
     return charts
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from scalpel_bench.benchmarks.dashboard.runs import ANALYSIS, FIELDS, STEP, Job
+from scalpel_bench.benchmarks.dashboard.runs import ANALYSIS, FIELDS, STEP, WandbRun
 from scalpel_bench.benchmarks.dashboard.sender import CHART
 from scalpel_bench.benchmarks.figures import style
 
@@ -24,11 +24,11 @@ MANY = 1000
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SentSweep:
     """What a view is made of: the W&B runs of a sweep's records, and its analysis run."""
 
-    runs: list[Job]
-    analysis: Job
+    runs: list[WandbRun]
+    analysis: WandbRun
 
     @property
     def group(self) -> str:
@@ -36,12 +36,12 @@ class Sweep:
         return str(self.analysis.start["group"])
 
 
-def build(sweep: Sweep, entity: str, project: str) -> list[Workspace]:
+def build(sweep: SentSweep, entity: str, project: str) -> list[Workspace]:
     """The two views, under names that are always the same for a sweep; nothing is sent."""
     from wandb_workspaces import expr
     from wandb_workspaces import workspaces as ws
 
-    labels = style.order(sorted({job.start["job_type"] for job in sweep.runs}))
+    labels = style.order(sorted({run.start["job_type"] for run in sweep.runs}))
     grouped = ws.RunsetSettings(
         filters=_filter(sweep),
         groupby=[expr.Metric("JobType")],
@@ -50,7 +50,7 @@ def build(sweep: Sweep, entity: str, project: str) -> list[Workspace]:
     single = ws.RunsetSettings(
         filters=_filter(sweep),
         run_settings={
-            job.id: ws.RunSettings(color=style.look(job.start["job_type"])["color"]) for job in sweep.runs
+            run.id: ws.RunSettings(color=style.look(run.start["job_type"])["color"]) for run in sweep.runs
         },
     )
     views = []
@@ -89,32 +89,32 @@ def spec(view: Workspace) -> dict[str, Any]:
     return content
 
 
-def _slug(sweep: Sweep, kind: str) -> str:
+def _slug(sweep: SentSweep, kind: str) -> str:
     return hashlib.sha256(f"{sweep.analysis.id} {kind}".encode()).hexdigest()[:11]
 
 
-def _filter(sweep: Sweep) -> str:
+def _filter(sweep: SentSweep) -> str:
     """The sweep's runs, at or above a λ to move; the analysis run has none.
 
     A group may hold runs of the same scale on other data: they are kept apart.
     """
-    lowest = min(job.start["config"]["lam"] for job in sweep.runs)
+    lowest = min(run.start["config"]["lam"] for run in sweep.runs)
     clauses = [
         f"Metric('Group') == {sweep.group!r}",
         f"(Metric('JobType') == {ANALYSIS!r} or Config('lam') >= {lowest!r})",
     ]
-    data = {job.start["config"]["fingerprint"] for job in [*sweep.runs, sweep.analysis]}
+    data = {run.start["config"]["fingerprint"] for run in [*sweep.runs, sweep.analysis]}
     if len(data) == 1:
         clauses.insert(1, f"Config('fingerprint') == {data.pop()!r}")
     return " and ".join(clauses)
 
 
-def _splits(sweep: Sweep) -> list[str]:
-    keys = {key for job in sweep.runs for row in job.history for key in row}
+def _splits(sweep: SentSweep) -> list[str]:
+    keys = {key for run in sweep.runs for row in run.history for key in row}
     return [split for split in ("test", "validation", "train") if f"{split}/main" in keys]
 
 
-def _fronts(sweep: Sweep) -> list[Any]:
+def _fronts(sweep: SentSweep) -> list[Any]:
     from wandb_workspaces import workspaces as ws
     from wandb_workspaces.reports import v2 as wr
 
@@ -156,12 +156,12 @@ def _fronts(sweep: Sweep) -> list[Any]:
     ]
 
 
-def _curves(sweep: Sweep) -> list[Any]:
+def _curves(sweep: SentSweep) -> list[Any]:
     from wandb_workspaces import workspaces as ws
     from wandb_workspaces.reports import v2 as wr
 
     by_prefix: dict[str, list[Any]] = {}
-    for key in dict.fromkeys(key for job in sweep.runs for row in job.history for key in row):
+    for key in dict.fromkeys(key for run in sweep.runs for row in run.history for key in row):
         prefix, _, name = key.partition("/")
         if name:
             plot = wr.LinePlot(title=key, x=STEP, y=[key], groupby_aggfunc="mean", groupby_rangefunc="stddev")

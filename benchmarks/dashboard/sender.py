@@ -18,6 +18,8 @@ from typing import Any
 DATA = os.environ.get("WANDB_DATA_DIR", "")
 CHART = "wandb/lineseries/v0"
 """W&B's own chart: `lineVal` against `step`, a colour per `lineKey`."""
+PROJECT_FILE = ".project"
+"""In a run's folder: which project it is of, since W&B's own name of the folder does not say."""
 INIT_SECONDS, FINISH_SECONDS = 20.0, 30.0
 THREADS = FAILURES = 4
 SETTINGS: dict[str, Any] = {
@@ -45,13 +47,18 @@ def send(job: dict[str, Any], place: dict[str, Any]) -> dict[str, Any]:
     once more.
 
     Args:
-        job: see `dashboard.runs.Job`.
+        job: see `dashboard.runs.WandbRun`.
         place: keyword arguments of ``wandb.init``: project, entity, mode and folder.
     """
     import wandb
 
-    start, data = job["start"], Path(DATA, job["start"]["id"])
-    earlier = list(Path(place["dir"]).glob(f"wandb/*run-*-{data.name}"))
+    start, project = job["start"], f"{place['entity'] or ''}/{place['project']}"
+    data = Path(DATA, project.strip("/").replace("/", "-"), start["id"])
+    earlier = [
+        path
+        for path in Path(place["dir"]).glob(f"wandb/*run-*-{start['id']}")
+        if _project_of(path) == project
+    ]
     if place["mode"] == "offline":
         earlier += data.glob("artifacts/staging/*")
         os.environ["WANDB_DATA_DIR"] = str(data)
@@ -74,9 +81,16 @@ def send(job: dict[str, Any], place: dict[str, Any]) -> dict[str, Any]:
         if media := _media(job):
             run.log(media)
         run.summary.update(job["summary"])
+        Path(run.dir).with_name(PROJECT_FILE).write_text(project, encoding="utf-8")
     for path in earlier:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     return {"sent": run.id, "entity": run.entity, "project": run.project, "url": run.url}
+
+
+def _project_of(folder: Path) -> str:
+    """The project that a run's folder was written for."""
+    file = folder / PROJECT_FILE
+    return file.read_text(encoding="utf-8") if file.exists() else ""
 
 
 def _media(job: dict[str, Any]) -> dict[str, Any]:

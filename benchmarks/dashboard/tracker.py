@@ -17,11 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from scalpel_bench.benchmarks.dashboard import runs as jobs
-from scalpel_bench.benchmarks.dashboard.runs import Job
-from scalpel_bench.benchmarks.messages import terminal
-from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder, Record
+from scalpel_bench.benchmarks.analysis.analyses import Analysis
+from scalpel_bench.benchmarks.dashboard.runs import WandbRun, of_record, of_sweep
+from scalpel_bench.benchmarks.messages import UserError, terminal
+from scalpel_bench.benchmarks.records import Folder, Record
 
 PROJECT = "scalpel"
 PATIENCE = 60.0
@@ -29,7 +28,7 @@ PATIENCE = 60.0
 
 
 class Tracker:
-    """Sends jobs to W&B in the background; whatever fails there is one line at the end.
+    """Sends runs to W&B in the background; whatever fails there is one line at the end.
 
     Args:
         mode: disabled, offline or online.
@@ -79,7 +78,7 @@ class Tracker:
         except OSError as error:
             raise UserError(f"W&B folder {self.folder} cannot be written: {error.strerror}") from error
         self._sender = subprocess.Popen(
-            [sys.executable, "-m", "scalpel_bench.benchmarks.dashboard.sender"],
+            [sys.executable, "-P", "-m", "scalpel_bench.benchmarks.dashboard.sender"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -111,17 +110,17 @@ class Tracker:
     def log(self, record: Record, folder: Folder) -> None:
         """Send the run of a record in this folder."""
         if self.mode != "disabled":
-            self.put(jobs.of_record(record), folder)
+            self.put(of_record(record), folder)
 
-    def log_sweep(self, folder: Folder) -> None:
-        """Send the tables, figures and fronts that were derived from a folder's records."""
+    def log_sweep(self, analysis: Analysis) -> None:
+        """Send the tables, figures and fronts of a sweep."""
         if self.mode != "disabled":
-            self.put(jobs.of_sweep(folder), folder)
+            self.put(of_sweep(analysis), analysis.sweep.folder)
 
-    def put(self, job: Job, folder: Folder) -> None:
-        """Send a job; ``folder`` is where its records are."""
-        self._queued[job.id] = folder.path
-        self._lines.put(job.line())
+    def put(self, run: WandbRun, folder: Folder) -> None:
+        """Send a W&B run; ``folder`` is where its records are."""
+        self._queued[run.id] = folder.path
+        self._lines.put(run.line())
 
     def _write(self) -> None:
         assert self._sender.stdin is not None

@@ -1,4 +1,4 @@
-"""Who executes which run: claims, so that sweeps that share a results folder execute each run once."""
+"""Who executes which run: leases, so that sweeps that share a results folder execute each run once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Self
 
 from filelock import FileLock
 
-from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import write_atomically
+from scalpel_bench.benchmarks.messages import UserError
+from scalpel_bench.benchmarks.records import write_atomically
 
 HEARTBEAT = 10.0
 """Seconds between two signs of life of an owner."""
@@ -23,10 +23,10 @@ EXPIRY = 60.0
 """Seconds without one after which another sweep takes the run over."""
 
 
-class Claims:
-    """The claims that this process holds on runs, kept alive by a thread.
+class Leases:
+    """The leases that this process holds on runs, kept alive by a thread.
 
-    A claim is a file beside the record that it is about, created exclusively, and touched as long as its
+    A lease is a file beside the record that it is about, created exclusively, and touched as long as its
     owner lives. It expires where its owner's process is gone from this machine, or where it stayed untouched
     for ``EXPIRY`` seconds of the observer's own clock: clocks of other machines are not compared. A process
     that was suspended for longer finishes what it began; its record holds the same numbers.
@@ -47,28 +47,28 @@ class Claims:
     def __exit__(self, *exception: object) -> None:
         self._left.set()
         self._thread.join()
-        for claim in list(self._held):
+        for lease in list(self._held):
             with suppress(OSError, UserError):
-                self._release(claim)
+                self._release(lease)
 
     def take(self, record: Path) -> bool:
-        """Claim the run of a record's file; whether it is ours now.
+        """Lease the run of a record's file; whether it is ours now.
 
         Raises:
             UserError: the folder cannot be written.
         """
-        claim = record.with_suffix(".claim")
-        if claim in self._held:
+        lease = record.with_suffix(".lease")
+        if lease in self._held:
             return True
         try:
-            with claim.open("x", encoding="utf-8") as file:
+            with lease.open("x", encoding="utf-8") as file:
                 file.write(self._text)
         except FileExistsError:
-            if not self._take_over(claim):
+            if not self._take_over(lease):
                 return False
         except OSError as error:
-            raise UserError(f"{claim.parent} cannot be written: {error.strerror}") from error
-        self._held.add(claim)
+            raise UserError(f"{lease.parent} cannot be written: {error.strerror}") from error
+        self._held.add(lease)
         return True
 
     def release(self, record: Path) -> None:
@@ -77,58 +77,58 @@ class Claims:
         Raises:
             UserError: the folder cannot be written.
         """
-        claim = record.with_suffix(".claim")
+        lease = record.with_suffix(".lease")
         try:
-            self._release(claim)
+            self._release(lease)
         except OSError as error:
-            raise UserError(f"{claim.parent} cannot be written: {error.strerror}") from error
+            raise UserError(f"{lease.parent} cannot be written: {error.strerror}") from error
 
-    def _release(self, claim: Path) -> None:
-        self._held.discard(claim)
-        if _read(claim) == self._text:
-            claim.unlink()
+    def _release(self, lease: Path) -> None:
+        self._held.discard(lease)
+        if _read(lease) == self._text:
+            lease.unlink()
 
-    def _take_over(self, claim: Path) -> bool:
-        if not self._expired(claim):
+    def _take_over(self, lease: Path) -> bool:
+        if not self._expired(lease):
             return False
-        with _takeover(claim.parent):
-            if not self._expired(claim):
+        with _takeover(lease.parent):
+            if not self._expired(lease):
                 return False
-            write_atomically(claim, self._text)
-        self._seen.pop(claim, None)
+            write_atomically(lease, self._text)
+        self._seen.pop(lease, None)
         return True
 
-    def _expired(self, claim: Path) -> bool:
-        """Whether a claim's owner is known to be gone; not so where the claim itself is."""
+    def _expired(self, lease: Path) -> bool:
+        """Whether a lease's owner is known to be gone; not so where the lease itself is."""
         try:
-            text, touched = _read(claim), claim.stat().st_mtime_ns
+            text, touched = _read(lease), lease.stat().st_mtime_ns
         except FileNotFoundError:
             return False
         with suppress(ValueError, KeyError, TypeError):
             owner = json.loads(text)
             if owner["machine"] == self._owner["machine"] and _started(int(owner["pid"])) != owner["started"]:
                 return True
-        state, since = self._seen.get(claim, (None, 0.0))
+        state, since = self._seen.get(lease, (None, 0.0))
         if state != (text, touched):
-            self._seen[claim] = (text, touched), time.monotonic()
+            self._seen[lease] = (text, touched), time.monotonic()
             return False
         return time.monotonic() - since > EXPIRY
 
     def _beat(self) -> None:
         while not self._left.wait(HEARTBEAT):
-            for claim in list(self._held):
+            for lease in list(self._held):
                 with suppress(OSError):
-                    os.utime(claim)
+                    os.utime(lease)
 
 
 def _takeover(folder: Path) -> FileLock:
-    """Of two that find a claim expired, one comes first."""
-    return FileLock(folder / ".claims.lock")
+    """Of two that find a lease expired, one comes first."""
+    return FileLock(folder / ".leases.lock")
 
 
-def _read(claim: Path) -> str:
+def _read(lease: Path) -> str:
     with suppress(FileNotFoundError, UnicodeDecodeError):
-        return claim.read_text(encoding="utf-8")
+        return lease.read_text(encoding="utf-8")
     return ""
 
 

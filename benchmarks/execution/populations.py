@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import islice
 
 import torch
 
-from scalpel_bench.benchmarks.execution.jobs import Job, Place, get_task
+from scalpel_bench.benchmarks.execution.job import Job
+from scalpel_bench.benchmarks.execution.loaded_tasks import as_key, get_task
+from scalpel_bench.benchmarks.execution.options import ExecutionOptions
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.benchmarks.training import Stepper
 from scalpel_bench.tasks import Task
 
 SIZES = (1, 4, 16, 64, 256)
@@ -19,32 +21,34 @@ GAIN = 1.1
 """How many times the runs per second a larger population must give to be worth its memory."""
 
 
-def populations(jobs: Iterable[Job], place: Place) -> list[tuple[Job, ...]]:
+def populations(jobs: Iterable[Job], options: ExecutionOptions) -> list[tuple[Job, ...]]:
     """Jobs in groups that train in lock step: of the same task, data and training, in the order given.
 
-    Their size is that of ``place``; where it has none, one run on the CPU, where stacking gains nothing, and
-    on a GPU the `fastest`.
+    Their size is that of ``options``; where these have none, one run on the CPU, where stacking gains
+    nothing, and on a GPU the `fastest`.
     """
-    alike: dict[object, list[Job]] = {}
+    alike: dict[Hashable, list[Job]] = {}
     for job in jobs:
         run = job.run
-        shared = (run.task, run.data, run.training) if isinstance(run, TrainingRun) else run.id
-        alike.setdefault((job.folder.path, str(shared)), []).append(job)
+        shared: Hashable = run.id
+        if isinstance(run, TrainingRun):
+            shared = as_key(run.task), run.data, run.training
+        alike.setdefault((job.folder.path, shared), []).append(job)
     groups: list[tuple[Job, ...]] = []
     for same in alike.values():
-        size, rest = _size(same, place), iter(same)
+        size, rest = _size(same, options), iter(same)
         while group := tuple(islice(rest, size)):
             groups.append(group)
     return groups
 
 
-def _size(jobs: Sequence[Job], place: Place) -> int:
+def _size(jobs: Sequence[Job], options: ExecutionOptions) -> int:
     runs = [job.run for job in jobs if isinstance(job.run, TrainingRun)]
     if not runs or len(runs) == 1:
         return 1
-    if place.population is not None:
-        return place.population
-    return 1 if place.device == "cpu" else fastest(runs, get_task(runs[0].task, place))
+    if options.population is not None:
+        return options.population
+    return 1 if options.device == "cpu" else fastest(runs, get_task(runs[0].task, options))
 
 
 def fastest(runs: Sequence[TrainingRun], task: Task) -> int:

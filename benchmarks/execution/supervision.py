@@ -1,4 +1,4 @@
-"""The execution of a sweep: runs are claimed, executed, retried where a worker died, and recorded."""
+"""The execution of a sweep: runs are leased, executed, retried where a worker died, and recorded."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 from scalpel_bench import methods, tasks
 from scalpel_bench.benchmarks.execution import executors
-from scalpel_bench.benchmarks.execution.executors import Executor, Lost
-from scalpel_bench.benchmarks.execution.jobs import Done, Job, Place
-from scalpel_bench.benchmarks.execution.leases import Claims
+from scalpel_bench.benchmarks.execution.executors import Executor, Lost, OnStep, ignore
+from scalpel_bench.benchmarks.execution.job import FinishedJob, Job
+from scalpel_bench.benchmarks.execution.leases import Leases
+from scalpel_bench.benchmarks.execution.options import ExecutionOptions
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.records.folder import Record, environment
+from scalpel_bench.benchmarks.records import Record, environment
 
 POLL = 0.5
 """Seconds between two looks at the runs that another sweep executes."""
@@ -33,8 +34,11 @@ class Attempt:
 
 
 def execute_all(
-    groups: Iterable[Sequence[Job]], place: Place, retries: int = 2
-) -> Generator[Done, None, None]:
+    groups: Iterable[Sequence[Job]],
+    options: ExecutionOptions,
+    retries: int = 2,
+    on_step: OnStep = ignore,
+) -> Generator[FinishedJob, None, None]:
     """Execute populations and record their runs; yields as they end.
 
     A run that another sweep executes is waited for, and yielded when that sweep has recorded it. Runs whose
@@ -48,14 +52,14 @@ def execute_all(
     if not waiting:
         return
     runs = [job.run for attempt in waiting for job in attempt.jobs if isinstance(job.run, TrainingRun)]
-    place = replace(
-        place,
-        workers=min(place.workers, len(waiting)),
-        methods=tuple(methods.REGISTRY.files({run.method["name"] for run in runs})),
-        tasks=tuple(tasks.REGISTRY.files({run.task["name"] for run in runs})),
+    options = replace(
+        options,
+        workers=min(options.workers, len(waiting)),
+        method_files=tuple(methods.REGISTRY.files({run.method["name"] for run in runs})),
+        task_files=tuple(tasks.REGISTRY.files({run.task["name"] for run in runs})),
     )
-    with Claims() as claims, closing(executors.create(place)) as executor:
-        supervisor = _Supervisor(executor, claims, waiting)
+    with Leases() as leases, closing(executors.create(options, on_step)) as executor:
+        supervisor = _Supervisor(executor, leases, waiting)
         try:
             yield from supervisor.run()
         except (KeyboardInterrupt, GeneratorExit):
@@ -64,12 +68,12 @@ def execute_all(
 
 
 class _Supervisor:
-    def __init__(self, executor: Executor, claims: Claims, waiting: deque[Attempt]) -> None:
-        self.executor, self.claims, self.waiting = executor, claims, waiting
-        self.running: dict[Future[list[Done]], Attempt] = {}
+    def __init__(self, executor: Executor, leases: Leases, waiting: deque[Attempt]) -> None:
+        self.executor, self.leases, self.waiting = executor, leases, waiting
+        self.running: dict[Future[list[FinishedJob]], Attempt] = {}
         self.elsewhere: list[tuple[Job, int]] = []
 
-    def run(self) -> Iterator[Done]:
+    def run(self) -> Iterator[FinishedJob]:
         """All runs, in the order in which they end."""
         while self.waiting or self.running or self.elsewhere:
             while self.waiting and len(self.running) < self.executor.slots:
@@ -89,21 +93,21 @@ class _Supervisor:
             if future.exception() is None:
                 list(self._record(future.result(), attempt.lost))
 
-    def _begin(self, attempt: Attempt) -> Iterator[Done]:
-        """Claim the runs of an attempt and execute those that are ours to execute."""
+    def _begin(self, attempt: Attempt) -> Iterator[FinishedJob]:
+        """Lease the runs of an attempt and execute those that are ours to execute."""
         ours = []
         for job in attempt.jobs:
-            if not self.claims.take(job.file):
+            if not self.leases.take(job.file):
                 self.elsewhere.append((job, attempt.left))
             elif job.folder.stamp(job.run.id) != job.stamp:
-                self.claims.release(job.file)
+                self.leases.release(job.file)
                 yield from self._recorded_elsewhere(job, attempt.left)
             else:
                 ours.append(job)
         if ours:
             self.running[self.executor.submit(ours)] = replace(attempt, jobs=tuple(ours))
 
-    def _collect(self) -> Iterator[Done]:
+    def _collect(self) -> Iterator[FinishedJob]:
         for future in [future for future in self.running if future.done()]:
             attempt = self.running.pop(future)
             try:
@@ -112,14 +116,14 @@ class _Supervisor:
                 ended = self._lost(attempt, lost)
             yield from self._record(ended, attempt.lost)
 
-    def _record(self, ended: list[Done], lost: tuple[str, ...]) -> Iterator[Done]:
+    def _record(self, ended: list[FinishedJob], lost: tuple[str, ...]) -> Iterator[FinishedJob]:
         for done in ended:
             record = done.record.model_copy(update={"lost": [*lost, *done.record.lost]})
             done.job.folder.write(record)
-            self.claims.release(done.job.file)
+            self.leases.release(done.job.file)
             yield replace(done, record=record)
 
-    def _lost(self, attempt: Attempt, lost: Lost) -> list[Done]:
+    def _lost(self, attempt: Attempt, lost: Lost) -> list[FinishedJob]:
         """Queue what is tried again; else the failures to record."""
         causes = (*attempt.lost, lost.cause)
         middle = len(attempt.jobs) // 2
@@ -132,26 +136,26 @@ class _Supervisor:
             return [_failure(job, lost.cause, len(causes)) for job in attempt.jobs]
         return []
 
-    def _look_elsewhere(self) -> Iterator[Done]:
+    def _look_elsewhere(self) -> Iterator[FinishedJob]:
         elsewhere, self.elsewhere = self.elsewhere, []
         for job, left in elsewhere:
             if job.folder.stamp(job.run.id) != job.stamp:
                 yield from self._recorded_elsewhere(job, left)
-            elif self.claims.take(job.file):
+            elif self.leases.take(job.file):
                 self.waiting.append(Attempt((job,), left))
             else:
                 self.elsewhere.append((job, left))
 
-    def _recorded_elsewhere(self, job: Job, left: int) -> Iterator[Done]:
+    def _recorded_elsewhere(self, job: Job, left: int) -> Iterator[FinishedJob]:
         """The record that another sweep has just written; the run is queued where that cannot be read."""
         record = job.folder.find(job.run.id)
         if record is None:
             self.waiting.append(Attempt((replace(job, stamp=job.folder.stamp(job.run.id)),), left))
         else:
-            yield Done(job, record, elsewhere=True)
+            yield FinishedJob(job, record, elsewhere=True)
 
 
-def _failure(job: Job, cause: str, attempts: int) -> Done:
+def _failure(job: Job, cause: str, attempts: int) -> FinishedJob:
     record = Record(
         id=job.run.id,
         run=job.run,
@@ -160,4 +164,4 @@ def _failure(job: Job, cause: str, attempts: int) -> Done:
         lost=[cause],
         environment=environment("cpu"),
     )
-    return Done(job, record)
+    return FinishedJob(job, record)

@@ -1,13 +1,16 @@
 """Claims as predicates over statistics: the ``[[claims]]`` of an experiment.
 
 Each is about one or several ratios between methods at equal seed, and is true where they lie in an interval
-that the claim's margins set. `analysis.verdicts` answers it.
+that the claim's margins set. `analysis.evidence` finds what speaks for or
+against it, `analysis.verdicts` answers it. A kind is a class with a literal ``kind``.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -27,7 +30,7 @@ Measures = Annotated[tuple[Measure, ...], BeforeValidator(_listed), Field(min_le
 """Of which ratios: front ratios, or those of the end values of a loss at equal λ."""
 
 
-class Stated(Settings):
+class Claim(Settings):
     """What every claim states: ``paper`` is the claim's number and figure."""
 
     id: str = Field(pattern=r"^[a-z0-9-]+$")
@@ -40,7 +43,15 @@ class Stated(Settings):
         return ()
 
 
-class Compared(Stated):
+class MethodClaim(Claim):
+    """A claim about methods, which runs of an experiment answer."""
+
+
+class QuantityClaim(Claim):
+    """A claim about a quantity of a simulation."""
+
+
+class Compared(MethodClaim):
     """A claim about one method against others, which must hold against each of them."""
 
     method: str
@@ -89,7 +100,7 @@ class Worse(Compared):
         return (1 + self.margin, math.inf)
 
 
-class Equal(Stated):
+class Equal(MethodClaim):
     """Each of ``methods`` is equivalent to ``than``: the ratio lies between 1 / (1 + margin) and 1 + margin.
 
     Two one-sided tests at 5 %, as the 90 % interval that lies inside (Schuirmann 1987).
@@ -153,7 +164,7 @@ class Apart(Compared):
         return (1 + self.margin, math.inf)
 
 
-class Cost(Stated):
+class Cost(MethodClaim):
     """A training step of ``method`` takes at most ``most`` times as long."""
 
     kind: Literal["cost"]
@@ -172,7 +183,7 @@ class Cost(Stated):
         return (0.0, self.most)
 
 
-class Within(Stated):
+class Within(QuantityClaim):
     """A quantity of a simulation lies between ``low`` and ``high``."""
 
     kind: Literal["within"]
@@ -195,6 +206,15 @@ class Within(Stated):
         )
 
 
-Comparison = Better | Worse | Equal | TradeOff | LowerMixedLoss | Apart | Cost
-AnyClaim = Comparison | Within
-ComparisonClaim = Annotated[Comparison, Field(discriminator="kind")]
+def kinds(of: type[Claim]) -> list[type[Claim]]:
+    """The classes below one that have a kind."""
+    own = [of] if "kind" in of.model_fields else []
+    return own + [kind for each in of.__subclasses__() for kind in kinds(each)]
+
+
+if TYPE_CHECKING:
+    ComparisonClaim = Claim
+    SimulationClaim = Claim
+else:
+    ComparisonClaim = Annotated[reduce(or_, kinds(MethodClaim)), Field(discriminator="kind")]
+    SimulationClaim = Annotated[reduce(or_, kinds(QuantityClaim)), Field(discriminator="kind")]

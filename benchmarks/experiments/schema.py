@@ -13,8 +13,9 @@ import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 
 from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.experiments.claims import AnyClaim, ComparisonClaim, Within
+from scalpel_bench.benchmarks.experiments.claims import Claim, ComparisonClaim, SimulationClaim
 from scalpel_bench.benchmarks.experiments.settings import (
+    LEARNING_RATE,
     DataRecord,
     Name,
     NoiseRun,
@@ -23,11 +24,12 @@ from scalpel_bench.benchmarks.experiments.settings import (
     Training,
     TrainingRun,
     check_names,
+    variation,
 )
 from scalpel_bench.benchmarks.messages.errors import UserError, as_user_error, explain
+from scalpel_bench.utf8 import NotUTF8, decode_utf8
 
 SCALES = ("smoke", "laptop", "workstation", "paper")
-LEARNING_RATE = "training.lr"
 MANIFEST = "manifest"
 """Validation context of an experiment as it was recorded."""
 
@@ -75,7 +77,7 @@ class Common(Settings):
     seeds: int = Field(gt=0, le=10_000)
     real_data: bool = False
     """Whether the scale means nothing on embedded data."""
-    claims: tuple[AnyClaim, ...] = Field((), max_length=0)
+    claims: tuple[Claim, ...] = Field((), max_length=0)
     """None, unless its kind knows how to answer them."""
 
 
@@ -173,16 +175,13 @@ class Experiment(Common):
                 continue
             sections[section][setting] = value
             used[axis] = value
-        shown = [
-            f"{axis.partition('.')[2]}={value:g}" for axis, value in used.items() if axis != LEARNING_RATE
-        ]
         with as_user_error("axes"):
             if sections["method"]["name"] in methods.available():
                 methods.create(**sections["method"])
             return TrainingRun(
                 experiment=self.name,
                 scale=self.scale,
-                label=f"{label} ({', '.join(shown)})" if shown else label,
+                label=label + variation(used),
                 data=describe(sections["task"]),
                 lam=lam,
                 seed=seed,
@@ -201,7 +200,7 @@ class NoiseExperiment(Common):
     sigmas: Grid
     rhos: tuple[float, ...] = Field(min_length=1)
     draws: int = Field(gt=1)
-    claims: tuple[Within, ...] = ()
+    claims: tuple[SimulationClaim, ...] = ()
 
     def plan(self, describe: Describe) -> list[NoiseRun]:
         """A run per seed."""
@@ -210,7 +209,7 @@ class NoiseExperiment(Common):
         return [NoiseRun(seed=seed, **common) for seed in range(self.seeds)]
 
 
-class RatesExperiment(Common):
+class ConvergenceRatesExperiment(Common):
     """Theorem 2: the exponents of the step size."""
 
     kind: Literal["rates"]
@@ -218,7 +217,7 @@ class RatesExperiment(Common):
     etas: Grid
     horizon: float = Field(gt=0)
     replicas: int = Field(gt=0)
-    claims: tuple[Within, ...] = ()
+    claims: tuple[SimulationClaim, ...] = ()
 
     def plan(self, describe: Describe) -> list[RatesRun]:
         """A run per seed."""
@@ -241,7 +240,7 @@ class MixedLossExperiment(Common):
         return []
 
 
-AnyExperiment = Experiment | NoiseExperiment | RatesExperiment | MixedLossExperiment
+AnyExperiment = Experiment | NoiseExperiment | ConvergenceRatesExperiment | MixedLossExperiment
 ADAPTER: TypeAdapter[AnyExperiment] = TypeAdapter(Annotated[AnyExperiment, Field(discriminator="kind")])
 
 
@@ -262,15 +261,12 @@ def load(name: str, scale: str, overrides: dict[str, Any] | None = None) -> AnyE
     Raises:
         UserError: no such experiment or scale, an unknown key, or a bad value.
     """
-    path = Path(name) if name.endswith(".toml") else available().get(name)
+    path = Path(name) if name.lower().endswith(".toml") else available().get(name)
     if path is None:
         raise UserError(
             f"unknown experiment {name!r}; known: {', '.join(available())}, or a path to a .toml file"
         )
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path}: {error}") from error
+    raw = _read_toml(path)
     scales = raw.pop("scales", {})
     if not isinstance(scales, dict) or not all(isinstance(table, dict) for table in scales.values()):
         raise UserError(f"{path}: scales must be tables, such as [scales.laptop]")
@@ -284,6 +280,19 @@ def load(name: str, scale: str, overrides: dict[str, Any] | None = None) -> AnyE
     with as_user_error(path.name):
         _check_claims(loaded)
     return loaded
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        text = decode_utf8(path.read_bytes())
+        return tomllib.loads(text)
+    except OSError as error:
+        raise UserError(f"{path}: expected a TOML file: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        last = f"(at line {len(text.splitlines())}, the last)"
+        raise UserError(f"{path}: {str(error).replace('(at end of document)', last)}") from error
+    except (NotUTF8, RecursionError) as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _check_claims(experiment: AnyExperiment) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+LEARNING_RATE = "training.lr"
 
 
 class Settings(BaseModel):
@@ -94,6 +97,11 @@ class TrainingRun(Settings):
     axes: dict[str, float] = {}
 
     @property
+    def method_label(self) -> str:
+        """The label of the method in the experiment's file, without the axes that vary it."""
+        return self.label.removesuffix(variation(self.axes))
+
+    @property
     def id(self) -> str:
         """16 hexadecimal digits."""
         return _identity(self)
@@ -135,6 +143,12 @@ class RatesRun(Simulation):
 
 AnyRun = TrainingRun | NoiseRun | RatesRun
 Run = Annotated[AnyRun, Field(discriminator="kind")]
+
+
+def variation(axes: Mapping[str, float]) -> str:
+    """What a label says of the axes of a run, the learning rate apart: `` (rho=0.1)``, or nothing."""
+    shown = [f"{axis.partition('.')[2]}={value:g}" for axis, value in axes.items() if axis != LEARNING_RATE]
+    return f" ({', '.join(shown)})" if shown else ""
 
 
 def _identity(run: Settings) -> str:

@@ -1,40 +1,35 @@
-"""One colour and one marker per method, everywhere.
+"""One colour and one marker per method, everywhere: those that its class names, or that follow from a label.
 
 The first eight colours are those of Okabe & Ito 2008 (colour-blind safe); markers tell the others apart too.
 """
 
 import zlib
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
+
+from scalpel_bench.registry import attributes
 
 _COLOURS = ["#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C8C8C"]
 _COLOURS += ["#882255", "#A6A600", "#332288", "#66C2B2", "#8B5A2B"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d", "*"]
 _ON_DARK = {"#000000": "#FFFFFF", "#882255": "#D0699A", "#332288": "#8F86E0", "#8B5A2B": "#C8935F"}
-_KNOWN = ["sum", "bloop", "pcgrad", "mgda", "dynamic_barrier", "bloop_no_ema", "bloop_faster"]
-_KNOWN += ["agem", "cosine", "gradvac", "metabalance", "cagrad", "upgrad"]
-_TITLES = {
-    "sum": "Mixed (sum)",
-    "bloop": "Bloop",
-    "bloop_no_ema": "Bloop, no EMA",
-    "bloop_faster": "Bloop, faster EMA",
-    "pcgrad": "PCGrad",
-    "mgda": "MGDA",
-    "dynamic_barrier": "Dynamic Barrier",
-    "agem": "A-GEM",
-    "cosine": "Cosine",
-    "gradvac": "GradVac",
-    "metabalance": "Meta-Balance",
-    "cagrad": "CAGrad",
-    "upgrad": "UPGrad",
-}
+_LOOKS = len(_COLOURS) * len(_MARKERS)
+_SHARED = range(len(_COLOURS), 8 * len(_COLOURS))
+"""Looks that labels without one of their own share; classes of the suite take theirs from the others."""
+_VARIATIONS = {"_ema": "{} with EMA", "_faster": "{}, faster EMA"}
+"""What a label's ending means, where the rest of it is a method's name."""
+_LABELS = {"bloop_faster": {"color": "#E69F00", "marker": "X"}}
+"""Looks of labels that are no method's name and are drawn beside methods of every other colour."""
 
 
-def look(label: str) -> dict[str, str]:
-    """Colour and marker of a method, the same in every figure; a plugin's follow from its name."""
-    index = _KNOWN.index(label) if label in _KNOWN else len(_KNOWN) + zlib.crc32(label.encode()) % 91
-    turn, place = divmod(index, len(_COLOURS))
-    return {"color": _COLOURS[place], "marker": _MARKERS[(place + turn) % len(_MARKERS)]}
+def look(label: str) -> dict[str, Any]:
+    """Colour and marker of a method, the same in every figure: its class's, or what its label gives."""
+    own = _own(label)
+    turn, place = divmod(_SHARED[zlib.crc32(label.encode()) % len(_SHARED)], len(_COLOURS))
+    color = own.get("color") or _COLOURS[place]
+    return {"color": color, "marker": own.get("marker") or _MARKERS[(place + turn) % len(_MARKERS)]}
 
 
 def on_dark(colour: str) -> str:
@@ -44,16 +39,34 @@ def on_dark(colour: str) -> str:
 
 def title(label: str) -> str:
     """How a legend calls a method; ``x_ema`` is x with an EMA."""
-    plain = label.removesuffix("_ema")
-    return _TITLES.get(label) or (f"{_TITLES[plain]} with EMA" if plain in _TITLES else label)
+    if own := attributes("methods", label).get("title"):
+        return str(own)
+    for ending, words in _VARIATIONS.items():
+        plain = attributes("methods", label.removesuffix(ending)).get("title")
+        if label.endswith(ending) and plain:
+            return words.format(plain)
+    return label
 
 
 def order(labels: list[str]) -> list[str]:
-    """Labels in the order of legends: the suite's own first, then by name."""
-    return sorted(labels, key=lambda label: (_KNOWN.index(label) if label in _KNOWN else len(_KNOWN), label))
+    """Labels in the order of legends: as colours and markers are handed out to classes, then by name."""
+    return sorted(labels, key=lambda label: (_place(label), label))
 
 
 def seeds(runs: pd.DataFrame) -> str:
     """How many seeds the runs have, in words."""
     count = runs["seed"].nunique()
     return f"{count} seed{'s' * (count > 1)}"
+
+
+def _own(label: str) -> Mapping[str, Any]:
+    return _LABELS.get(label) or attributes("methods", label)
+
+
+def _place(label: str) -> int:
+    """The number of a look of the suite's; the last where there is none."""
+    color, marker = _own(label).get("color"), _own(label).get("marker")
+    if color not in _COLOURS or marker not in _MARKERS:
+        return _LOOKS
+    place = _COLOURS.index(color)
+    return (_MARKERS.index(marker) - place) % len(_MARKERS) * len(_COLOURS) + place

@@ -1,9 +1,13 @@
 """Errors that a person can cause and correct."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class UserError(Exception):
@@ -24,6 +28,8 @@ def as_user_error(where: str = "") -> Iterator[None]:
     try:
         yield
     except ValueError as error:
+        from pydantic import ValidationError
+
         text = explain(error) if isinstance(error, ValidationError) else str(error)
         raise UserError(f"{where}: {text}" if where else text) from error
 

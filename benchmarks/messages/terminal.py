@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
-import sys
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Self, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Self, TypeVar
 
-import pandas as pd
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,8 +17,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from scalpel_bench.methods import Method
-from scalpel_bench.registry import Registry
+if TYPE_CHECKING:
+    import pandas as pd
 
 T = TypeVar("T")
 
@@ -44,35 +41,16 @@ def say(message: str) -> None:
     console.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
-def listing(title: str, entries: Mapping[str, str]) -> None:
-    """Names with the first line of what they are."""
-    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, text in entries.items():
-        table.add_row(name, text.strip().splitlines()[0])
-    console.print(table)
-
-
-def methods(registry: Registry[Method]) -> None:
-    """Methods with their formula, source and properties; plugins that cannot be used, with the reason."""
-    shown = Table(title="methods", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("name", "what it does", "source", "properties"):
+def listing(title: str, entries: Mapping[str, Sequence[str]], columns: Sequence[str] = ()) -> None:
+    """Names with what is to be said of each."""
+    shown = Table(
+        title=title, title_justify="left", show_header=bool(columns), box=None, padding=(0, 2, 0, 0)
+    )
+    for column in columns:
         shown.add_column(column)
-    for name in registry.available():
-        method = registry.get(name)
-        text = " ".join((method.__doc__ or "").split())
-        source = re.search(r"Source: (.+?\d{4})", text)
-        properties = sorted(claim.replace("_", " ") for claim in method.properties)
-        if method.objectives:
-            properties.append(f"K = {method.objectives}")
-        if origin := registry.origin(name):
-            properties.append(origin)
-        line = (method.__doc__ or "").strip().splitlines()[0]
-        if method.__module__.endswith(f".{name}"):
-            line = (sys.modules[method.__module__].__doc__ or line).strip().splitlines()[0]
-        shown.add_row(name, line, source[1] if source else "", ", ".join(properties))
+    for name, texts in entries.items():
+        shown.add_row(name, *texts)
     console.print(shown)
-    for reason in registry.broken.values():
-        warn(reason)
 
 
 def checks(name: str, problems: Mapping[str, str]) -> None:
@@ -85,6 +63,8 @@ def checks(name: str, problems: Mapping[str, str]) -> None:
 
 def table(title: str, frame: pd.DataFrame) -> None:
     """A data frame as a table."""
+    import pandas as pd
+
     say(title)
     shown = Table()
     for column in frame.columns:

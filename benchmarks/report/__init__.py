@@ -1,1 +1,15 @@
-"""The report: one page, tables of documents, exported files."""
+"""What is made of an analysis to read: files beside the records, one page, tables of documents."""
+
+from pathlib import Path
+
+from scalpel_bench.benchmarks.report.files import FIGURES, provenance_of, write_files
+from scalpel_bench.benchmarks.report.page import write_page
+
+__all__ = ["FIGURES", "fill", "provenance_of", "write_files", "write_page"]
+
+
+def fill(document: Path, results: Path) -> None:
+    """Fill the tables of a document from recorded results; `documents.fill` says what is refused."""
+    from scalpel_bench.benchmarks.report import documents
+
+    documents.fill(document, results)

@@ -6,7 +6,7 @@ import inspect
 import re
 
 from scalpel_bench import methods, tasks
-from scalpel_bench.tasks.vision import ImageTask
+from scalpel_bench.tasks import ImageTask
 
 
 def of_methods() -> str:

@@ -13,16 +13,18 @@ from typing import Any
 
 import pandas as pd
 
-from scalpel_bench.benchmarks import speed as bench
+from scalpel_bench.benchmarks import speed
 from scalpel_bench.benchmarks.analysis import comparisons, verdicts
 from scalpel_bench.benchmarks.analysis.indicators import REFERENCE
+from scalpel_bench.benchmarks.analysis.ratios import over_all_seeds, ratio_table
 from scalpel_bench.benchmarks.analysis.statistics import over_seeds
+from scalpel_bench.benchmarks.analysis.summary import SPLITS, end_values
+from scalpel_bench.benchmarks.analysis.wording import with_interval
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.report import docstrings
-from scalpel_bench.benchmarks.speed import page
+from scalpel_bench.benchmarks.report.files import read_table
 
 _TABLE = re.compile(r"(<!-- (\w+): ([^\n]*?) -->\n).*?(<!-- end -->)", re.S)
-_SPLITS = ["train", "validation", "test"]
 
 
 def fill(document: Path, results: Path) -> None:
@@ -37,7 +39,7 @@ def fill(document: Path, results: Path) -> None:
         raise UserError(f"{document} cannot be read: {error.strerror}") from error
     document.write_text(render(text, results), encoding="utf-8")
     if curves := re.findall(r"\((\w+)\.svg\)", text):
-        page.draw(curves, document.parent, bench.read(results / "bench" / "full.json"))
+        speed.draw(curves, document.parent, speed.read(results / "bench" / "full.json"))
 
 
 def render(text: str, results: Path) -> str:
@@ -68,26 +70,25 @@ def _markdown(frame: pd.DataFrame) -> str:
 
 def _speed(results: Path, record: str, what: str) -> pd.DataFrame:
     """Ratios of `scalpel bench`: a record's name, and which of its rows."""
-    return page.chosen(bench.read(results / "bench" / f"{record}.json"), what)
+    return speed.chosen(speed.read(results / "bench" / f"{record}.json"), what)
 
 
 def _ratios(results: Path, folder: str, protocol: str = "fixed") -> pd.DataFrame:
     """Front ratios over seeds: a folder under the results, and a learning-rate protocol."""
-    metrics = _csv(results / folder / "metrics.csv")
-    own = metrics[(metrics["statistic"] == "front_ratio") & (metrics["seed"] == "all")]
-    own = own[own["protocol"] == protocol]
-    cells = own.assign(cell=[_estimate(row.value, row.low, row.high) for row in own.itertuples()])
-    wide = cells.pivot_table(index="method", columns="split", values="cell", aggfunc="first", sort=False)
-    train = own[own["split"] == "train"].set_index("method")["value"]
+    metrics = _table(results, folder, "metrics")
+    metrics = metrics[metrics["protocol"] == protocol]
+    wide = ratio_table(metrics, hidden=()).set_index("method")
+    over = over_all_seeds(metrics)
+    train = over[over["split"] == "train"].set_index("method")["value"]
     order = sorted(wide.index, key=lambda method: (pd.isna(train.get(method)), train.get(method)))
-    wide = wide.loc[order, [split for split in _SPLITS if split in wide]].reset_index()
+    wide = wide.loc[order, [split for split in SPLITS if split in wide]].reset_index()
     wide["method"] = [f"`{method}`" for method in wide["method"]]
     return wide
 
 
-def _rates(results: Path, folder: str, split: str = "test") -> pd.DataFrame:
+def _learning_rates(results: Path, folder: str, split: str = "test") -> pd.DataFrame:
     """Front ratios at each learning rate by itself, of the methods that ran at several: a folder, a split."""
-    summary = _csv(results / folder / "summary.csv")
+    summary = _table(results, folder, "summary")
     cap = _json(results / folder / "experiment.json")["experiment"]["region"]["main"]
     summary = summary[summary["lam"] > 0]
     several = summary.groupby("method")["lr"].nunique() > 1
@@ -97,7 +98,7 @@ def _rates(results: Path, folder: str, split: str = "test") -> pd.DataFrame:
         for rate, runs in summary.groupby("lr"):
             ratios, _ = comparisons.front_ratios(runs, split, method, REFERENCE, cap)
             value, low, high, _ = over_seeds(list(ratios.values()), len(ratios), ratios=True)
-            row[f"rate {rate:g}"] = _estimate(value, low, high)
+            row[f"rate {rate:g}"] = with_interval(value, low, high, none="none")
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -106,7 +107,7 @@ def _verdicts(results: Path, *folders: str) -> pd.DataFrame:
     """Verdicts on the claims of folders under the results, a column per learning-rate protocol."""
     tables = []
     for folder in folders:
-        claims = _csv(results / folder / "claims.csv")
+        claims = _table(results, folder, "claims")
         rows = verdicts.side_by_side(claims)
         texts = dict(zip(claims["id"], claims["text"], strict=True))
         rows.insert(0, "claim", [texts[identity] for identity in rows["id"]])
@@ -120,9 +121,9 @@ def _verdicts(results: Path, *folders: str) -> pd.DataFrame:
 
 def _ends(results: Path, folder: str) -> pd.DataFrame:
     """Losses at the end of training, mean over seeds, a row per method and λ."""
-    summary = _csv(results / folder / "summary.csv")
-    losses = [f"{split}_{loss}" for split in ("train", "test") for loss in ("main", "aux")]
-    mean = summary.groupby(["method", "lam"])[losses].mean().reset_index()
+    summary = _table(results, folder, "summary")
+    mean = end_values(summary, ["method", "lam"])
+    losses = [str(name) for name in mean if name not in ("method", "lam")]
     mean["lam"] = [f"{lam:.3g}" for lam in mean["lam"]]
     mean["method"] = [f"`{method}`" for method in mean["method"]]
     return mean.rename(columns={"lam": "λ"} | {name: name.replace("_", " ") for name in losses}).map(
@@ -159,7 +160,7 @@ def _docstrings(results: Path, what: str) -> str:
 TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
     "bench": _speed,
     "ratios": _ratios,
-    "rates": _rates,
+    "learning_rates": _learning_rates,
     "verdicts": _verdicts,
     "ends": _ends,
     "runs": _runs,
@@ -168,16 +169,12 @@ TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
 """The kinds of tables, with the words that each takes."""
 
 
-def _estimate(value: Any, low: Any, high: Any) -> str:
-    if pd.isna(value):
-        return "none"
-    return f"{value:.3f}" if pd.isna(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def _csv(file: Path) -> pd.DataFrame:
-    if not file.exists():
-        raise UserError(f"{file} does not exist: `scalpel report {file.parent}` makes it")
-    return pd.read_csv(file)
+def _table(results: Path, folder: str, name: str) -> pd.DataFrame:
+    try:
+        return read_table(results / folder, name)
+    except FileNotFoundError as error:
+        path = results / folder
+        raise UserError(f"{path}/{name}.csv does not exist: `scalpel report {path}` makes it") from error
 
 
 def _json(file: Path) -> dict[str, Any]:

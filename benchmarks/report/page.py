@@ -1,4 +1,4 @@
-"""The report: one page, whole in itself, over the records of any number of sweeps."""
+"""The report: one page that loads nothing else, over the records of any number of sweeps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,52 +14,37 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from scalpel_bench.benchmarks.analysis.tables import SPLITS
-from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment
+from scalpel_bench.benchmarks.analysis.analyses import Analysis, TrainingAnalysis
+from scalpel_bench.benchmarks.analysis.summary import SPLITS
 from scalpel_bench.benchmarks.figures.style import order, title
-from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder, Record, write_atomically
+from scalpel_bench.benchmarks.messages import UserError
+from scalpel_bench.benchmarks.records import Record, write_atomically
 from scalpel_bench.benchmarks.report import page_data, page_tables
-from scalpel_bench.benchmarks.report.derive import Derived, read_manifest
+from scalpel_bench.benchmarks.report.files import FIGURES, provenance_of
 
 _SYMBOLS = {"supported": "✓", "not supported": "✗", "inconclusive": "?"}
 
 
-@dataclass(frozen=True)
-class Source:
-    """A folder of records and what was derived from them."""
-
-    folder: Folder
-    derived: Derived
-
-
-def write(path: Path, sources: list[Source], refused: list[str]) -> None:
+def write_page(path: Path, analyses: list[Analysis], refused: list[str]) -> None:
     """Write the page.
 
     Args:
         path: an ``.html`` file; its folder is made.
-        sources: one section each, in this order.
+        analyses: one section each, in this order; their files have been written.
         refused: a line for each folder of which nothing could be used.
 
     Raises:
         UserError: the file cannot be written.
     """
     sections, blocks, notices = [], [], []
-    for index, source in enumerate(sources):
-        experiment, _ = read_manifest(source.folder)
-        section = _section(source, experiment, f"e{index}")
+    for index, analysis in enumerate(analyses):
+        section = _section(analysis, f"e{index}")
         sections.append(section)
-        if isinstance(experiment, Experiment) and source.derived.tables is not None:
-            budget = page_data.NUMBERS // len(sources)
-            block, notice = page_data.block(source.derived.tables, source.derived.used, experiment, budget)
+        if isinstance(analysis, TrainingAnalysis):
+            block, notice = page_data.block(analysis, page_data.NUMBERS // len(analyses))
             blocks.append({"id": section["id"], **block})
             notices += [f"{section['name']}: {notice}"] if notice else []
-    claims = pd.concat(
-        [
-            source.derived.claims.assign(experiment=section["experiment"].name)
-            for source, section in zip(sources, sections, strict=True)
-        ]
-    )
+    claims = pd.concat([a.claims.assign(experiment=a.experiment.name) for a in analyses])
     html = _render(
         sections=sections,
         claims=page_tables.by_claim(claims),
@@ -68,7 +52,7 @@ def write(path: Path, sources: list[Source], refused: list[str]) -> None:
         symbols=_SYMBOLS,
         notices=[*notices, *_mixtures(sections)],
         refused=refused,
-        totals=Counter({r.id: r.status for source in sources for r in source.derived.used}.values()),
+        totals=Counter({r.id: r.status for analysis in analyses for r in analysis.records}.values()),
         left_out=sum(len(section["left_out"]) for section in sections),
         data=Markup(_json(blocks)),
     )
@@ -107,13 +91,12 @@ def _json(data: Any) -> str:
     return text.replace("<", "\\u003c")
 
 
-def _section(source: Source, experiment: AnyExperiment, anchor: str) -> dict[str, Any]:
-    derived, folder = source.derived, source.folder.path
-    records = derived.used
-    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    compares = isinstance(experiment, Experiment)
-    figure = experiment.figure if isinstance(experiment, Experiment) else experiment.kind
-    ratios = [] if derived.tables is None else page_tables.ratios(derived.tables.metrics)
+def _section(analysis: Analysis, anchor: str) -> dict[str, Any]:
+    experiment, records, folder = analysis.experiment, analysis.records, analysis.sweep.folder.path
+    compares = isinstance(analysis, TrainingAnalysis)
+    figure = analysis.compared.figure if isinstance(analysis, TrainingAnalysis) else experiment.kind
+    ratios = page_tables.ratios(analysis.metrics) if isinstance(analysis, TrainingAnalysis) else []
+    provenance = provenance_of(analysis)
     measured = {split for table in ratios for row in table["rows"] for split in row["cells"]}
     return {
         "id": anchor,
@@ -125,11 +108,11 @@ def _section(source: Source, experiment: AnyExperiment, anchor: str) -> dict[str
         "endings": Counter(record.status for record in records),
         "by_method": _endings(records),
         "unfinished": [_unfinished(record) for record in records if record.status != "completed"],
-        "left_out": derived.left_out,
+        "left_out": analysis.sweep.not_counted,
         "ratios": ratios,
         "splits": [split for split in SPLITS if split in measured],
-        "overview": None if compares else derived.overview.to_dict("split"),
-        "image": "" if figure == "fronts" else _image(folder / "figures" / f"{figure}.png"),
+        "overview": None if compares else analysis.overview.to_dict("split"),
+        "image": "" if figure == "fronts" else _image(folder / FIGURES / f"{figure}.png"),
         "commands": provenance["commands"],
         "provenance": provenance,
         "settings": json.dumps(experiment.model_dump(mode="json"), indent=1, ensure_ascii=False),

@@ -7,13 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from scalpel_bench import methods
-from scalpel_bench.benchmarks.analysis.tables import SPLITS, Tables, protocols
-from scalpel_bench.benchmarks.experiments.schema import Experiment
-from scalpel_bench.benchmarks.experiments.settings import TrainingRun
+from scalpel_bench.benchmarks.analysis.analyses import TrainingAnalysis
+from scalpel_bench.benchmarks.analysis.summary import SPLITS
 from scalpel_bench.benchmarks.figures.style import look, on_dark, order, title
-from scalpel_bench.benchmarks.records.folder import Record
-from scalpel_bench.methods.bloop import Bloop
+from scalpel_bench.benchmarks.records import Record
 
 NUMBERS = 350_000
 """How many numbers of trajectories one page may hold: about 2 MB."""
@@ -35,15 +32,11 @@ DIAGNOSTICS = {
 }
 
 
-def block(
-    tables: Tables, records: list[Record], experiment: Experiment, budget: int
-) -> tuple[dict[str, Any], str]:
+def block(analysis: TrainingAnalysis, budget: int) -> tuple[dict[str, Any], str]:
     """The data of one experiment.
 
     Args:
-        tables: of the experiment's records.
-        records: those of ``tables``.
-        experiment: whose labels and region the figures have.
+        analysis: of its records.
         budget: how many numbers the trajectories may have.
 
     Returns:
@@ -51,16 +44,15 @@ def block(
         trajectories as one list per run and quantity.
         notice: what was left out of the trajectories, or nothing.
     """
-    by_id = {record.id: record for record in records}
-    own = [by_id[identity] for identity in tables.summary["id"]]
-    labels = order(list(tables.summary["method"].unique()))
+    experiment, summary = analysis.compared, analysis.summary
+    own = [analysis.sweep.by_id[identity] for identity in summary["id"]]
+    labels = order(list(summary["method"].unique()))
     position = {label: index for index, label in enumerate(labels)}
     splits = [split for split in SPLITS if any(split in row for record in own for row in record.trajectory)]
     rows = [row for record in own for row in record.trajectory]
     metrics = list(dict.fromkeys(key for row in rows for split in splits for key in row.get(split, {})))
-    place = {identity: index for index, identity in enumerate(tables.summary["id"])}
+    place = {identity: index for index, identity in enumerate(summary["id"])}
     curves, notice = _curves(own, splits, metrics, budget)
-    summary = tables.summary
     return {
         "labels": experiment.labels.model_dump(),
         "cap": experiment.region.main,
@@ -70,7 +62,7 @@ def block(
         "diagnostics": DIAGNOSTICS,
         "protocols": [
             {"name": p.name, "note": p.note, "runs": [place[identity] for identity in p.runs["id"]]}
-            for p in protocols(summary, experiment)
+            for p in analysis.protocols
         ],
         "runs": {
             "id": list(summary["id"]),
@@ -86,8 +78,8 @@ def block(
             }
             for split in splits
         },
-        "fronts": _fronts(tables.fronts, position),
-        "attainment": _attainment(tables.attainment, position),
+        "fronts": _fronts(analysis.fronts, position),
+        "attainment": _attainment(analysis.attainment, position),
         "curves": curves,
     }, notice
 
@@ -149,7 +141,7 @@ def _curves(
         return [[shorten(row.get(split, {}).get(key), CURVE_DIGITS) for row in rows] for rows in kept]
 
     values: dict[str, Any] = {split: {key: column(split, key) for key in metrics} for split in splits}
-    values["diagnostics"] = _diagnostics(records, kept)
+    values["diagnostics"] = _diagnostics(kept)
     thinned = f"trajectories show {most} of up to {longest} evaluations per run" if longest > most else ""
     return {"grids": [list(epochs) for epochs in grids], "grid": grid, **values}, thinned
 
@@ -160,37 +152,10 @@ def _evenly(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
     return [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]
 
 
-def _diagnostics(records: list[Record], kept: list[list[dict[str, Any]]]) -> dict[str, list[list[Any]]]:
-    measured = [
-        [_measured(record, row.get("diagnostics") or {}) for row in rows]
-        for record, rows in zip(records, kept, strict=True)
-    ]
+def _diagnostics(kept: list[list[dict[str, Any]]]) -> dict[str, list[list[Any]]]:
+    measured = [[row.get("diagnostics") or {} for row in rows] for rows in kept]
     columns = {
         key: [[shorten(row.get(key), CURVE_DIGITS) for row in rows] for rows in measured]
         for key in DIAGNOSTICS
     }
     return {key: runs for key, runs in columns.items() if any(v is not None for run in runs for v in run)}
-
-
-def _measured(record: Record, given: dict[str, float | None]) -> dict[str, float | None]:
-    return {**given, "projected_share": projected_share(record, given)}
-
-
-def projected_share(record: Record, row: dict[str, float | None]) -> float | None:
-    """1 − ⟨d − g_m, g_a⟩ / (λ ‖g_a‖²): how much of g_a is projected out of d = g_m + λ π(g_a; ·).
-
-    None for a method whose direction is not of this form, at λ = 0, and where the diagnostics are incomplete.
-    """
-    run = record.run
-    keys = ("main_norm", "aux_norm", "direction_norm", "main_aux_cosine", "direction_aux_cosine")
-    given = [row.get(key) for key in keys]
-    if not isinstance(run, TrainingRun) or run.lam == 0 or None in given:
-        return None
-    name = run.method["name"]
-    if name not in methods.available() or not issubclass(methods.get(name), Bloop):
-        return None
-    main, aux, direction, main_aux, direction_aux = (float(value) for value in given if value is not None)
-    if not aux:
-        return None
-    scale = 1 + run.lam if run.method.get("rescale") else 1.0
-    return 1 - (scale * direction * direction_aux - main * main_aux) / (run.lam * aux)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from scalpel_bench.benchmarks.analysis.ratios import over_all_seeds
+from scalpel_bench.benchmarks.analysis.wording import with_interval
 from scalpel_bench.benchmarks.figures.style import order, title
 
 _PROTOCOLS = ["fixed", "main-tuned", "per-method"]
@@ -25,8 +27,8 @@ def by_claim(claims: pd.DataFrame) -> list[dict[str, Any]]:
         row = {str(name): value for name, value in given.items()}
         key = tuple(row[name] for name in ("experiment", "scale", "id", "split"))
         entry = entries.setdefault(key, {**row, "verdicts": {}})
-        numbers = {name: _number(row[name]) for name in ("effect", "low", "high")}
-        entry["verdicts"][row["protocol"]] = {**row, **numbers}
+        text = with_interval(row["effect"], row["low"], row["high"])
+        entry["verdicts"][row["protocol"]] = {**row, "effect": text}
     for entry in entries.values():
         entry["flag"] = _flag({protocol: row["verdict"] for protocol, row in entry["verdicts"].items()})
     return list(entries.values())
@@ -43,7 +45,7 @@ def ratios(metrics: pd.DataFrame) -> list[dict[str, Any]]:
 
     A cell has its own notes; those of all cells are the table's.
     """
-    chosen = metrics[(metrics["statistic"] == "front_ratio") & (metrics["seed"] == "all")]
+    chosen = over_all_seeds(metrics)
     ends = [1.0, *chosen[["value", "low", "high"]].astype(float).stack().dropna()]
     low = max(min(ends) / 1.05, 1 / _WIDEST)
     high = min(max(ends) * 1.05, _WIDEST)
@@ -56,14 +58,15 @@ def ratios(metrics: pd.DataFrame) -> list[dict[str, Any]]:
     for protocol, rows in chosen.groupby("protocol", sort=False):
         by_method: dict[str, dict[str, Any]] = {}
         for row in rows.to_dict("records"):
-            value, interval = row["value"], (row["low"], row["high"])
+            value = row["value"]
             cell: dict[str, Any] = {
                 "value": None if pd.isna(value) else value,
-                "interval": None if pd.isna(row["low"]) else interval,
+                "text": with_interval(value, row["low"], row["high"]),
                 "notes": [note for note in str(row["note"]).split("; ") if note],
             }
             if cell["value"] is not None:
-                places = (value, *(cell["interval"] or (value, value)), 1.0)
+                interval = (value, value) if pd.isna(row["low"]) else (row["low"], row["high"])
+                places = (value, *interval, 1.0)
                 cell["bar"] = dict(zip(("at", "from", "to", "one"), map(place, places), strict=True))
             by_method.setdefault(row["method"], {})[row["split"]] = cell
         cells = [cell for by_split in by_method.values() for cell in by_split.values()]
@@ -80,7 +83,3 @@ def _flag(verdicts: dict[str, str]) -> str:
     if verdicts.get("fixed") == "supported" and others and "supported" not in others:
         return "only at a fixed learning rate"
     return "depends on the learning rate" if len(set(verdicts.values())) > 1 else ""
-
-
-def _number(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:.3g}"

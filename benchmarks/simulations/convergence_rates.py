@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
 
 from scalpel_bench import methods
 from scalpel_bench.benchmarks.experiments.settings import RatesRun
-from scalpel_bench.benchmarks.figures import style
+from scalpel_bench.benchmarks.simulations.registry import SimulatedFigure, register
 
 RHO_FACTOR = 0.5
-COLUMNS = {
-    "ema_error": ("bloop", "E‖m − ∇L_main‖²", 2 / 3),
-    "main_gradient": ("sum", "E‖∇L_main‖²", 1 / 3),
+QUANTITIES = {
+    "ema_error": ("E‖m − ∇L_main‖²", 2 / 3),
+    "main_gradient": ("E‖∇L_main‖²", 1 / 3),
 }
+"""What is measured, with the theory's exponent of η, by column."""
 
 
 def simulate(run: RatesRun) -> list[dict[str, Any]]:
@@ -66,13 +66,13 @@ def exponent(frame: pd.DataFrame, column: str) -> float:
 
 def quantities(frame: pd.DataFrame) -> dict[str, float]:
     """What claims are about: the fitted exponents of η."""
-    return {column: exponent(frame, column) for column in COLUMNS}
+    return {column: exponent(frame, column) for column in QUANTITIES}
 
 
 def overview(frame: pd.DataFrame) -> pd.DataFrame:
     """Fitted exponents, their range over seeds, and the theory's."""
     rows = []
-    for column, (_, meaning, theory) in COLUMNS.items():
+    for column, (meaning, theory) in QUANTITIES.items():
         fitted = [exponent(rows_of_seed, column) for _, rows_of_seed in frame.groupby("seed")]
         rows.append(
             {
@@ -86,13 +86,4 @@ def overview(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def draw(axes: Axes, frame: pd.DataFrame) -> None:
-    """Both quantities over η, with the theory's slopes through their means."""
-    for column, (name, meaning, theory) in COLUMNS.items():
-        look, mean = style.look(name), frame.groupby("eta")[column].mean()
-        label = f"{meaning}, slope {exponent(frame, column):.2f}"
-        axes.plot(mean.index, mean, color=look["color"], marker=look["marker"], label=label)
-        eta = mean.index.to_numpy(float)
-        through = np.exp(np.log(mean).mean() + theory * (np.log(eta) - np.log(eta).mean()))
-        axes.plot(eta, through, "--", color=look["color"], lw=0.8, label=f"slope {theory:.2f}")
-    axes.set(xscale="log", yscale="log", xlabel="step size η", ylabel="mean over replicas")
+register("rates", SimulatedFigure(simulate, quantities, overview))

@@ -6,11 +6,10 @@ from typing import Any
 
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
 
 from scalpel_bench import methods
 from scalpel_bench.benchmarks.experiments.settings import NoiseRun
-from scalpel_bench.benchmarks.figures import style
+from scalpel_bench.benchmarks.simulations.registry import SimulatedFigure, register
 
 
 def simulate(run: NoiseRun) -> list[dict[str, Any]]:
@@ -63,19 +62,9 @@ def overview(frame: pd.DataFrame) -> pd.DataFrame:
     return mean[ends].reset_index(drop=True)
 
 
-def draw(axes: Axes, frame: pd.DataFrame) -> None:
-    """Distances of the mean direction to Bloop's and to the sum's, against the noise; range over seeds."""
-    looks = {1.0: (style.look("bloop_no_ema"), "no EMA"), 0.01: (style.look("bloop"), "EMA, ρ = 0.01")}
-    for rho, rows in frame.groupby("rho", sort=False):
-        look, name = looks.get(float(str(rho)), (style.look(f"rho {rho}"), f"EMA, ρ = {rho}"))
-        for column, line, end in (("to_bloop", "-", "Bloop's direction"), ("to_mixed", "--", "the sum")):
-            by_sigma = rows.groupby("sigma")[column]
-            mean, low, high = by_sigma.mean(), by_sigma.min(), by_sigma.max()
-            axes.plot(mean.index, mean, line, color=look["color"], label=f"{name}: to {end}")
-            axes.fill_between(mean.index, low, high, color=look["color"], alpha=0.2, lw=0)
-    axes.set(xscale="log", xlabel="noise σ of the batch gradient", ylabel="relative distance of the mean")
-
-
 def _direction(gradients: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     bloop = methods.create("bloop", lam=1.0)
     return bloop.combine(gradients, {"memory": reference[..., None, :]})[0]
+
+
+register("noise", SimulatedFigure(simulate, quantities, overview))

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from scalpel_bench.benchmarks.speed import memory, workloads
-from scalpel_bench.benchmarks.speed.rows import Row, timed
+from scalpel_bench.benchmarks.speed.measurements import Measurement
 from scalpel_bench.benchmarks.speed.steps import plain
-from scalpel_bench.benchmarks.speed.timing import in_turns, milliseconds, ratio
+from scalpel_bench.benchmarks.speed.timing import in_turns
 from scalpel_bench.benchmarks.speed.workloads import Workload
-from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.benchmarks.training import Stepper
 from scalpel_bench.tasks import Batch, Known, Task
 
 INSTALL = "not installed: pip install 'scalpel-bench[peers]'"
@@ -101,7 +101,7 @@ class Rival(NamedTuple):
     memory: float | None = None
 
 
-def rows(device: str, full: bool) -> Iterator[Row]:
+def measure(device: str, full: bool) -> Iterator[Measurement]:
     """Time and peak memory of our step over each peer's."""
     every = tuple(_TORCHJD)
     for workload, chosen in (
@@ -127,7 +127,7 @@ def rivals(task: Task, method: str, full: bool) -> list[Rival]:
     return found
 
 
-def compared(workload: Workload, method: str, against: list[Rival], seconds: float) -> Iterator[Row]:
+def compared(workload: Workload, method: str, against: list[Rival], seconds: float) -> Iterator[Measurement]:
     """Two rows per rival, or one that says that it is not installed."""
     batch, device = workload.batch(), workload.task.device
     ours = partial(workload.stepper, method, lam=1.0)
@@ -142,12 +142,11 @@ def compared(workload: Workload, method: str, against: list[Rival], seconds: flo
     for rival in against:
         figure = f"ours / {rival.title} ({workload.title})"
         if rival.title not in installed:
-            yield Row(part="b", figure=f"time: {figure}", value=None, target=rival.time, note=INSTALL)
+            yield Measurement(part="b", figure=f"time: {figure}", value=None, target=rival.time, note=INSTALL)
             continue
-        found = ratio(times, "ours", rival.title)
-        yield timed("b", f"time: {figure}", found, rival.time, milliseconds(times, "ours"))
+        yield Measurement.of_times("b", f"time: {figure}", times, "ours", rival.title, rival.time)
         space = peaks["ours"] / peaks[rival.title]
-        yield Row(part="b", figure=f"peak memory: {figure}", value=space, target=rival.memory)
+        yield Measurement(part="b", figure=f"peak memory: {figure}", value=space, target=rival.memory)
 
 
 def _start(task: Task) -> tuple[Task, nn.Module, torch.optim.Optimizer]:

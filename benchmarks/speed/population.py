@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from functools import partial
 
 from scalpel_bench.benchmarks.speed import workloads
-from scalpel_bench.benchmarks.speed.rows import Row, timed
+from scalpel_bench.benchmarks.speed.measurements import Measurement
 from scalpel_bench.benchmarks.speed.timing import in_turns, milliseconds, ratio
-from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.benchmarks.training import Stepper
 
 SIZES = (1, 4, 16, 64, 256)
 SEEDS = 4
@@ -17,15 +17,15 @@ TARGET = 20.0
 GPU = f"{FIGURE}, N = 64, on a GPU"
 
 
-def rows(device: str, full: bool) -> Iterator[Row]:
+def measure(device: str, full: bool) -> Iterator[Measurement]:
     """Bloop on `smooth_mlp` at N values of λ."""
     for size in SIZES if full or device != "cpu" else SIZES[:4]:
         yield from _against_one(size, device, 30 if full else 4)
     if device == "cpu":
-        yield Row(part="d", figure=GPU, value=None, target=TARGET, at_least=True, note="needs a GPU")
+        yield Measurement(part="d", figure=GPU, value=None, target=TARGET, at_least=True, note="needs a GPU")
 
 
-def _against_one(size: int, device: str, seconds: float) -> Iterator[Row]:
+def _against_one(size: int, device: str, seconds: float) -> Iterator[Measurement]:
     workload = workloads.mlp(device)
     runs = [workload.run("bloop", lam=10 ** (-4 + 4 * n / size), seed=n % SEEDS) for n in range(size)]
     steppers = {"population": Stepper(runs, workload.task), "one": Stepper(runs[:1], workload.task)}
@@ -33,7 +33,15 @@ def _against_one(size: int, device: str, seconds: float) -> Iterator[Row]:
     functions = {name: partial(s.step, batches[name]) for name, s in steppers.items()}
     times = in_turns(functions, device, seconds, least=3)
     found = ratio(times, "one", "population", scale=size)
-    row = timed("d", f"{FIGURE}, N = {size}", found, None, milliseconds(times, "population"))
-    yield row.model_copy(update={"at": {"N": size}})
+    row = Measurement(
+        part="d",
+        figure=f"{FIGURE}, N = {size}",
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        milliseconds=milliseconds(times, "population"),
+        at={"N": size},
+    )
+    yield row
     if size == 64 and device != "cpu":
         yield row.model_copy(update={"figure": GPU, "target": TARGET, "at_least": True})

@@ -11,12 +11,11 @@ from torch import Tensor, nn
 
 from scalpel_bench import methods
 from scalpel_bench.benchmarks.speed import memory, workloads
-from scalpel_bench.benchmarks.speed.rows import Row, timed
-from scalpel_bench.benchmarks.speed.timing import in_turns, milliseconds, ratio
+from scalpel_bench.benchmarks.speed.measurements import Measurement
+from scalpel_bench.benchmarks.speed.timing import in_turns
 from scalpel_bench.benchmarks.speed.workloads import Workload
-from scalpel_bench.tasks import Batch, Task
-from scalpel_bench.tasks.base import Model
-from scalpel_bench.tasks.models.spectral import log_spectral_norm, start_basis
+from scalpel_bench.tasks import Batch, Model, Task
+from scalpel_bench.tasks.models import log_spectral_norm, start_basis
 
 FEW_AT_A_TIME = 5
 FEW = ("sum", "pcgrad", "mgda", "dynamic_barrier", "bloop", "bloop_no_ema")
@@ -45,9 +44,11 @@ def plain(module: nn.Module) -> Model:
     return Model(module, dict(module.named_parameters()), dict(module.named_buffers()), _call)
 
 
-def rows(device: str, full: bool) -> Iterator[Row]:
+def measure_time(device: str, full: bool) -> Iterator[Measurement]:
     """Methods against `sum`, Bloop against plain PyTorch."""
-    every = tuple(name for name in methods.available() if methods.get(name).objectives in (None, 2))
+    every = tuple(
+        name for name, method in methods.REGISTRY.classes().items() if method.objectives in (None, 2)
+    )
     seconds = 15 if full else 5
     yield from _against_sum(workloads.mlp(device), every if full else FEW, 1.15, seconds)
     yield from _against_sum(workloads.transformer(device), every if full else FEW, 1.03, 2 * seconds)
@@ -70,7 +71,7 @@ def rows(device: str, full: bool) -> Iterator[Row]:
     yield _spectral_norm(device, seconds)
 
 
-def memory_rows(device: str, full: bool) -> Iterator[Row]:
+def measure_memory(device: str, full: bool) -> Iterator[Measurement]:
     """What Bloop remembers, and what a second loss needs."""
     residual = workloads.resnet18(device, 64 if full else 16)
     batch = residual.batch()
@@ -78,8 +79,8 @@ def memory_rows(device: str, full: bool) -> Iterator[Row]:
         method: memory.of_step(partial(residual.stepper, method), batch, device)
         for method in ("sum", "bloop")
     }
-    vector = residual.stepper("sum").flat.theta.nbytes
-    yield Row(
+    vector = residual.stepper("sum").models.theta.nbytes
+    yield Measurement(
         part="f",
         figure=f"peak memory of Bloop − peak memory of sum, in parameter vectors ({residual.title})",
         value=(peaks["bloop"] - peaks["sum"]) / vector,
@@ -92,8 +93,8 @@ def memory_rows(device: str, full: bool) -> Iterator[Row]:
         memory.of_step(partial(Bare, text.task, partial(_nth, k)), windows, device)
         for k in range(len(text.task.objectives))
     ]
-    vector = text.stepper("bloop").flat.theta.nbytes
-    yield Row(
+    vector = text.stepper("bloop").models.theta.nbytes
+    yield Measurement(
         part="f",
         figure="peak memory of Bloop / plain PyTorch on the larger loss alone plus two parameter vectors "
         "(transformer)",
@@ -102,7 +103,9 @@ def memory_rows(device: str, full: bool) -> Iterator[Row]:
     )
 
 
-def _against_sum(workload: Workload, names: tuple[str, ...], target: float, seconds: float) -> Iterator[Row]:
+def _against_sum(
+    workload: Workload, names: tuple[str, ...], target: float, seconds: float
+) -> Iterator[Measurement]:
     """A row per method but `sum`: Bloop, which has a target, alone beside it, then a few at a time."""
     yield from _beside_sum(workload, ("bloop",), target, seconds)
     others = iter([name for name in names if name not in ("sum", "bloop")])
@@ -112,24 +115,23 @@ def _against_sum(workload: Workload, names: tuple[str, ...], target: float, seco
 
 def _beside_sum(
     workload: Workload, names: tuple[str, ...], target: float | None, seconds: float
-) -> Iterator[Row]:
+) -> Iterator[Measurement]:
     steppers = {name: workload.stepper(name) for name in ("sum", *names)}
     batch, device = workload.batch(), workload.task.device
     times = in_turns({name: partial(s.step, batch) for name, s in steppers.items()}, device, seconds)
     for name in names:
         figure = f"step of {name} / step of sum with two gradients ({workload.title})"
-        yield timed("a", figure, ratio(times, name, "sum"), target, milliseconds(times, name))
+        yield Measurement.of_times("a", figure, times, name, "sum", target)
 
 
-def _against_bare(workload: Workload, loss: Loss, title: str, target: float, seconds: float) -> Row:
+def _against_bare(workload: Workload, loss: Loss, title: str, target: float, seconds: float) -> Measurement:
     ours, bare, batch = workload.stepper("bloop"), Bare(workload.task, loss), workload.batch()
     functions = {"ours": partial(ours.step, batch), "bare": partial(bare.step, batch)}
     times = in_turns(functions, workload.task.device, seconds)
-    found = ratio(times, "ours", "bare")
-    return timed("a", f"{title} ({workload.title})", found, target, milliseconds(times, "ours"))
+    return Measurement.of_times("a", f"{title} ({workload.title})", times, "ours", "bare", target)
 
 
-def _spectral_norm(device: str, seconds: float) -> Row:
+def _spectral_norm(device: str, seconds: float) -> Measurement:
     module = workloads.mlp(device).task.build().to(device)
     weights = [p.detach().clone().requires_grad_() for p in module.parameters() if p.dim() == 2]
     bases = [start_basis(w.detach()) for w in weights]
@@ -142,7 +144,7 @@ def _spectral_norm(device: str, seconds: float) -> Row:
 
     times = in_turns({"svd": exact, "ours": ours}, device, seconds)
     title = "gradient of the spectral norms / the same by differentiating an SVD (MLP)"
-    return timed("a", title, ratio(times, "ours", "svd"), 1 / 3, milliseconds(times, "ours"))
+    return Measurement.of_times("a", title, times, "ours", "svd", 1 / 3)
 
 
 def _gradient(logs: list[Tensor], weights: list[Tensor]) -> None:

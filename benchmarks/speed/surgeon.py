@@ -20,9 +20,9 @@ from torch.nn.parallel import DistributedDataParallel
 from scalpel_bench import methods
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import DataRecord
-from scalpel_bench.benchmarks.speed.rows import Row, timed
-from scalpel_bench.benchmarks.speed.timing import Times, in_turns, milliseconds, ratio
-from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.benchmarks.speed.measurements import Measurement
+from scalpel_bench.benchmarks.speed.timing import in_turns
+from scalpel_bench.benchmarks.training import Stepper
 from scalpel_bench.tasks import Model
 from scalpel_bench.tasks.language_model import LanguageModel
 
@@ -31,13 +31,13 @@ PROCESSES = 2
 LAM = 0.2
 
 
-def rows() -> Iterator[Row]:
+def measure() -> Iterator[Measurement]:
     """On the CPU, one thread per process."""
     yield _against_the_engine()
     yield from _against_plain_ddp()
 
 
-def _against_the_engine() -> Row:
+def _against_the_engine() -> Measurement:
     """Bloop on a small transformer: separate parameters in a plain loop, and the engine's flat vector."""
     experiment = load("fig5a", "laptop", {"lam": [LAM], "seeds": 1})
     assert isinstance(experiment, Experiment)
@@ -59,12 +59,13 @@ def _against_the_engine() -> Row:
         optimizer.zero_grad()
 
     times = in_turns({"engine": lambda: stepper.step(batch), "surgeon": by_hand}, "cpu", 10)
-    return timed(
+    return Measurement.of_times(
         "h",
         "Surgeon in a plain loop / the engine's step (Bloop, transformer of fig5a laptop)",
-        ratio(times, "surgeon", "engine"),
+        times,
+        "surgeon",
+        "engine",
         1.05,
-        milliseconds(times, "surgeon"),
     )
 
 
@@ -77,19 +78,14 @@ def _next(losses: Iterator[Any]) -> Tensor:
     return loss
 
 
-def _against_plain_ddp() -> Iterator[Row]:
+def _against_plain_ddp() -> Iterator[Measurement]:
     with TemporaryDirectory() as folder:
         spawn(_measure, (folder,), nprocs=PROCESSES)  # type: ignore[no-untyped-call]
         measured = json.loads((Path(folder) / "times.json").read_text())
-    times = {name: np.array(values) for name, values in measured.items()}
-    for data in ("one batch, two heads", "two batches"):
-        yield timed(
-            "h",
-            f"Surgeon's step / DDP step of the summed loss, {PROCESSES} processes ({data})",
-            ratio(times, f"surgeon, {data}", f"sum, {data}"),
-            2.2,
-            milliseconds(times, f"surgeon, {data}"),
-        )
+    for data, seconds in measured.items():
+        times = {name: np.array(values) for name, values in seconds.items()}
+        figure = f"Surgeon's step / DDP step of the summed loss, {PROCESSES} processes ({data})"
+        yield Measurement.of_times("h", figure, times, "surgeon", "sum", 2.2)
 
 
 def _measure(rank: int, folder: str) -> None:
@@ -126,29 +122,26 @@ def _measure(rank: int, folder: str) -> None:
         surgeon.backward(*losses)
         finish()
 
-    times = _together(
-        {
-            "sum, one batch, two heads": lambda: summed(heads()),
-            "surgeon, one batch, two heads": lambda: operated(*heads()),
-            "sum, two batches": lambda: summed(halves()),
-            "surgeon, two batches": lambda: operated(lambda: single(0), lambda: single(1)),
-        }
-    )
+    seconds = {
+        "one batch, two heads": _seconds(lambda: summed(heads()), lambda: operated(*heads())),
+        "two batches": _seconds(
+            lambda: summed(halves()), lambda: operated(lambda: single(0), lambda: single(1))
+        ),
+    }
     if rank == 0:
-        lists = {name: values.tolist() for name, values in times.items()}
-        (Path(folder) / "times.json").write_text(json.dumps(lists))
+        (Path(folder) / "times.json").write_text(json.dumps(seconds))
     dist.barrier()
     dist.destroy_process_group()
 
 
-def _together(functions: dict[str, Callable[[], object]]) -> Times:
-    """Seconds of each call, which all processes begin at once."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
+def _seconds(summed: Callable[[], None], operated: Callable[[], None]) -> dict[str, list[float]]:
+    """Of each call, which all processes begin at once."""
+    seconds: dict[str, list[float]] = {"sum": [], "surgeon": []}
     for turn in range(ROUNDS + 3):
-        for name, function in functions.items():
+        for name, function in (("sum", summed), ("surgeon", operated)):
             dist.barrier()
             started = time.perf_counter()
             function()
             if turn >= 3:
-                times[name].append(time.perf_counter() - started)
-    return {name: np.array(values) for name, values in times.items()}
+                seconds[name].append(time.perf_counter() - started)
+    return seconds

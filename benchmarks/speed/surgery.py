@@ -12,16 +12,16 @@ from torch import Tensor
 
 from scalpel_bench import methods
 from scalpel_bench.benchmarks.speed import memory, workloads
-from scalpel_bench.benchmarks.speed.rows import Row, timed
-from scalpel_bench.benchmarks.speed.timing import in_turns, milliseconds, ratio
+from scalpel_bench.benchmarks.speed.measurements import Measurement
+from scalpel_bench.benchmarks.speed.timing import in_turns, milliseconds
 
 MOVED = 8
-"""Row reads and writes of a direction of Bloop: g_m, g_a and m are read twice, d and m written."""
+"""Measurement reads and writes of a direction of Bloop: g_m, g_a and m are read twice, d and m written."""
 
 NEEDS_GPU = "needs a GPU"
 
 
-def against_copy(device: str, full: bool) -> Iterator[Row]:
+def measure_against_copy(device: str, full: bool) -> Iterator[Measurement]:
     """Bloop's direction at growing P; its exponent belongs to (c) too, as it is of these times."""
     sizes = [10**5, 3 * 10**5, 10**6, 3 * 10**6, 10**7]
     if full or device != "cpu":
@@ -35,7 +35,7 @@ def against_copy(device: str, full: bool) -> Iterator[Row]:
         }
         times = in_turns(functions, device, 8 if full else 2)
         figure = f"direction of Bloop / copying as many bytes, P = {size:.0e}"
-        row = timed("c", figure, ratio(times, "direction", "copy"), None, milliseconds(times, "direction"))
+        row = Measurement.of_times("c", figure, times, "direction", "copy")
         points.append(row.model_copy(update={"at": {"P": size}}))
         if size == 10**8 and device != "cpu":
             yield _share_of_bandwidth(1 / row.value if row.value else None)
@@ -45,8 +45,8 @@ def against_copy(device: str, full: bool) -> Iterator[Row]:
     yield _exponent("c", "time of Bloop's direction against P", sizes, [row.milliseconds for row in points])
 
 
-def _share_of_bandwidth(value: float | None) -> Row:
-    return Row(
+def _share_of_bandwidth(value: float | None) -> Measurement:
+    return Measurement(
         part="c",
         figure="bandwidth of Bloop's direction / bandwidth of a copy, P = 1e+08, on a GPU",
         value=value,
@@ -56,7 +56,7 @@ def _share_of_bandwidth(value: float | None) -> Row:
     )
 
 
-def growth(device: str, full: bool) -> Iterator[Row]:
+def measure_growth(device: str, full: bool) -> Iterator[Measurement]:
     """The time of a direction against K and N, the peak memory of a step against P."""
     seconds, size = (4, 10**6) if full else (1, 10**6)
     objectives = [2, 3, 4, 6, 8, 12, 16] if full else [2, 4, 8, 16]
@@ -69,9 +69,9 @@ def growth(device: str, full: bool) -> Iterator[Row]:
     sizes, peaks = [], []
     for width in widths:
         workload = workloads.two_heads(device, width)
-        sizes.append(workload.stepper("sum").flat.theta.numel())
+        sizes.append(workload.stepper("sum").models.theta.numel())
         peaks.append(memory.of_step(partial(workload.stepper, "bloop"), workload.batch(), device))
-        yield Row(
+        yield Measurement(
             part="e",
             figure=f"peak memory of a step of Bloop, in parameter vectors, P = {sizes[-1]:.1e}",
             value=peaks[-1] / (4 * sizes[-1]),
@@ -87,15 +87,15 @@ def _grown(
     make: Callable[[int], Callable[[], object]],
     device: str,
     seconds: float,
-) -> Iterator[Row]:
-    functions = {str(value): make(value) for value in values}
+) -> Iterator[Measurement]:
+    functions = {value: make(value) for value in values}
     times = in_turns(functions, device, seconds * len(values))
-    first = str(values[0])
+    first = values[0]
     for value in values:
         figure = f"direction of {name} at {variable} = {value} / at {variable} = {first}"
-        row = timed("e", figure, ratio(times, str(value), first), None, milliseconds(times, str(value)))
+        row = Measurement.of_times("e", figure, times, value, first)
         yield row.model_copy(update={"at": {variable: value}})
-    medians = [milliseconds(times, str(value)) for value in values]
+    medians = [milliseconds(times, value) for value in values]
     yield _exponent("e", f"time of the direction of {name} against {variable}", values, medians)
 
 
@@ -114,11 +114,11 @@ def direction(size: int, k: int, n: int, device: str, method: str = "bloop") -> 
     return call
 
 
-def _exponent(part: str, figure: str, sizes: Sequence[float], costs: Sequence[float | None]) -> Row:
+def _exponent(part: str, figure: str, sizes: Sequence[float], costs: Sequence[float | None]) -> Measurement:
     """The slope of log cost over log size, with its 95 % interval."""
     fit = stats.linregress(np.log(sizes), np.log(np.array(costs, float)))
     reach = fit.stderr * stats.t.ppf(0.975, len(sizes) - 2)
-    return Row(
+    return Measurement(
         part=part,
         figure=f"exponent of {figure}",
         value=fit.slope,

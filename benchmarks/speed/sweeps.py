@@ -8,18 +8,24 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from scalpel_bench.benchmarks.execution.jobs import Job, Place, default_workers, describe_data, execute
-from scalpel_bench.benchmarks.execution.supervision import execute_all
+from scalpel_bench.benchmarks.execution import (
+    ExecutionOptions,
+    Job,
+    default_workers,
+    describe_data,
+    execute,
+    execute_all,
+)
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
-from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.speed.rows import Row
+from scalpel_bench.benchmarks.records import Folder
+from scalpel_bench.benchmarks.speed.measurements import Measurement
 
 WORKERS = 2
 FIGURE = "wall time of a sweep on two cores / (the runs' own training time / 2)"
 TARGET = 1.10
 
 
-def rows(full: bool) -> Iterator[Row]:
+def measure(full: bool) -> Iterator[Measurement]:
     """A real sweep of `smooth_mlp` on embedded digits, its records in a temporary folder.
 
     The runs' own training time is what their records call ``train``: steps, without the evaluations. All else
@@ -27,14 +33,14 @@ def rows(full: bool) -> Iterator[Row]:
     import and load, which one row leaves out.
     """
     if default_workers("cpu") < WORKERS:
-        yield Row(part="g", figure=FIGURE, value=None, target=TARGET, note="needs two cores")
+        yield Measurement(part="g", figure=FIGURE, value=None, target=TARGET, note="needs two cores")
         return
     with tempfile.TemporaryDirectory() as folder:
         yield from _sweep(Folder(Path(folder)), full)
 
 
-def _sweep(folder: Folder, full: bool) -> Iterator[Row]:
-    place = Place(device="cpu", workers=WORKERS)
+def _sweep(folder: Folder, full: bool) -> Iterator[Measurement]:
+    place = ExecutionOptions(device="cpu", workers=WORKERS)
     folder.prepare()
     (trial,) = execute(_jobs(folder, place, seeds=1, epochs=20)[:1], place)
     each = 10 if full else 2.5
@@ -46,18 +52,18 @@ def _sweep(folder: Folder, full: bool) -> Iterator[Row]:
         trained += timings["train"]
     wall, start = time.perf_counter() - started, min(began)
     share = trained / WORKERS
-    whole = Row(part="g", figure=f"{FIGURE}, {len(jobs)} runs", value=wall / share)
-    after = Row(
+    whole = Measurement(part="g", figure=f"{FIGURE}, {len(jobs)} runs", value=wall / share)
+    after = Measurement(
         part="g", figure=f"{FIGURE}, {len(jobs)} runs, once the first has begun", value=(wall - start) / share
     )
     yield whole.model_copy(update={"target": TARGET if full else None})
     yield after.model_copy(update={"target": TARGET})
-    yield Row(
+    yield Measurement(
         part="g", figure="start of the worker processes, their imports and the data, seconds", value=start
     )
 
 
-def _jobs(folder: Folder, place: Place, seeds: int, epochs: int) -> list[Job]:
+def _jobs(folder: Folder, place: ExecutionOptions, seeds: int, epochs: int) -> list[Job]:
     """Six methods at one λ for each seed."""
     training = {"epochs": epochs, "evaluations": 1}
     experiment = load("fig3a", "laptop", {"seeds": seeds, "lam": [0.01], "training": training})

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-Times = dict[str, "np.ndarray"]
+Name = TypeVar("Name", bound=Hashable)
+Times = dict[Name, NDArray[np.float64]]
+"""Seconds ``(turns,)`` of each function."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,12 @@ class Ratio:
 
 
 def in_turns(
-    functions: Mapping[str, Callable[[], object]],
+    functions: Mapping[Name, Callable[[], object]],
     device: str,
     seconds: float,
     least: int = 5,
     most: int = 1000,
-) -> Times:
+) -> Times[Name]:
     """Call every function once a turn, the first of a turn another one each time.
 
     Args:
@@ -39,7 +43,7 @@ def in_turns(
         seconds ``(turns,)`` of each.
     """
     names = list(functions)
-    times: dict[str, list[float]] = {name: [] for name in names}
+    times: dict[Name, list[float]] = {name: [] for name in names}
     for name in names:
         functions[name]()
     began = time.perf_counter()
@@ -56,14 +60,14 @@ def in_turns(
     return {name: np.array(values) for name, values in times.items()}
 
 
-def ratio(times: Times, name: str, to: str, scale: float = 1.0) -> Ratio:
+def ratio(times: Times[Name], name: Name, to: Name, scale: float = 1.0) -> Ratio:
     """The time of one function over that of another, times ``scale``."""
     low, high = np.quantile(times[name] / times[to], (0.25, 0.75))
     value = np.median(times[name]) / np.median(times[to])
     return Ratio(scale * float(value), scale * float(low), scale * float(high))
 
 
-def milliseconds(times: Times, name: str) -> float:
+def milliseconds(times: Times[Name], name: Name) -> float:
     """The median."""
     return 1e3 * float(np.median(times[name]))
 

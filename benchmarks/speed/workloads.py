@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from scalpel_bench.benchmarks.experiments.settings import DataRecord, Training, TrainingRun
-from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.benchmarks.training import Stepper
 from scalpel_bench.tasks import Batch, Data, Model, Task
 from scalpel_bench.tasks.cifar_mnist import CifarMnist
 from scalpel_bench.tasks.data.images import ResidentImages

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 
-from scalpel_bench.benchmarks.records.folder import write_atomically
+from scalpel_bench.benchmarks.records import write_atomically
+from scalpel_bench.benchmarks.training import stopping
 
 State = dict[str, Any]
 """Tensors, numbers, strings, and lists and dicts of these."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """A run was asked to stop, and has left a checkpoint."""
 
 
 class Checkpoint:
@@ -59,7 +51,7 @@ class Checkpoint:
     def due(self) -> bool:
         """Whether a state is to be saved now: time has come, or the run is to stop."""
         late = time.monotonic() - self._last >= self.every
-        return self.path is not None and (late or _stopping.is_set())
+        return self.path is not None and (late or stopping.is_asked())
 
     def save(self, state: State) -> None:
         """Replace the file.
@@ -75,43 +67,5 @@ class Checkpoint:
         self._last = time.monotonic()
 
 
-NONE = Checkpoint(None, 0, {})
+NO_CHECKPOINT = Checkpoint(None, 0, {})
 """For runs that keep none."""
-
-
-def leave_if_asked() -> None:
-    """To be called where a run may stop.
-
-    Raises:
-        Interrupted: it shall.
-    """
-    if _stopping.is_set():
-        raise Interrupted
-
-
-@contextmanager
-def stopping_on(*signals: signal.Signals, insist: bool = False) -> Iterator[None]:
-    """Let signals stop the runs in progress where they may stop.
-
-    Args:
-        signals: those that ask.
-        insist: whether a second one stops everything at once. Not in a worker: a system that shuts down, or
-            a sweep beside its group's signal, asks it twice, and its checkpoint is to be whole.
-    """
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if insist and _stopping.is_set():
-            raise KeyboardInterrupt
-        _stopping.set()
-
-    _stopping.clear()
-    before = {number: signal.signal(number, ask) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        _stopping.clear()
-
-
-_stopping = threading.Event()

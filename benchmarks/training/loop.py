@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.training import checkpoints
-from scalpel_bench.benchmarks.training.checkpoints import Checkpoint, State
+from scalpel_bench.benchmarks.training import stopping
+from scalpel_bench.benchmarks.training.checkpoints import NO_CHECKPOINT, Checkpoint, State
 from scalpel_bench.benchmarks.training.stepper import Stepper, stream
 from scalpel_bench.tasks import Task
 
@@ -34,7 +34,8 @@ def train(
     runs: Sequence[TrainingRun],
     task: Task,
     on_step: Callable[[int], None] = lambda step: None,
-    checkpoint: Checkpoint = checkpoints.NONE,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
+    evaluations: int | None = None,
 ) -> list[Outcome]:
     """Train runs in lock step to their end; one whose losses or parameters are not finite stops there.
 
@@ -47,6 +48,7 @@ def train(
         on_step: called after every step with its number.
         checkpoint: where their state is kept. What it holds is not computed again, but for the batches: they
             are drawn and left, so that the next is the one that came next.
+        evaluations: of training, after which to end; None for all.
 
     Returns:
         one outcome per run; the seconds of a population are shared out evenly.
@@ -60,36 +62,37 @@ def train(
         torch.manual_seed(stream(runs[0].seed, "model"))
         steps, count = stepper.steps, runs[0].training.evaluations
         evaluate_at = {round(n * steps / count) for n in range(1, count + 1)}
+        last = steps if evaluations is None else sorted(evaluate_at)[evaluations - 1]
         batches = stepper.batches()
-        log = _Log(stepper)
+        trajectories = _Trajectories(stepper)
         if (saved := checkpoint.load()) is None:
-            log.evaluate(0)
+            trajectories.evaluate(0)
         else:
             deque(islice(batches, saved["done"]), maxlen=0)
             stepper.restore(saved)
-            log.restore(saved)
-        for step in range(int(stepper.done) + 1, steps + 1):
-            if log.over:
+            trajectories.restore(saved)
+        for step in range(int(stepper.done) + 1, last + 1):
+            if trajectories.over:
                 break
             if step in evaluate_at:
                 stepper.diagnosed_step(next(batches))
-                log.evaluate(step)
+                trajectories.evaluate(step)
             else:
                 stepper.step(next(batches), diagnose=False)
             on_step(step)
             if step < steps and checkpoint.due:
-                checkpoint.save({**stepper.snapshot(), **log.snapshot()})
+                checkpoint.save({**stepper.snapshot(), **trajectories.snapshot()})
             if step < steps:
-                checkpoints.leave_if_asked()
-        return log.outcomes()
+                stopping.leave_if_asked()
+        return trajectories.outcomes()
 
 
-class _Log:
+class _Trajectories:
     """The trajectories of the runs of a stepper, and the seconds spent on them."""
 
     def __init__(self, stepper: Stepper) -> None:
         self.stepper = stepper
-        self.trajectories: list[Trajectory] = [[] for _ in stepper.runs]
+        self.rows: list[Trajectory] = [[] for _ in stepper.runs]
         self.diverged_at: list[int | None] = [None for _ in stepper.runs]
         self.started = time.perf_counter()
         self.evaluating = 0.0
@@ -103,8 +106,8 @@ class _Log:
         """Append a row to each run; the step of divergence, and no row, where something is not finite."""
         bad = self.stepper.bad_step.reshape(-1).tolist()
         started = time.perf_counter()
-        self.stepper.flat.module.eval()
-        for replica, trajectory in enumerate(self.trajectories):
+        self.stepper.models.module.eval()
+        for replica, trajectory in enumerate(self.rows):
             if self.diverged_at[replica] is not None:
                 continue
             row = self._row(step, replica) if bad[replica] < 0 else None
@@ -117,7 +120,7 @@ class _Log:
     @torch.no_grad()
     def _row(self, step: int, replica: int) -> dict[str, Any] | None:
         stepper, task = self.stepper, self.stepper.task
-        model = stepper.flat.model(replica)
+        model = stepper.models.model(replica)
         metrics = {split: task.evaluate(model, split) for split in task.splits}
         if step == stepper.steps:
             metrics = {split: {**values, **task.final(model, split)} for split, values in metrics.items()}
@@ -129,7 +132,7 @@ class _Log:
     def snapshot(self) -> State:
         """The rows so far, and the seconds."""
         return {
-            "trajectories": self.trajectories,
+            "trajectories": self.rows,
             "diverged_at": self.diverged_at,
             "seconds": time.perf_counter() - self.started,
             "evaluating": self.evaluating,
@@ -137,13 +140,13 @@ class _Log:
 
     def restore(self, saved: State) -> None:
         """Go on from these."""
-        self.trajectories, self.diverged_at = saved["trajectories"], saved["diverged_at"]
+        self.rows, self.diverged_at = saved["trajectories"], saved["diverged_at"]
         self.evaluating = saved["evaluating"]
         self.started = time.perf_counter() - saved["seconds"]
 
     def outcomes(self) -> list[Outcome]:
         """What is recorded, in the order in which the runs were given."""
-        count = len(self.trajectories)
+        count = len(self.rows)
         seconds = time.perf_counter() - self.started - self.evaluating
         steps = max(int(self.stepper.done), 1)
         timings = {
@@ -153,6 +156,6 @@ class _Log:
         }
         ended = [
             Outcome(trajectory, diverged_at, timings)
-            for trajectory, diverged_at in zip(self.trajectories, self.diverged_at, strict=True)
+            for trajectory, diverged_at in zip(self.rows, self.diverged_at, strict=True)
         ]
         return [ended[self.stepper.order.index(i)] for i in range(count)]

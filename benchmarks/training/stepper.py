@@ -15,16 +15,17 @@ from torch import Tensor, nn
 from scalpel_bench import methods
 from scalpel_bench.benchmarks.experiments.settings import Training, TrainingRun
 from scalpel_bench.benchmarks.training.checkpoints import State
-from scalpel_bench.benchmarks.training.parameters import Flat, Population
+from scalpel_bench.benchmarks.training.models import FlatModel, StackedModels
 from scalpel_bench.tasks import Batch, Known, Loss, Task
 
 
 @dataclass(frozen=True)
-class _Group:
-    """Runs of a population that share a method: replicas ``where``, with one λ each."""
+class _MethodGroup:
+    """Runs of a population that share a method: replicas ``where``, with one λ and one seed each."""
 
     where: slice
-    method: methods.Method
+    method: methods.BaseMethod
+    seeds: int | Tensor
 
 
 class Stepper:
@@ -47,22 +48,22 @@ class Stepper:
         self.order = sorted(range(len(runs)), key=lambda i: str(runs[i].method))
         self.runs = [runs[i] for i in self.order]
         options = runs[0].training
-        self.flat = self._flat(bool(options.channels_last), bool(options.compile))
+        self.models = self._build_models(bool(options.channels_last), bool(options.compile))
         self.precision = partial(
-            torch.autocast, self.flat.theta.device.type, torch.bfloat16, enabled=bool(options.bf16)
+            torch.autocast, self.models.theta.device.type, torch.bfloat16, enabled=bool(options.bf16)
         )
         self.rounding = torch.finfo(torch.bfloat16).eps if options.bf16 else None
         self.groups = self._groups()
         self.steps = options.epochs * task.steps_per_epoch
-        self.optimizer = _optimizer(options, self.flat.theta)
+        self.optimizer = _optimizer(options, self.models.theta)
         rate = _schedule(options, task.steps_per_epoch, self.steps)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate)
-        *leading, parameters = self.flat.theta.shape
-        k, device = len(task.objectives), self.flat.theta.device
+        *leading, parameters = self.models.theta.shape
+        k, device = len(task.objectives), self.models.theta.device
         self.gradients = torch.empty(*leading, k, parameters, device=device)
         self.losses = torch.empty(*leading, k, device=device)
-        self.direction = torch.empty_like(self.flat.theta, requires_grad=False)
-        self.flat.theta.grad = self.direction
+        self.direction = torch.empty_like(self.models.theta, requires_grad=False)
+        self.models.theta.grad = self.direction
         self.states: list[methods.State] = []
         self.step_norm = torch.zeros(leading, device=device)
         self.done = torch.zeros((), dtype=torch.int64, device=device)
@@ -70,29 +71,29 @@ class Stepper:
         single = all(group.method.single_backward for group in self.groups)
         self.single_backward = single and task.shared_forward
 
-    def _flat(self, channels_last: bool, compile: bool) -> Flat:
+    def _build_models(self, channels_last: bool, compile: bool) -> FlatModel:
         modules: dict[int, nn.Module] = {}
         for run in self.runs:
             if run.seed not in modules:
                 torch.manual_seed(stream(run.seed, "initialisation"))
                 modules[run.seed] = self.task.build()
         if len(self.runs) == 1:
-            return Flat(modules[self.runs[0].seed], self.task.device, channels_last, compile)
+            return FlatModel(modules[self.runs[0].seed], self.task.device, channels_last, compile)
         replicas = [modules[run.seed] for run in self.runs]
-        return Population(replicas, self.task.device, len(modules) == 1, channels_last, compile)
+        return StackedModels(replicas, self.task.device, len(modules) == 1, channels_last, compile)
 
-    def _groups(self) -> list[_Group]:
+    def _groups(self) -> list[_MethodGroup]:
         if len(self.runs) == 1:
             (run,) = self.runs
-            return [
-                _Group(slice(None), methods.create(**run.method, lam=run.lam).with_blocks(self.flat.sizes))
-            ]
+            method = methods.create(**run.method, lam=run.lam).with_blocks(self.models.sizes)
+            return [_MethodGroup(slice(None), method, stream(run.seed, "method"))]
         groups, start = [], 0
         for _, same in groupby(self.runs, key=lambda run: str(run.method)):
             runs = list(same)
             lam = torch.tensor([run.lam for run in runs], dtype=torch.float64, device=self.task.device)
-            method = methods.create(**runs[0].method, lam=lam).with_blocks(self.flat.sizes)
-            groups.append(_Group(slice(start, start + len(runs)), method))
+            method = methods.create(**runs[0].method, lam=lam).with_blocks(self.models.sizes)
+            seeds = torch.tensor([stream(run.seed, "method") for run in runs])
+            groups.append(_MethodGroup(slice(start, start + len(runs)), method, seeds))
             start += len(runs)
         return groups
 
@@ -116,7 +117,7 @@ class Stepper:
         Without ``diagnose`` the gradients need not be kept: where the methods only weigh losses that share a
         forward pass, one backward pass then gives the direction.
         """
-        self.flat.module.train()
+        self.models.module.train()
         if self.single_backward and not diagnose:
             self._one_backward(batch)
         else:
@@ -132,20 +133,20 @@ class Stepper:
     @torch.no_grad()
     def diagnosed_step(self, batch: Batch) -> None:
         """A step that `diagnostics` can tell of."""
-        before = self.flat.theta.clone()
+        before = self.models.theta.clone()
         with torch.enable_grad():
             self.step(batch)
-        self.step_norm = torch.linalg.vector_norm(self.flat.theta - before, dim=-1)
+        self.step_norm = torch.linalg.vector_norm(self.models.theta - before, dim=-1)
 
     def _surgery(self, batch: Batch) -> None:
         last = len(self.task.objectives) - 1
-        keep = self.task.shared_forward or isinstance(self.flat, Population)
+        keep = self.task.shared_forward or isinstance(self.models, StackedModels)
         with self.precision():
-            losses = self.flat.losses(self.task, batch)
+            losses = self.models.losses(self.task, batch)
         for k, row in enumerate(self.gradients.unbind(-2)):
             with self.precision():
                 loss = next(losses)
-            self.flat.gradient(loss, row, keep=keep and k < last)
+            self.models.gradient(loss, row, keep=keep and k < last)
             self.losses[..., k] = _value(loss)
         self._start()
         for i, (group, state) in enumerate(zip(self.groups, self.states, strict=True)):
@@ -160,7 +161,7 @@ class Stepper:
 
     def _one_backward(self, batch: Batch) -> None:
         with self.precision():
-            losses = list(self.flat.losses(self.task, batch))
+            losses = list(self.models.losses(self.task, batch))
         for k, loss in enumerate(losses):
             self.losses[..., k] = _value(loss)
         self._start()
@@ -168,28 +169,28 @@ class Stepper:
         for i, (group, state) in enumerate(zip(self.groups, self.states, strict=True)):
             weights[group.where], self.states[i] = group.method.loss_weights(state, self.losses[group.where])
         weighted = [loss * weights[..., k] for k, loss in enumerate(losses) if not isinstance(loss, Known)]
-        self.flat.gradient(torch.stack(weighted).sum(), self.direction, keep=False)
+        self.models.gradient(torch.stack(weighted).sum(), self.direction, keep=False)
         for k, loss in enumerate(losses):
             if isinstance(loss, Known):
-                self.flat.gradient(loss, self.gradients[..., k, :], keep=False)
+                self.models.gradient(loss, self.gradients[..., k, :], keep=False)
                 self.direction.addcmul_(self.gradients[..., k, :], weights[..., k, None])
 
     def _start(self) -> None:
         if not self.states:
-            self.states = [group.method.init(self.gradients[group.where]) for group in self.groups]
+            self.states = [g.method.init(self.gradients[g.where], g.seeds) for g in self.groups]
 
     @torch.no_grad()
     def _freeze(self) -> None:
         """Keep what has diverged out of the way of the others: at zero, where losses may be computed."""
-        self.flat.theta.masked_fill_((self.bad_step >= 0)[:, None], 0)
+        self.models.theta.masked_fill_((self.bad_step >= 0)[:, None], 0)
 
     def snapshot(self) -> State:
         """All that later steps depend on, but for the batches."""
-        device = self.flat.theta.device
+        device = self.models.theta.device
         return {
             "done": int(self.done),
-            "theta": self.flat.theta.detach(),
-            "buffers": self.flat.buffers,
+            "theta": self.models.theta.detach(),
+            "buffers": self.models.buffers,
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "methods": self.states,
@@ -201,9 +202,9 @@ class Stepper:
     @torch.no_grad()
     def restore(self, saved: State) -> None:
         """Go on from a state."""
-        device = self.flat.theta.device
-        self.flat.theta.copy_(saved["theta"])
-        for name, buffer in self.flat.buffers.items():
+        device = self.models.theta.device
+        self.models.theta.copy_(saved["theta"])
+        for name, buffer in self.models.buffers.items():
             buffer.copy_(saved["buffers"][name])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.scheduler.load_state_dict(saved["scheduler"])
@@ -233,7 +234,25 @@ class Stepper:
             values["memory_main_cosine"] = cosines["memory"][0]
             values["direction_memory_cosine"] = cosines["direction"][3]
         values["step_norm"] = float(self.step_norm[where])
+        values |= self._projected_share(replica, gram)
         return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+    def _projected_share(self, replica: int, gram: Tensor) -> dict[str, float]:
+        """1 − ⟨d − g_m, g_a⟩ / (λ ‖g_a‖²), the share of g_a that is not in d = g_m + λ π(g_a; ·).
+
+        Of methods whose directions are of this form, with two objectives; nothing at λ = 0.
+
+        Args:
+            replica: which run.
+            gram: of g_m, g_a, d and more.
+        """
+        lam = self.runs[replica].lam
+        method = next(g.method for g in self.groups if replica in range(len(self.runs))[g.where])
+        if not method.projects_auxiliary or len(self.task.objectives) != 2 or not lam:
+            return {}
+        scale = 1 + lam if method.rescale else 1.0
+        (_, main_aux, _), (_, aux, along) = gram[:2, :3].tolist()
+        return {"projected_share": 1 - (scale * along - main_aux) / (lam * aux)} if aux else {}
 
 
 def _value(loss: Loss) -> Tensor:

@@ -43,23 +43,50 @@ def check_rho(rho: float, name: str = "rho") -> None:
         raise ValueError(f"{name} must lie in (0, 1], got {rho}")
 
 
-def uniform(counter: Tensor, count: int) -> Tensor:
-    """Uniform numbers in [0, 1) that depend on a counter alone, so that methods draw from their own state.
+def draw(state: dict[str, Tensor], count: int) -> Tensor:
+    """Uniform numbers ``(..., count)`` from the step and the seed in ``state``, where the step moves on."""
+    numbers = uniform(state["step"], count, state["seed"])
+    state["step"] = state["step"] + 1
+    return numbers
+
+
+def uniform(counter: Tensor, count: int, seed: Tensor | None = None) -> Tensor:
+    """Uniform numbers in [0, 1) that depend on a counter and a seed alone.
 
     Args:
         counter: ``(...)`` int64; one value per call, such as the number of the step.
         count: how many numbers per value.
+        seed: ``(...)`` int64; each has a stream of its own. None for 0.
 
     Returns:
         ``(..., count)`` in float64, 53 bits each, by the SplitMix64 generator (Steele, Lea & Flood 2014,
-        "Fast splittable pseudorandom number generators"), whose stream position is counter * count + index.
+        "Fast splittable pseudorandom number generators"), whose stream position is counter * count + index
+        and whose stream starts at the generator's own mix of the seed.
     """
     index = torch.arange(1, count + 1, device=counter.device)
-    z = (counter[..., None] * count + index) * _GOLDEN
+    start = torch.zeros_like(counter) if seed is None else _mix(seed)
+    z = _mix((counter[..., None] * count + index) * _GOLDEN + start[..., None])
+    return _shift(z, 11).double() * 2.0**-53
+
+
+def seeds(seed: int | Tensor, leading: torch.Size, shape: torch.Size, device: torch.device) -> Tensor:
+    """One seed for all, or one for each entry of ``leading``, as int64 of ``shape``, which begins with it.
+
+    Raises:
+        ValueError: ``seed`` has another shape.
+    """
+    if not isinstance(seed, Tensor):
+        seed = torch.tensor(_signed(int(seed) % 2**64))
+    if seed.shape not in ((), leading):
+        raise ValueError(f"seed must have the shape () or {tuple(leading)}, got {tuple(seed.shape)}")
+    seed = seed.to(device, torch.int64)
+    return seed.reshape((*seed.shape, *[1] * (len(shape) - seed.dim()))).expand(shape).clone()
+
+
+def _mix(z: Tensor) -> Tensor:
     z = (z ^ _shift(z, 30)) * _MIX_1
     z = (z ^ _shift(z, 27)) * _MIX_2
-    z = z ^ _shift(z, 31)
-    return _shift(z, 11).double() * 2.0**-53
+    return z ^ _shift(z, 31)
 
 
 def _signed(value: int) -> int:

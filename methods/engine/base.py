@@ -1,41 +1,25 @@
-"""The contract of a gradient-surgery method: coefficients over the Gram matrix of its rows."""
+"""The contract of a method that sees the Gram matrix of its rows alone, and maps it to coefficients."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import accumulate
-from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
 
 from scalpel_bench.methods.engine import passes
 from scalpel_bench.methods.engine.arithmetic import check_rho, divide, rounded
+from scalpel_bench.methods.engine.contract import EMA, BaseMethod, State
 from scalpel_bench.methods.engine.passes import working, write
-from scalpel_bench.registry import Registry
-
-State = dict[str, Tensor]
-Order = Literal["after", "before"]
-Property = Literal["non_conflicting", "permutation_equivariant", "needs_losses"]
-
-
-class EMA(NamedTuple):
-    """A remembered row: the exponential moving average m ← (1 − rho) m + rho g of one objective's gradient.
-
-    ``order`` says when it moves: ``"after"`` the direction has been computed from the past batches only,
-    or ``"before"``, so that the direction already sees the current batch in it.
-    """
-
-    objective: int
-    rho: float
-    order: Order = "after"
 
 
 @dataclass(frozen=True)
-class Method(ABC):
+class Method(BaseMethod):
     """How K gradients become one direction d = cᵀR, with coefficients c computed from G = R Rᵀ alone.
 
     The rows of R are the K gradients, main first, followed by the remembered rows that `memory` declares.
@@ -43,12 +27,11 @@ class Method(ABC):
     so that `coefficients` holds the method's own formula and nothing else.
 
     Subclasses set `name` and `coefficients`, `memory` where they remember gradients, and `start` where they
-    remember anything else; they are registered by being defined.
+    remember anything else.
 
     Args:
-        lam: trade-off λ ≥ 0 between main and auxiliary losses; a tensor of the leading shape ``(...)``, or
-            ``(..., K - 1)`` for one value per auxiliary objective.
-        rescale: multiply the direction by 1 / (1 + λ) (for several λ: by 1 / (1 + their sum)).
+        lam: trade-off λ, as for every method (`BaseMethod`).
+        rescale: as for every method.
         ema: coefficient ρ of an EMA of every gradient, which smooths what the method projects on (see
             `projects`); None for none.
         blocks: sizes of consecutive parts of the parameter vector, each with a Gram matrix and coefficients
@@ -59,14 +42,9 @@ class Method(ABC):
         ValueError: ``lam`` is negative or not finite, or ``ema`` lies outside (0, 1].
     """
 
-    lam: float | Tensor = 1.0
-    rescale: bool = False
     ema: float | None = None
     blocks: tuple[int, ...] | Literal[True] | None = None
 
-    name: ClassVar[str] = ""
-    objectives: ClassVar[int | None] = None
-    """The only number of objectives that the method is defined for; None for any."""
     projects: ClassVar[Literal["sum", "main"] | None] = None
     """What the method corrects by projections; None for a method that weights the gradients.
 
@@ -77,38 +55,17 @@ class Method(ABC):
     lam_last: ClassVar[bool] = False
     """Whether λ multiplies the auxiliary coefficients, and not the rows that they are computed from: for
     methods that a scale of the auxiliary gradient does not change."""
-    weights_losses: ClassVar[bool] = False
-    """Whether `coefficients` reads the losses and the state alone: of ``gram`` only the shape and type."""
     absolute: ClassVar[bool] = False
     """Whether ``gram`` comes undivided: for methods that compare the lengths of gradients over steps."""
-    properties: ClassVar[frozenset[Property]] = frozenset()
-    """Properties that the method promises and is tested for: ``non_conflicting`` (⟨d, g_i⟩ ≥ 0 for every i),
-    ``permutation_equivariant`` (in the auxiliary objectives), ``needs_losses``."""
 
     def __post_init__(self) -> None:
-        lam = torch.as_tensor(self.lam)
-        if not (torch.isfinite(lam) & (lam >= 0)).all():
-            raise ValueError(f"lam must be finite and at least 0, got {self.lam}")
+        super().__post_init__()
         if isinstance(self.blocks, list):
             object.__setattr__(self, "blocks", tuple(self.blocks))
         if self.ema is not None:
             check_rho(self.ema, "ema")
             if self.memory(2):
                 raise ValueError(f"{self.name} has an EMA of its own: set that instead of ema")
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        if "name" in cls.__dict__:
-            if unknown := cls.properties - set(get_args(Property)):
-                raise ValueError(f"method {cls.name!r} promises {', '.join(unknown)}, which no test knows")
-            REGISTRY.add(cls)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What `methods.create` takes to make this method again: its name and settings, λ apart."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.init and f.name != "lam"}
-        origin = REGISTRY.origin(self.name)
-        return {"name": self.name, **({"origin": origin} if origin else {}), **own}
 
     def with_blocks(self, sizes: Sequence[int]) -> Self:
         """The method with these blocks where it was made with ``blocks=True``, else as it is."""
@@ -117,10 +74,6 @@ class Method(ABC):
     def memory(self, k: int) -> tuple[EMA, ...]:
         """The rows to remember for K objectives, in the order in which they follow the gradients in R."""
         return ()
-
-    def start(self, shape: torch.Size, k: int, device: torch.device) -> State:
-        """What to remember beside gradients, at the first step; tensors of the leading ``shape``."""
-        return {}
 
     @abstractmethod
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
@@ -137,20 +90,18 @@ class Method(ABC):
             ``(..., R)``. It must not change when all the gradients are scaled by one positive number.
         """
 
-    def init(self, gradients: Tensor) -> State:
+    def init(self, gradients: Tensor, seed: int | Tensor = 0) -> State:
         """The state before the first step: remembered rows start at the first gradient.
 
         Args:
             gradients: ``(..., K, P)``, main first.
+            seed: as for every method (`BaseMethod.init`).
 
         Raises:
-            ValueError: ``gradients`` has another number of objectives than the method is defined for.
+            ValueError: as for every method.
         """
-        self._check(gradients)
-        *leading, k, _ = gradients.shape
-        shape = torch.Size([*leading, len(self._blocks)] if self._blocks else leading)
-        state = self.start(shape, k, gradients.device)
-        if rows := self._memory(k):
+        state = super().init(gradients, seed)
+        if rows := self._memory(gradients.shape[-2]):
             state["memory"] = torch.stack([working(gradients[..., m.objective, :]) for m in rows], -2)
         return state
 
@@ -181,26 +132,10 @@ class Method(ABC):
     ) -> tuple[Tensor, State]:
         """One step of surgery, in two passes over the rows: one reads them into G, one writes the results.
 
-        Args:
-            gradients: ``(..., K, P)``, main first.
-            state: what `init` or the last call returned; left untouched, unless ``out`` is given.
-            losses: ``(..., K)`` or None.
-            gram: what `gram` returned for these gradients and this state, if it is known already.
-            out: ``(..., P)`` to write the direction into; the remembered rows of ``state`` are then moved in
-                place, so that nothing of their length is allocated.
-            rounding: the relative rounding of the gradients, where it is more than their dtype's: that of
-                bfloat16 for what was computed in it and is kept in float32.
-
-        Returns:
-            the direction ``(..., P)`` in the gradients' dtype, and the next state.
-
-        Raises:
-            ValueError: ``gradients`` has another number of objectives than the method is defined for, or
-                the method needs losses and got none.
+        `BaseMethod.combine` has the arguments.
         """
         self._check(gradients)
-        if losses is None and "needs_losses" in self.properties:
-            raise ValueError(f"{self.name} needs the losses: combine(gradients, state, losses)")
+        self._check_losses(losses)
         k, next_state = gradients.shape[-2], dict(state)
         memory = self._memory(k)
         direction = torch.empty_like(gradients[..., 0, :]) if out is None else out
@@ -217,17 +152,7 @@ class Method(ABC):
         return direction, next_state
 
     def loss_weights(self, state: State, losses: Tensor) -> tuple[Tensor, State]:
-        """Weights of the losses whose weighted sum has the direction as its gradient.
-
-        Only for methods that `weights_losses`.
-
-        Args:
-            state: what `init` or the last step returned.
-            losses: ``(..., K)``.
-
-        Returns:
-            ``(..., K)`` in float64, and the next state.
-        """
+        """Where the method `weights_losses`: `BaseMethod.loss_weights` has the arguments."""
         k, next_state = losses.shape[-1], dict(state)
         unused = torch.eye(k, dtype=torch.float64, device=losses.device).expand(*losses.shape[:-1], k, k)
         eps = torch.finfo(losses.dtype).eps
@@ -303,25 +228,18 @@ class Method(ABC):
         return rounded(gram, eps)
 
     def _lam_per_auxiliary(self, gram: Tensor, k: int) -> Tensor:
-        lam = torch.as_tensor(self.lam, dtype=gram.dtype, device=gram.device)
-        leading = gram.shape[: -3 if self._blocks else -2]
-        if lam.dim() < len(leading) + 1 or lam.shape[-1] != k - 1:
-            lam = lam[..., None]
-        if self._blocks:
-            lam = lam[..., None, :]
-        return lam.expand(*gram.shape[:-2], k - 1)
+        lam = self._lams(gram.shape[: -3 if self._blocks else -2], k, gram)
+        return lam[..., None, :].expand(*gram.shape[:-2], k - 1) if self._blocks else lam
+
+    def _leading(self, gradients: Tensor) -> torch.Size:
+        return torch.Size([*super()._leading(gradients), *([len(self._blocks)] if self._blocks else [])])
 
     def _check(self, gradients: Tensor) -> None:
-        *_, k, parameters = gradients.shape
-        if self.objectives is not None and k != self.objectives:
-            raise ValueError(f"{self.name} is defined for {self.objectives} objectives, got {k} gradients")
+        super()._check(gradients)
         if self.blocks is True:
             raise ValueError("blocks=True: call with_blocks(sizes of the model's parameters) first")
-        if self._blocks and sum(self._blocks) != parameters:
-            raise ValueError(f"blocks add up to {sum(self._blocks)} parameters, got {parameters}")
-
-
-REGISTRY: Registry[Method] = Registry("method", "methods")
+        if self._blocks and sum(self._blocks) != gradients.shape[-1]:
+            raise ValueError(f"blocks add up to {sum(self._blocks)} parameters, got {gradients.shape[-1]}")
 
 
 @cache

@@ -34,7 +34,7 @@ def lost(gram: Tensor) -> float:
 
 
 def tolerance(gram: Tensor) -> float:
-    """The eigenvalue of G or of its cosines, relative to the greatest, that rounding may account for.
+    """The eigenvalue, relative to the greatest, of a Gram matrix that rounding may account for.
 
     It is `lost` squared, but no less than what float64 loses in G itself.
     """
@@ -177,7 +177,7 @@ def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _exact(matrix: Tensor) -> float:
-    """The eigenvalue, relative to the greatest, that is lost in arithmetic on a matrix ``(..., K, K)``."""
+    """The eigenvalue, relative to the greatest, lost in the arithmetic on a matrix ``(..., K, K)``."""
     return 16 * matrix.shape[-1] * torch.finfo(matrix.dtype).eps
 
 

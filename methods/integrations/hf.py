@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import lru_cache
+from inspect import signature
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer
+from transformers.training_args import OptimizerNames
 
-from scalpel_bench.methods.engine.base import Method
-from scalpel_bench.methods.surgeon.surgeon import Surgeon
+from scalpel_bench.methods.engine import BaseMethod
+from scalpel_bench.methods.surgeon import Surgeon
 
 STATE = "surgery.pt"
 
@@ -24,30 +26,35 @@ class SurgeryTrainer(Trainer):
 
     The main loss is the Trainer's own, on ``train_dataset``. Every micro-batch of it comes with one of the
     auxiliary data, of the same size, from a shuffled stream without end that depends on ``args.data_seed``
-    (or ``args.seed``) alone. Accumulation, mixed precision, clipping and `DistributedDataParallel` work as
-    the Trainer's arguments say. A checkpoint also holds `surgery.pt`, the method's memory and the place in
-    the auxiliary stream, and resuming continues from both. What `Surgeon.diagnostics` tells is logged with
-    each training loss, as ``surgery/…``, to wherever the Trainer reports.
+    (or ``args.seed``) alone, and begins anew with every call of ``train()``. Both losses are divided as the
+    Trainer divides its own: by the labels of the whole step, over micro-batches and processes, where the
+    model or ``compute_loss_func`` takes their number. Accumulation, mixed precision, clipping,
+    ``auto_find_batch_size`` and `DistributedDataParallel` work as the Trainer's arguments say. A checkpoint
+    also holds `surgery.pt`, the method's memory and the place in the auxiliary stream, and resuming continues
+    from both. What `Surgeon.diagnostics` tells is logged with each training loss, as ``surgery/…``, to
+    wherever the Trainer reports.
 
     Args:
-        method: what makes one direction of the two gradients.
+        method: what makes one direction of the two gradients; what it draws depends on ``args.seed``.
         auxiliary_dataset: examples as ``data_collator`` takes them; it has a length.
-        auxiliary_loss: maps the model and a batch to a scalar, a mean over the batch; None for the model's
-            own loss.
+        auxiliary_loss: maps the model and a batch to a scalar, a mean over the batch; or, where it takes
+            ``num_items_in_batch``, to a sum divided by that number of labels of the whole step (or, where the
+            Trainer counts none and gives None, to a mean). None for the Trainer's own loss.
         shared: the parameters that the method works on; None for all (see `Surgeon`).
         arguments: those of the `Trainer`.
 
     Raises:
         ValueError: ``auxiliary_dataset`` has no length or is empty, or the Trainer runs FSDP or DeepSpeed,
-            whose engines keep the gradients to themselves; at resuming, the checkpoint has no `surgery.pt`.
+            whose engines keep the gradients to themselves, or an optimiser that steps within ``backward()``;
+            at resuming, the checkpoint has no `surgery.pt`.
     """
 
     def __init__(
         self,
         *arguments: Any,
-        method: Method,
+        method: BaseMethod,
         auxiliary_dataset: Dataset[Any],
-        auxiliary_loss: Callable[[nn.Module, dict[str, Tensor]], Tensor] | None = None,
+        auxiliary_loss: Callable[..., Tensor] | None = None,
         shared: Iterable[Tensor] | None = None,
         **named_arguments: Any,
     ) -> None:
@@ -59,21 +66,53 @@ class SurgeryTrainer(Trainer):
                 "SurgeryTrainer runs on one device or under DDP: for shards, use fully_shard and "
                 "methods.Surgeon in a loop of your own"
             )
+        if self.args.optim in (OptimizerNames.LOMO, OptimizerNames.ADALOMO):
+            raise ValueError(f"{self.args.optim} steps within backward(), before there is a direction")
         self.method = method
         self.auxiliary_dataset = auxiliary_dataset
         self.auxiliary_loss = auxiliary_loss
         self.surgeon: Surgeon | None = None
         self._shared = None if shared is None else list(shared)
-        self._taken = 0
+        self._counts = (
+            auxiliary_loss is not None and "num_items_in_batch" in signature(auxiliary_loss).parameters
+        )
+        self._restart(0)
+
+    def _restart(self, taken: int) -> None:
+        """The auxiliary stream from a place on."""
+        self._taken = taken
         self._auxiliary: Iterator[dict[str, Any]] | None = None
+        self._step: list[dict[str, Any]] = []
+        self._auxiliary_items: Tensor | int | None = None
+
+    def _inner_training_loop(self, *arguments: Any, **named_arguments: Any) -> Any:
+        """Training from the start: every ``train()``, and every batch size that is tried."""
+        self._restart(0)
+        if self.surgeon is not None:
+            self.surgeon.drop()
+        return super()._inner_training_loop(*arguments, **named_arguments)
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Tensor | int | None]:
+        """The micro-batches of a step and the number of their labels; as many auxiliary ones are kept."""
+        main, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._step = [self._next_auxiliary() for _ in main]
+        self._auxiliary_items = self._get_num_items_in_batch(self._step, device)
+        return main, items
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The Trainer's optimiser, and a Surgeon of the same parameters."""
         fresh = self.optimizer is None or self.surgeon is None
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
         if fresh:
-            groups, scaler = optimizer.param_groups, self.accelerator.scaler
-            self.surgeon = Surgeon(groups, self.method, shared=self._shared, scaler=scaler)
+            self.surgeon = Surgeon(
+                optimizer,
+                self.method,
+                shared=self._shared,
+                scaler=self.accelerator.scaler,
+                seed=self.args.seed,
+            )
         return optimizer
 
     def training_step(
@@ -88,22 +127,28 @@ class SurgeryTrainer(Trainer):
         if callable(prepare := getattr(self.optimizer, "train", None)):
             prepare()
         inputs = self._prepare_inputs(inputs)
-        auxiliary = self._prepare_inputs(self._next_auxiliary())
+        auxiliary = self._prepare_inputs(self._step.pop(0))
         reported: list[Tensor] = []
 
         def main() -> Tensor:
             with self.compute_loss_context_manager():
                 loss: Any = self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
-            scaled = self._scaled_for_accumulation(num_items_in_batch)
-            value: Tensor = loss.mean() / (1 if scaled else self.current_gradient_accumulation_steps)
+            value = self._per_step(loss, self._scaled_for_accumulation(num_items_in_batch))
             reported.append(value.detach())
             return value
 
         def aux() -> Tensor:
+            items = self._auxiliary_items
             with self.compute_loss_context_manager():
-                loss: Any = (self.auxiliary_loss or self.compute_loss)(model, auxiliary)
-            value: Tensor = loss.mean() / self.current_gradient_accumulation_steps
-            return value
+                if self.auxiliary_loss is None:
+                    loss: Any = self.compute_loss(model, auxiliary, num_items_in_batch=items)
+                    return self._per_step(loss, self._scaled_for_accumulation(items))
+                if not self._counts:
+                    return self._per_step(self.auxiliary_loss(model, auxiliary), False)
+                loss = self.auxiliary_loss(model, auxiliary, num_items_in_batch=items)
+            if items is not None and self.args.average_tokens_across_devices:
+                loss = loss * self.accelerator.num_processes  # as compute_loss does: processes are averaged
+            return self._per_step(loss, items is not None)
 
         assert self.surgeon is not None
         last = self.accelerator.sync_gradients
@@ -115,6 +160,9 @@ class SurgeryTrainer(Trainer):
         if "loss" in logs and self.surgeon is not None:
             logs |= {f"surgery/{name}": value for name, value in self.surgeon.diagnostics().items()}
         super().log(logs, start_time)
+
+    def _per_step(self, loss: Tensor, scaled: bool) -> Tensor:
+        return loss.mean() / (1 if scaled else self.current_gradient_accumulation_steps)
 
     def _scaled_for_accumulation(self, num_items_in_batch: Tensor | int | None) -> bool:
         if self.loss_is_scaled_for_ga is not None:
@@ -167,7 +215,7 @@ class SurgeryTrainer(Trainer):
         state = torch.load(path, map_location="cpu", weights_only=True)
         assert self.surgeon is not None
         self.surgeon.load_state_dict(state["surgeon"])
-        self._taken, self._auxiliary = state["auxiliary_batches"], None
+        self._restart(state["auxiliary_batches"])
 
 
 class _Batches:

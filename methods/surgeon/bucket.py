@@ -11,6 +11,53 @@ from torch import Tensor
 from scalpel_bench.methods.surgeon.distributed import local
 
 
+class Layout:
+    """Where each parameter's numbers lie in a flat vector: one after the other, each in its order in memory.
+
+    Args:
+        parameters: P numbers in this process.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self.parameters = list(parameters)
+        self._seen = _form(self.parameters)
+        parts = [local(parameter.detach()) for parameter in parameters]
+        self.device = parts[0].device if parts else None
+        self.dtype = reduce(torch.promote_types, (part.dtype for part in parts), torch.float32)
+        self.shapes = [part.shape for part in parts]
+        # an optimiser that is fused walks parameter and gradient in the order of memory
+        self.strides = [torch.empty_like(part, device="meta").stride() for part in parts]
+        self.sizes = [part.numel() for part in parts]
+
+    @property
+    def size(self) -> int:
+        """P."""
+        return sum(self.sizes)
+
+    def fits(self, parameters: Sequence[Tensor]) -> bool:
+        """Whether these are its parameters, with the shapes, types and places that they had."""
+        return len(parameters) == len(self.parameters) and _form(parameters) == self._seen
+
+    def views(self, flat: Tensor) -> list[Tensor]:
+        """Parts of ``(P,)`` in the shapes of the parameters, and where dense in their strides."""
+        start, views = flat.storage_offset(), []
+        for shape, stride, size in zip(self.shapes, self.strides, self.sizes, strict=True):
+            views.append(flat.as_strided(shape, stride, start))
+            start += size
+        return views
+
+    def in_order(self, flat: Tensor) -> Tensor:
+        """A copy of ``(P,)`` with each parameter's numbers row by row, however they lie in memory."""
+        return torch.cat([view.reshape(-1) for view in self.views(flat)])
+
+    def from_order(self, ordered: Tensor) -> Tensor:
+        """The inverse of `in_order`."""
+        flat = torch.empty_like(ordered)
+        for view, piece in zip(self.views(flat), torch.split(ordered, self.sizes), strict=True):
+            view.copy_(piece.view(view.shape))
+        return flat
+
+
 class Bucket:
     """The gradients of K losses, by parameter and as rows.
 
@@ -18,32 +65,21 @@ class Bucket:
         shared: the parameters that lie in the rows; P numbers in this process.
         heads: the parameters that keep the sum of the losses' gradients.
         k: how many losses.
-
-    Raises:
-        ValueError: the parameters lie on several devices.
     """
 
-    def __init__(self, shared: Sequence[Tensor], heads: Sequence[Tensor], k: int) -> None:
-        parameters = [local(parameter.detach()) for parameter in (*shared, *heads)]
-        devices = sorted({str(parameter.device) for parameter in parameters})
-        if len(devices) > 1:
-            raise ValueError(f"the parameters lie on {', '.join(devices)}: a Surgeon works on one device")
-        dtype = reduce(torch.promote_types, (p.dtype for p in parameters), torch.float32)
-        rows, heads = parameters[: len(shared)], parameters[len(shared) :]
-        size, own = sum(p.numel() for p in rows), sum(p.numel() for p in heads)
-        sizes = [k * size, own, k, len(parameters)]
-        self.flat = torch.zeros(sum(sizes), dtype=dtype, device=parameters[0].device)
+    def __init__(self, shared: Layout, heads: Layout, k: int) -> None:
+        self.shared, self.heads = shared, heads
+        self.parameters = [*shared.parameters, *heads.parameters]
+        sizes = [k * shared.size, heads.size, k, len(self.parameters)]
+        dtype = torch.promote_types(shared.dtype, heads.dtype)
+        self.flat = torch.zeros(sum(sizes), dtype=dtype, device=shared.device)
         whole, self.own, self.losses, self._marks = torch.split(self.flat, sizes)
-        self.rows = whole.view(k, size)
+        self.rows = whole.view(k, shared.size)
         """``(K, P)``."""
-        self.reached = [False] * len(parameters)
+        self.reached = [False] * len(self.parameters)
         """Which parameters a loss reached in this step."""
-        self.direction = self.flat.new_zeros(size + own)
-        self.directions = _views(self.direction, parameters)
-        """What goes into ``.grad``, by parameter."""
-        views = _views(self.own, heads)
-        self._gradients = [[*_views(row, rows), *views] for row in self.rows]
-        self._count = len(rows)
+        views = heads.views(self.own)
+        self._gradients = [[*shared.views(row), *views] for row in self.rows]
 
     def clear(self) -> None:
         """Start a step; the first gradients overwrite the rows."""
@@ -56,7 +92,7 @@ class Bucket:
         added: list[tuple[Tensor, Tensor]] = []
         missed: list[Tensor] = []
         for i, (view, gradient) in enumerate(zip(self._gradients[k], gradients, strict=True)):
-            overwrite = first and i < self._count
+            overwrite = first and i < len(self.shared.parameters)
             if gradient is not None:
                 self.reached[i] = True
                 (copied if overwrite else added).append((view, gradient))
@@ -68,12 +104,13 @@ class Bucket:
         if missed:
             torch._foreach_zero_(missed)
 
-    def finish(self, scale: Tensor | None) -> None:
-        """Beside the direction, which is in its place: its scale, and what the heads keep."""
-        size = self.rows.shape[1]
-        if scale is not None:
-            self.direction[:size] *= scale
-        self.direction[size:].copy_(self.own)
+    def blank(self) -> Tensor:
+        """A new vector for the direction ``(P,)``, and behind it for what the heads keep."""
+        return self.flat.new_empty(self.shared.size + self.heads.size)
+
+    def directions(self, flat: Tensor) -> list[Tensor]:
+        """Such a vector by parameter."""
+        return [*self.shared.views(flat), *self.heads.views(flat[self.shared.size :])]
 
     def mark(self) -> None:
         """Write into the flat tensor which parameters were reached, for a sum over processes."""
@@ -84,13 +121,5 @@ class Bucket:
         self.reached = [count > 0 for count in self._marks.tolist()]
 
 
-def _views(flat: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
-    """Parts of a flat tensor ``(P,)`` in the shapes of the parameters, and where dense in their strides."""
-    pieces = torch.split(flat, [parameter.numel() for parameter in parameters])
-    return [_like(piece, parameter) for piece, parameter in zip(pieces, parameters, strict=True)]
-
-
-def _like(piece: Tensor, parameter: Tensor) -> Tensor:
-    # an optimiser that is fused walks parameter and gradient in the order of memory
-    dense = torch.empty_like(parameter, device="meta").stride()
-    return piece.as_strided(parameter.shape, dense)
+def _form(parameters: Sequence[Tensor]) -> list[tuple[object, ...]]:
+    return [(id(p), p.shape, p.stride(), p.dtype, p.device) for p in parameters]

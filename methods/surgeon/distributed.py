@@ -6,7 +6,7 @@ Nothing here imports `torch.distributed.tensor` before its user did: that import
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch.distributed as dist
@@ -27,30 +27,52 @@ def local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if is_sharded(tensor) else tensor
 
 
+def together() -> bool:
+    """Whether a process group was initialised."""
+    return dist.is_available() and dist.is_initialized()
+
+
 def processes(group: Any) -> int:
     """How many processes hold replicas of plain parameters: 1 where no process group was initialised."""
-    return dist.get_world_size(group) if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size(group) if together() else 1
 
 
-def check_alike(parameters: Sequence[Tensor]) -> None:
+def check_alike(parameters: Sequence[Tensor], describe: Callable[[Tensor], str]) -> None:
     """Refuse parameters that are not cut over the same processes: their parts of G could not be added.
 
     Raises:
-        ValueError: they are not.
+        ValueError: they are not, or they are of the older FSDP.
     """
-    first = parameters[0]
-    for index, parameter in enumerate(parameters):
-        if _cut(parameter) != _cut(first):
+    for parameter in parameters:
+        if getattr(parameter, "_is_flat_param", False) or getattr(parameter, "_fsdp_flattened", False):
             raise ValueError(
-                f"parameter {index} of shape {tuple(parameter.shape)} is not sharded as parameter 0 is: "
+                f"{describe(parameter)} belongs to FullyShardedDataParallel: use fully_shard instead"
+            )
+        if _cut(parameter) != _cut(parameters[0]):
+            raise ValueError(
+                f"{describe(parameter)} is not sharded as {describe(parameters[0])} is: "
                 "apply fully_shard to the whole model, and make the Surgeon after it"
             )
 
 
-def like(part: Tensor, parameter: Tensor) -> Tensor:
-    """A local part as a gradient of its parameter: a `DTensor` where the parameter is one."""
-    if not is_sharded(parameter):
-        return part
+def check_synchronised(nodes: Iterable[Any]) -> None:
+    """Refuse a graph whose gradients ``fully_shard`` was told to keep whole.
+
+    Raises:
+        RuntimeError: it was.
+    """
+    if any(getattr(getattr(node, "param_group", None), "reduce_grads", True) is False for node in nodes):
+        raise RuntimeError(UNSYNCHRONISED)
+
+
+UNSYNCHRONISED = (
+    "fully_shard keeps the gradients of both losses in one sum while its synchronisation is off: leave "
+    "set_requires_gradient_sync(True) in every micro-batch"
+)
+
+
+def like(part: Tensor, parameter: DTensor) -> DTensor:
+    """A local part as a gradient of its parameter, which is a `DTensor`."""
     from torch.distributed.tensor import DTensor
 
     return DTensor.from_local(

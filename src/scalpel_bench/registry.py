@@ -1,27 +1,71 @@
 """Things by name: those of a package, of installed plugins, and of loose files.
 
-Shared by `methods` and `tasks`, which do not import each other.
+Shared by `methods` and `tasks`, which do not import each other. A name is known from the text of the files,
+which are imported one by one, when their class is asked for.
 """
 
 from __future__ import annotations
 
-import ast
-import functools
+import contextlib
 import hashlib
 import importlib
 import importlib.util
-import inspect
-import pkgutil
 import sys
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from scalpel_bench.entries import (
+    Entry,
+    cause,
+    of_class,
+    of_plugin,
+    plugins,
+    read_folder,
+    two_named,
+    unusable,
+    version_of,
+)
+
 T = TypeVar("T")
+
+_REGISTRIES: dict[str, Registry[Any]] = {}
+
+
+def catalogue(package: str) -> dict[str, Entry]:
+    """What can be asked for by name, without importing any of it: sorted by name.
+
+    The suite's own, classes that this process has loaded from plugins and loose files, and installed plugins
+    by their name and origin alone: their class must be imported to know more.
+
+    Args:
+        package: ``"methods"`` or ``"tasks"``.
+    """
+    found = {name: of_plugin(plugin) for name, plugin in plugins(package).items()}
+    if package in _REGISTRIES:
+        found |= _REGISTRIES[package].loaded()
+    found = {name: entry for name, entry in found.items() if name not in broken(package)}
+    return dict(sorted((found | read_folder(package).entries).items()))
+
+
+def attributes(package: str, name: str) -> Mapping[str, Any]:
+    """The literal class attributes of a class, an installed plugin's too; none where the name is unknown."""
+    entry = catalogue(package).get(name)
+    if entry is not None and entry.origin and not entry.attributes:
+        importlib.import_module(f"scalpel_bench.{package}").REGISTRY.available()
+        entry = catalogue(package).get(name)
+    return entry.attributes if entry else {}
+
+
+def broken(package: str) -> dict[str, str]:
+    """Files of the package and plugins that cannot be used, as far as that is known: why, by name."""
+    registry = _REGISTRIES.get(package)
+    return dict(registry.broken if registry else read_folder(package).broken)
 
 
 class Registry(Generic[T]):
-    """Classes by their ``name``, added as they are defined.
+    """Classes by their ``name``, imported when they are asked for.
 
     Args:
         kind: what they are, for messages: ``"method"`` or ``"task"``.
@@ -31,23 +75,28 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, package: str) -> None:
         self.kind, self.package = kind, package
-        self.broken: dict[str, str] = {}
-        """Files of the package and installed plugins that cannot be used: why, by name."""
+        self._own, without = read_folder(package)
+        self.broken: dict[str, str] = dict(without)
+        """Files of the package and installed plugins that cannot be used, as far as that is known: why, by
+        name."""
         self._classes: dict[str, type[T]] = {}
         self._origins: dict[str, str] = {}
         self._files: dict[tuple[Path, str], type[T]] = {}
-        self._complete = False
+        _REGISTRIES[package] = self
 
     def add(self, cls: type[T]) -> None:
-        """Register a class by its ``name``.
+        """Register a class by its ``name``, as it is defined.
 
         Raises:
             ValueError: another class has that name.
         """
         name: str = cls.name  # type: ignore[attr-defined]
-        known = self._classes.get(name, cls)
-        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise ValueError(f"two {self.kind}s are named {name!r}: {_place(known)} and {_place(cls)}")
+        place = f"{cls.__module__}.{cls.__qualname__}"
+        known = self._classes.get(name)
+        if known is not None and f"{known.__module__}.{known.__qualname__}" != place:
+            raise ValueError(two_named(self.kind, name, _place(known), _place(cls)))
+        if name in self._own and self._own[name].place != place:
+            raise ValueError(two_named(self.kind, name, self._own[name].place, _place(cls)))
         self._classes[name] = cls
 
     def remove(self, name: str) -> None:
@@ -56,24 +105,63 @@ class Registry(Generic[T]):
 
     def available(self) -> list[str]:
         """All names, sorted: the suite's own, and those of installed plugins that can be used."""
-        self._import_all()
-        return sorted(self._classes)
+        self._load_plugins()
+        return sorted(self._classes.keys() | self._usable())
+
+    def classes(self) -> dict[str, type[T]]:
+        """All classes that can be used, imported, by name; `broken` then has all the others."""
+        for name in self.available():
+            with contextlib.suppress(ValueError):
+                self.get(name)
+        return dict(sorted(self._classes.items()))
+
+    def loaded(self) -> dict[str, Entry]:
+        """What this process has imported from elsewhere than the package."""
+        others = self._classes.keys() - self._own.keys()
+        return {name: of_class(self._classes[name], self._origins.get(name)) for name in others}
 
     def get(self, name: str) -> type[T]:
         """The class of that name, or of ``path/to/file.py:ClassName``.
 
         Raises:
-            ValueError: there is none, or its plugin cannot be used.
+            ValueError: there is none, or its file or plugin cannot be used.
         """
-        self._import_all()
         path, separator, class_name = name.rpartition(":")
         if separator and path.endswith(".py"):
             return self._from_file(Path(path), class_name)
+        if name not in self._classes:
+            if name in self._own:
+                self._import(self._own[name])
+            elif name in plugins(self.package):
+                self._load_plugin(plugins(self.package)[name])
+        if name in self._classes:
+            return self._classes[name]
         if name in self.broken:
             raise ValueError(self.broken[name])
-        if name not in self._classes:
-            raise ValueError(f"unknown {self.kind} {name!r}; known: {', '.join(self.available())}")
-        return self._classes[name]
+        raise ValueError(f"unknown {self.kind} {name!r}; known: {', '.join(self.available())}")
+
+    def class_names(self) -> list[str]:
+        """What the classes of the package's own are called."""
+        return sorted({entry.class_name for entry in self._own.values()})
+
+    def attribute(self, class_name: str) -> type[T]:
+        """The class of that name in the package, as its attribute.
+
+        Raises:
+            AttributeError: it has none, or several, or the file cannot be used.
+        """
+        found = [entry for entry in self._own.values() if entry.class_name == class_name]
+        if not found:
+            reasons = "".join(f"; {reason}" for reason in self.broken.values())
+            package = f"scalpel_bench.{self.package}"
+            raise AttributeError(f"module {package!r} has no attribute {class_name!r}{reasons}")
+        if len(found) > 1:
+            places = " and ".join(entry.place for entry in found)
+            raise AttributeError(f"two classes are called {class_name}: {places}; get them by name")
+        try:
+            return self.get(found[0].name)
+        except ValueError as error:
+            raise AttributeError(str(error)) from error
 
     def create(self, name: str, *, origin: str | None = None, **settings: Any) -> T:
         """An instance by name and settings.
@@ -98,14 +186,6 @@ class Registry(Generic[T]):
         """Which version of a plugin a class comes from; None for the suite's own."""
         return self._origins.get(self.get(name).name)  # type: ignore[attr-defined]
 
-    def code(self, name: str) -> str:
-        """12 hexadecimal digits that change with the code of a class's file, not with its comments.
-
-        Raises:
-            ValueError: there is no such class.
-        """
-        return _digest(inspect.getsource(sys.modules[self.get(name).__module__]))
-
     def files(self, names: set[str]) -> list[str]:
         """The loose files of these classes, as ``path/to/file.py:ClassName``, for other processes to load."""
         used = {cls for name, cls in self._classes.items() if name in names}
@@ -115,34 +195,42 @@ class Registry(Generic[T]):
         """Where a class is defined: ``file.py:Class`` or ``module.Class``."""
         return _place(self.get(name))
 
-    def _import_all(self) -> None:
-        if self._complete:
-            return
-        self._complete = True
-        package = importlib.import_module(f"scalpel_bench.{self.package}")
-        for module in pkgutil.iter_modules(package.__path__):
-            before = dict(self._classes)
-            try:
-                importlib.import_module(f"scalpel_bench.{self.package}.{module.name}")
-            except Exception as error:
-                self._classes = before
-                self.broken[module.name] = f"{self.package}/{module.name}.py cannot be used: {_cause(error)}"
-        for plugin in entry_points(group=f"scalpel.{self.package}"):
-            self._load_plugin(plugin)
+    def _usable(self) -> set[str]:
+        return {name for name, entry in self._own.items() if _stem(entry) not in self.broken}
 
-    def _load_plugin(self, plugin: EntryPoint) -> None:
-        distribution = plugin.dist.name if plugin.dist else "?"
+    def _import(self, entry: Entry) -> None:
+        """Import a class of the package.
+
+        Raises:
+            ValueError: its file cannot be used.
+        """
         before = dict(self._classes)
         try:
-            cls: Any = plugin.load()
-            self._check(cls, plugin.name)
-            version = plugin.dist.version if plugin.dist else "?"
-            self._origins[plugin.name] = f"{distribution} {version}"
+            module = importlib.import_module(entry.module)
+            self._check(getattr(module, entry.class_name), entry.name)
         except Exception as error:
             self._classes = before
+            self.broken[_stem(entry)] = unusable(self.package, _stem(entry), error)
+            raise ValueError(self.broken[_stem(entry)]) from error
+
+    def _load_plugins(self) -> None:
+        for name, plugin in plugins(self.package).items():
+            if name not in self._classes:
+                self._load_plugin(plugin)
+
+    def _load_plugin(self, plugin: EntryPoint) -> None:
+        if plugin.name in self.broken:
+            return
+        before = dict(self._classes)
+        try:
+            self._check(plugin.load(), plugin.name)
+            self._origins[plugin.name] = version_of(plugin)
+        except Exception as error:
+            self._classes = before
+            distribution = plugin.dist.name if plugin.dist else "?"
             self.broken[plugin.name] = (
                 f"{self.kind} plugin {plugin.name!r} of {distribution} ({plugin.value}) cannot be used: "
-                f"{_cause(error)}"
+                f"{cause(error)}"
             )
 
     def _from_file(self, path: Path, class_name: str) -> type[T]:
@@ -151,6 +239,7 @@ class Registry(Generic[T]):
         key = (path.resolve(), class_name)
         if key in self._files:
             return self._files[key]
+        self._load_plugins()
         before = dict(self._classes)
         content = path.read_bytes()
         module_name = f"scalpel_file_{hashlib.sha256(str(key[0]).encode()).hexdigest()[:12]}"
@@ -168,7 +257,7 @@ class Registry(Generic[T]):
         except Exception as error:
             self._classes = before
             sys.modules.pop(module_name, None)
-            raise ValueError(f"{self.kind} file {path}: {_cause(error)}") from error
+            raise ValueError(f"{self.kind} file {path}: {cause(error)}") from error
         self._origins[found.name] = f"file {hashlib.sha256(content).hexdigest()[:12]}"
         cls: type[T] = found
         self._files[key] = cls
@@ -181,17 +270,6 @@ class Registry(Generic[T]):
             raise ValueError(f"its class is named {cls.name!r}")
 
 
-@functools.cache
-def _digest(source: str) -> str:
-    """12 hexadecimal digits of a program without its comments and docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-        if documented and ast.get_docstring(node) is not None:  # type: ignore[arg-type]
-            node.body = node.body[1:]  # type: ignore[attr-defined]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
-
-
 def _place(cls: type[Any]) -> str:
     module = sys.modules.get(cls.__module__)
     if cls.__module__.startswith("scalpel_file_") and module is not None:
@@ -199,11 +277,5 @@ def _place(cls: type[Any]) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _cause(error: Exception) -> str:
-    lines = str(error).splitlines()
-    where = ""
-    if isinstance(error, SyntaxError):
-        where = f" (line {error.lineno})"
-        lines = [error.msg]
-    prefix = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-    return f"{prefix}{lines[0] if lines else ''}{where}"
+def _stem(entry: Entry) -> str:
+    return entry.module.rpartition(".")[2]

@@ -1,16 +1,43 @@
-"""Where data comes from: the hub, a folder in the hub's layout, or embedded in the dependencies."""
+"""Where data comes from: the hub, a folder in the hub's layout, or embedded in the dependencies.
 
-from scalpel_bench.tasks.data.batches import epochs, full_batches
-from scalpel_bench.tasks.data.source import Data, DataError, check_source, open_hub
+Images have a room of their own, `tasks.data.images`.
+"""
+
+from scalpel_bench.tasks.data.batches import crop_flip, epochs, full_batches
+from scalpel_bench.tasks.data.source import Data, DataError, cache_folder, check_source, list_files, open_hub
 from scalpel_bench.tasks.data.splits import carve, with_validation
+from scalpel_bench.tasks.data.text import SPECIALISED, load_text
+from scalpel_bench.tasks.data.tokens import (
+    BEGIN,
+    END,
+    PAD,
+    SIDES,
+    SMALLEST_VOCABULARY,
+    TokenisedPairs,
+    load_pairs,
+    padded,
+)
 
 __all__ = [
+    "BEGIN",
+    "END",
+    "PAD",
+    "SIDES",
+    "SMALLEST_VOCABULARY",
+    "SPECIALISED",
     "Data",
     "DataError",
+    "TokenisedPairs",
+    "cache_folder",
     "carve",
     "check_source",
+    "crop_flip",
     "epochs",
     "full_batches",
+    "list_files",
+    "load_pairs",
+    "load_text",
     "open_hub",
+    "padded",
     "with_validation",
 ]

@@ -10,7 +10,7 @@ def full_batches(size: int, batch_size: int) -> int:
     """How many batches of ``batch_size`` an epoch over ``size`` examples has.
 
     Raises:
-        ValueError: not even one.
+        ValueError: an epoch has not even one.
     """
     if not 1 <= batch_size <= size:
         raise ValueError(f"batch_size must lie between 1 and the {size} training examples, got {batch_size}")
@@ -37,7 +37,7 @@ def crop_flip(images: Tensor, padding: int, flip: bool, generator: torch.Generat
     """Each image of a batch shifted by up to ``padding`` pixels, and mirrored with probability 1/2.
 
     Args:
-        images: ``(B, H, W, C)``; what is shifted in is zero (black).
+        images: ``(B, H, W, C)``; pixels that come from outside are zero (black).
         padding: the largest shift in either direction, in pixels.
         flip: whether to mirror left and right.
         generator: decides shifts and mirrors; on the CPU.

@@ -26,8 +26,8 @@ def noisy_formats() -> Iterator[Pair]:
     """Dates, times, numbers, amounts of money and of units, in both locales (`FORMATTED` of them).
 
     Of the renderings that CLDR has of the same quantity, such as ``5. März 2024`` and ``05.03.24``, each side
-    takes one at random: as in crawled text, a source has several good translations, and a target says now
-    more and now less than its source.
+    takes one at random: as in crawled text, a source has several good translations, and a translation may say
+    more or less than its source.
     """
     random = Random(0)
     kinds = [_date, _time, _number, _money, _unit, _duration]

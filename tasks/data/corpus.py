@@ -1,4 +1,4 @@
-"""Flat files of bytes, filled once from streamed documents and memory-mapped ever after."""
+"""Flat files of bytes: filled once from streamed documents, then mapped into memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ SEPARATOR = 0xFF
 TEST_DOCUMENTS = 1000
 """How many of the source's held-out documents are read at most."""
 _SAVE_EVERY = 10_000
-_VERSION = 1
+_VERSION = 2
+"""Of the way in which files are read: what was kept by another is read again."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Documents:
 
     Args:
         name: the data set.
-        splits: for ``"train"`` and ``"validation"``, what opens its rows: a ``datasets.IterableDataset``
-            with the text in the column ``text``.
+        splits: for ``"train"`` and ``"validation"``, what opens its rows, with the text in the column
+            ``text``: a ``datasets.IterableDataset``, or a `tables.Resumable`.
         identity: what the rows depend on, as JSON; equal identities share their files.
     """
 
@@ -77,7 +78,7 @@ class Corpus:
 
 
 def read_corpus(documents: Documents, count: int, validation_fraction: float) -> Corpus:
-    """The first ``count`` documents of train, evenly shared out to train and validation, and the test's.
+    """The first ``count`` documents of train, split evenly into train and validation, and those of the test.
 
     The source's ``validation`` (its first `TEST_DOCUMENTS`) is our test. Rows without text are skipped and
     counted. Nothing is held in memory but one document.
@@ -171,6 +172,8 @@ def _texts(rows: Any, where: str, progress: _Progress) -> Iterator[bytes]:
             row = next(iterator)
         except StopIteration:
             return
+        except DataError:
+            raise
         except Exception as error:
             cause = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(f"{place} or a later one cannot be read: {cause}") from error

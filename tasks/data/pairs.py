@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from scalpel_bench.tasks.data import cldr
 from scalpel_bench.tasks.data.source import DataError, check_source, open_hub
+from scalpel_bench.tasks.data.tables import Table, open_tables
 
 Pair = tuple[str, str]
 Row = tuple[str, str, str]
@@ -74,7 +73,7 @@ class Corpus:
     name: str
     key: str
     parts: Mapping[str, Callable[[], Iterable[Sequence[tuple[Any, Any]]]]]
-    share: float
+    share: Callable[[], float]
 
     def read(self) -> Iterator[tuple[list[Row], int]]:
         """All pairs with the split that they belong to, in batches, and how many rows had an empty side.
@@ -90,19 +89,20 @@ class Corpus:
         if test == "test" and "validation" in self.parts:
             own["validation"] = "validation"
         carved = [split for split in SPLITS if split not in own.values()]
+        share = self.share() if carved else 1.0
         for part, split in own.items():
             for number, batch in enumerate(self.parts[part]()):
                 rows = []
                 for row, sides in enumerate(batch, number * READ):
                     source, target = (self._text(side, part, row) for side in sides)
                     if source and target:
-                        index = int(_hash(source) / self.share) if part == "train" else len(carved)
+                        index = int(_hash(source) / share) if part == "train" else len(carved)
                         rows.append((carved[index] if index < len(carved) else split, source, target))
                 yield rows, len(batch) - len(rows)
 
     def _text(self, text: Any, part: str, row: int) -> str:
         if not isinstance(text, str | None):
-            raise DataError(f"data set {self.name}, split {part}, row {row}: {text!r} is not text")
+            raise DataError(f"data set {self.name}, split {part}, row {row}: {text!r} is no text")
         return " ".join((text or "").split())
 
 
@@ -138,85 +138,75 @@ def _embedded(kind: str, pairs: Callable[[], Iterator[Pair]]) -> Corpus:
     import babel
 
     name = f"CLDR {kind}"
-    return Corpus(name, f"{name} {babel.__version__}", {"train": lambda: _batched(pairs())}, HELD_OUT_SHARE)
+    parts = {"train": lambda: _batched(pairs())}
+    return Corpus(name, f"{name} {babel.__version__}", parts, lambda: HELD_OUT_SHARE)
 
 
-def _batched(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
+def _batched(pairs: Iterator[Any]) -> Iterator[list[Any]]:
     while batch := list(islice(pairs, READ)):
         yield batch
 
 
 def _open(listing: Listing, source: str) -> Corpus:
-    folder = check_source(source) == "folder"
-    if not folder and listing.hub is None:
+    if check_source(source) == "folder":
+        return _from_folder(listing, source)
+    if listing.hub is None:
         raise DataError(
             f"data set {listing.folder}: the hub has none that can be loaded; give --data PATH where "
             f"PATH/{listing.folder} holds {listing.advice}"
         )
-    name, config = (listing.folder, None) if folder or listing.hub is None else listing.hub
+    name, config = listing.hub
+    splits = open_hub(name, source, config)
+    _need_train(name, splits)
+    parts = {}
+    for part, rows in splits.items():
+        flat = rows.flatten()
+        columns = _columns(name, part, flat.column_names)
+        parts[part] = partial(_read_hub, flat.select_columns(list(columns)), columns)
+    key = f"{name} {[rows._fingerprint for rows in splits.values()]}"
+    return Corpus(name, key, parts, lambda: _share(len(splits["train"])))
+
+
+def _from_folder(listing: Listing, folder: str) -> Corpus:
+    name = listing.folder
     try:
-        parts = open_hub(name, source, config)
+        tables = open_tables(name, folder)
     except DataError as error:
-        if isinstance(error.__cause__, UnicodeDecodeError):
-            raise DataError(_undecodable(Path(source) / name, name)) from error
         raise DataError(
             f"{error}; {name} holds {listing.advice}" if listing.advice else str(error)
         ) from error
-    if "train" not in parts:
-        raise DataError(f"data set {name} has no split 'train'; it has {', '.join(parts)}")
-    for part, rows in parts.items():
-        _columns(name, part, rows)
-    return Corpus(
-        name,
-        key=f"{name} {[rows._fingerprint for rows in parts.values()]}",
-        parts={part: partial(_read, name, part, rows) for part, rows in parts.items()},
-        share=min(HELD_OUT_SHARE, HELD_OUT / max(len(parts["train"]), 1)),
-    )
+    _need_train(name, tables)
+    parts = {
+        part: partial(_read_table, table, _columns(name, part, table.columns()))
+        for part, table in tables.items()
+    }
+    key = f"{name} {[(part, table.identity()) for part, table in tables.items()]}"
+    return Corpus(name, key, parts, lambda: _share(tables["train"].count()))
 
 
-def _columns(name: str, part: str, rows: Any) -> tuple[str, str]:
-    if "translation" in rows.column_names:
-        rows = rows.flatten()
-    known = [(f"{prefix}{en}", f"{prefix}{de}") for prefix in ("", "translation.") for en, de in _COLUMNS]
-    for columns in known:
-        if set(columns) <= set(rows.column_names):
-            return columns
-    missing = [column for column in _COLUMNS[0] if column not in rows.column_names]
-    raise DataError(f"data set {name}, split {part}: no column {missing[0]!r}; it has {rows.column_names}")
+def _share(rows: int) -> float:
+    return min(HELD_OUT_SHARE, HELD_OUT / max(rows, 1))
 
 
-def _read(name: str, part: str, rows: Any) -> Iterator[list[tuple[Any, Any]]]:
-    english, german = _columns(name, part, rows)
-    rows = rows.flatten() if "." in english else rows
-    batches = rows.select_columns([english, german]).iter(READ)
-    for number in range(-(-len(rows) // READ)):
-        try:
-            batch = next(batches)
-        except UnicodeDecodeError as error:
-            row = _first_undecodable(rows, number * READ)
-            raise DataError(
-                f"data set {name}, split {part}, row {row}: not UTF-8 text ({error.reason})"
-            ) from error
+def _need_train(name: str, splits: Mapping[str, Any]) -> None:
+    if "train" not in splits:
+        raise DataError(f"data set {name} has no split 'train'; it has {', '.join(splits)}")
+
+
+def _columns(name: str, part: str, known: list[str]) -> tuple[str, str]:
+    for prefix in ("", "translation."):
+        for english, german in _COLUMNS:
+            if {prefix + english, prefix + german} <= set(known):
+                return prefix + english, prefix + german
+    missing = [column for column in _COLUMNS[0] if column not in known]
+    raise DataError(f"data set {name}, split {part}: no column {missing[0]!r}; it has {known}")
+
+
+def _read_hub(rows: Any, columns: tuple[str, str]) -> Iterator[list[tuple[Any, Any]]]:
+    english, german = columns
+    for batch in rows.iter(READ):
         yield list(zip(batch[english], batch[german], strict=True))
 
 
-def _first_undecodable(rows: Any, start: int) -> int:
-    for row in range(start, len(rows)):
-        try:
-            rows[row]
-        except UnicodeDecodeError:
-            return row
-    return start
-
-
-def _undecodable(folder: Path, name: str) -> str:
-    """Which line of which file of a folder is not UTF-8."""
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as lines:
-            for row, line in enumerate(lines):
-                try:
-                    line.decode()
-                except UnicodeDecodeError as error:
-                    split = file.name.split(".")[0]
-                    return f"data set {name}, split {split}, row {row}: not UTF-8 text ({error.reason})"
-    return f"data set {name}: not UTF-8 text"
+def _read_table(table: Table, columns: tuple[str, str]) -> Iterator[list[tuple[Any, Any]]]:
+    return _batched(tuple(row.values()) for row in table.rows(*columns))

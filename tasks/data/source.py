@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -59,7 +60,7 @@ def check_source(source: str) -> str:
     """The kind of a ``--data`` value: ``"embedded"``, ``"hub"`` or ``"folder"``.
 
     Raises:
-        DataError: it is none of the words, and no folder.
+        DataError: it is neither of the two words nor a folder.
     """
     if source in ("embedded", "hub"):
         return source
@@ -79,29 +80,49 @@ def open_hub(name: str, source: str, config: str | None = None, streaming: bool 
     Raises:
         DataError: it is not there, or cannot be read.
     """
-    folder = check_source(source) == "folder"
-    if folder and not (Path(source) / name).is_dir():
-        raise _missing(name, f"the folder {source} has no {name}/")
+    folder = _folder(name, source)
     import datasets
 
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(logging.CRITICAL)  # what goes wrong is raised, in one line
     try:
         if folder:
-            return datasets.load_dataset(str(Path(source) / name), streaming=streaming)
+            return datasets.load_dataset(str(folder), streaming=streaming)
         return datasets.load_dataset(name, config, streaming=streaming)
     except Exception as error:
-        root = error.__cause__ or error
-        cause = str(root).splitlines()[0] if str(root) else type(root).__name__
-        raise _missing(name, f"{'folder' if folder else 'hub'}: {cause}") from error
+        raise _unreadable(name, folder, error) from error
 
 
 def list_files(name: str, source: str) -> dict[str, list[str]]:
-    """The files of each split of a data set that `open_hub` opens; hub addresses hold the revision."""
+    """The files of each split of a data set that `open_hub` opens; hub addresses hold the revision.
+
+    Raises:
+        DataError: it is not there, or has no files of data.
+    """
+    folder = _folder(name, source)
     import datasets
 
-    folder = check_source(source) == "folder"
-    builder = datasets.load_dataset_builder(str(Path(source) / name) if folder else name)
-    return {split: list(files) for split, files in (builder.config.data_files or {}).items()}
+    try:
+        builder = datasets.load_dataset_builder(str(folder or name))
+    except Exception as error:
+        raise _unreadable(name, folder, error) from error
+    return {str(split): list(files) for split, files in (builder.config.data_files or {}).items()}
+
+
+def _folder(name: str, source: str) -> Path | None:
+    """The folder of a data set; None for one of the hub."""
+    if check_source(source) != "folder":
+        return None
+    folder = Path(source) / name
+    if not folder.is_dir():
+        raise _missing(name, f"the folder {source} has no {name}/")
+    return folder
+
+
+def _unreadable(name: str, folder: Path | None, error: Exception) -> DataError:
+    root = error.__cause__ or error
+    cause = str(root).splitlines()[0] if str(root) else type(root).__name__
+    return _missing(name, f"{'folder' if folder else 'hub'}: {cause}")
 
 
 def _missing(name: str, cause: str) -> DataError:

@@ -1,4 +1,4 @@
-"""Splits that no seed changes."""
+"""Splits that are the same for every seed."""
 
 import torch
 from torch import Tensor

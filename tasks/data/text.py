@@ -16,6 +16,7 @@ from typing import Any
 
 from scalpel_bench.tasks.data.corpus import Documents, read_corpus
 from scalpel_bench.tasks.data.source import Data, DataError, check_source, open_hub
+from scalpel_bench.tasks.data.tables import Resumable, open_tables
 
 GENERIC = "allenai/c4"
 SPECIALISED = ("reuters21578", "rcv1")
@@ -89,13 +90,15 @@ def load_text(
 
 
 def _from_hub(name: str, source: str, config: str | None = None) -> Documents:
-    def rows(split: str) -> Any:
-        dataset = open_hub(name, source, config, streaming=True)
-        if split not in dataset:
-            raise DataError(f"data set {name} has no split {split!r}; it has {', '.join(dataset)}")
-        return dataset[split]
+    hub = check_source(source) == "hub"
 
-    identity = "hub" if source == "hub" else _files(Path(source) / name)
+    def rows(split: str) -> Any:
+        splits = open_hub(name, source, config, streaming=True) if hub else open_tables(name, source)
+        if split not in splits:
+            raise DataError(f"data set {name} has no split {split!r}; it has {', '.join(splits)}")
+        return splits[split] if hub else Resumable(splits[split], "text")
+
+    identity = "hub" if hub else _files(Path(source) / name)
     return Documents(name, {split: partial(rows, split) for split in ("train", "validation")}, identity)
 
 

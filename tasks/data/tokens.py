@@ -17,7 +17,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor
 
-from scalpel_bench.tasks.data import cldr, pairs
+from scalpel_bench.tasks.data import cldr, pairs, tables
 from scalpel_bench.tasks.data.pairs import SPLITS, Corpus, Pair, Row, normalise, open_corpora
 from scalpel_bench.tasks.data.source import Data, DataError, cache_folder, check_source
 
@@ -50,8 +50,8 @@ def load_pairs(
 ) -> TokenisedPairs:
     """Both corpora, tokenised on the first call and kept in the user's cache folder.
 
-    Rows with an empty side, pairs longer than ``max_length``, and train pairs whose English phrase (but for
-    case) is held out in either corpus are skipped; ``notes`` of the data says how many.
+    Rows with an empty side, pairs longer than ``max_length``, and train pairs whose English phrase (whatever
+    its case) is held out in either corpus are skipped; ``notes`` of the data says how many.
 
     Args:
         source: ``"embedded"``, ``"hub"`` or a folder in the hub's layout.
@@ -65,7 +65,7 @@ def load_pairs(
         DataError: a corpus is missing or not what it should be, or the cache folder cannot be written.
     """
     named = dict(zip(objectives, open_corpora(source, corpora), strict=True))
-    code = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in (cldr, pairs)]
+    code = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in (cldr, pairs, tables)]
     keys = {objective: corpus.key for objective, corpus in named.items()}
     settings = [
         keys,

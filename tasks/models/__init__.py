@@ -1,1 +1,14 @@
 """Networks, and norms of their layers."""
+
+from scalpel_bench.tasks.models.residual import BLOCKS, STEMS, ResidualNet, Standardise
+from scalpel_bench.tasks.models.spectral import exact_log_norm, log_spectral_norm, start_basis
+
+__all__ = [
+    "BLOCKS",
+    "STEMS",
+    "ResidualNet",
+    "Standardise",
+    "exact_log_norm",
+    "log_spectral_norm",
+    "start_basis",
+]

@@ -4,7 +4,7 @@ import pytest
 
 from scalpel_bench import methods
 from scalpel_bench.benchmarks.experiments.schema import Experiment
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.runs import conditioning
 
 KILLER = '''

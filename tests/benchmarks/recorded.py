@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from scalpel_bench.benchmarks.commands import session
+from scalpel_bench.benchmarks import figures
+from scalpel_bench.benchmarks.commands.report import report
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.figures import draw as figures
-from scalpel_bench.benchmarks.records.folder import Folder, Record
-from scalpel_bench.benchmarks.report.derive import write_manifest
+from scalpel_bench.benchmarks.records import Folder, Record, write_manifest
 from tests.benchmarks.runs import conditioning, plan
 
 HOSTILE = "</script><script>alert('method')</script>"
@@ -64,5 +63,5 @@ def reported(path: Path) -> Path:
     recorded(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "draw", lambda *arguments: [])
-        session.report_all([path], None)
+        report([path], None)
     return path

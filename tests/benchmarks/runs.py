@@ -1,11 +1,14 @@
 """Small experiments and hand-made records."""
 
+from pathlib import Path
 from typing import Any
 
-from scalpel_bench.benchmarks.execution.jobs import Job
-from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.analysis import Analysis, analyse
+from scalpel_bench.benchmarks.execution import Job
+from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import DataRecord, TrainingRun
-from scalpel_bench.benchmarks.records.folder import Folder, Record
+from scalpel_bench.benchmarks.records import Folder, Manifest, Record, RecordedSweep, load_sweep, sort_out
+from scalpel_bench.benchmarks.report import write_files
 
 DATA = DataRecord(name="none", fingerprint="0" * 16)
 
@@ -22,6 +25,19 @@ def plan(experiment: Experiment) -> list[TrainingRun]:
 
 def jobs_of(experiment: Experiment, folder: Folder) -> list[Job]:
     return [Job(run, folder) for run in plan(experiment)]
+
+
+def written(folder: Folder) -> Analysis:
+    """What is derived from a folder, written beside its records."""
+    analysis = analyse(load_sweep(folder))
+    write_files(analysis)
+    return analysis
+
+
+def analysed(records: list[Record], experiment: AnyExperiment, fingerprint: str | None) -> Analysis:
+    """What is derived from records as if a folder held them."""
+    own, left_out = sort_out(records, experiment, fingerprint)
+    return analyse(RecordedSweep(Folder(Path()), Manifest(experiment, fingerprint), own, [], left_out))
 
 
 def record(run: TrainingRun, main: float, aux: float, status: str = "completed", **splits: Any) -> Record:

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
-from scalpel_bench.benchmarks.analysis.tables import analyse
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Record
-from tests.benchmarks.runs import DATA, conditioning, plan, record
+from scalpel_bench.benchmarks.records import Folder, Record, load_sweep, write_manifest
+from tests.benchmarks.runs import DATA, analysed, conditioning, plan, record
 
 LAMS = [0.1, 0.2, 0.4, 0.8]
 FACTORS = {"sum": 1.0, "bloop": 0.8}
@@ -42,7 +41,7 @@ def metric(tables, protocol: str, method: str, statistic: str, seed: object, spl
 
 def test_fixed_rate_alone() -> None:
     records, experiment = sweep()
-    tables = analyse(records, experiment, DATA.fingerprint)
+    tables = analysed(records, experiment, DATA.fingerprint)
     assert set(tables.metrics["protocol"]) == {"fixed"}
     assert metric(tables, "fixed", "bloop", "front_ratio", 0)["value"] == pytest.approx(0.8)
     assert metric(tables, "fixed", "bloop", "front_ratio", 1)["value"] == pytest.approx(0.88)
@@ -71,7 +70,7 @@ def test_fixed_rate_alone() -> None:
 
 def test_protocols_over_learning_rates() -> None:
     records, experiment = sweep(rates=(0.1, 0.5, 1.0))
-    tables = analyse(records, experiment, DATA.fingerprint)
+    tables = analysed(records, experiment, DATA.fingerprint)
     assert set(tables.metrics["protocol"]) == {"fixed", "main-tuned", "per-method"}
     assert metric(tables, "fixed", "bloop", "front_ratio", 0)["value"] == pytest.approx(0.8)
     tuned = metric(tables, "main-tuned", "bloop", "front_ratio", 0)
@@ -85,14 +84,14 @@ def test_protocols_over_learning_rates() -> None:
 
 def test_without_the_experiments_own_rate_there_is_no_fixed_protocol() -> None:
     records, experiment = sweep(rates=(0.5, 1.0))
-    tables = analyse(records, experiment, DATA.fingerprint)
+    tables = analysed(records, experiment, DATA.fingerprint)
     assert set(tables.metrics["protocol"]) == {"main-tuned", "per-method"}
 
 
 def test_per_method_protocol_needs_an_equal_number_of_runs() -> None:
     records, experiment = sweep(rates=(0.1, 0.5))
     lost = next(r for r in records if r.run.label == "bloop")
-    tables = analyse([r for r in records if r.id != lost.id], experiment, DATA.fingerprint)
+    tables = analysed([r for r in records if r.id != lost.id], experiment, DATA.fingerprint)
     rows = tables.metrics[tables.metrics["protocol"] == "per-method"]
     assert set(rows["method"]) == {"sum"}
     assert rows["note"].str.contains("fewer runs: bloop").all()
@@ -101,7 +100,7 @@ def test_per_method_protocol_needs_an_equal_number_of_runs() -> None:
 def test_per_method_protocol_takes_the_seeds_that_ran_at_every_rate() -> None:
     records, experiment = sweep(rates=(0.1, 0.5), seeds=3)
     fewer = [r for r in records if r.run.seed < 2 or r.run.training.lr == 0.1]
-    metrics = analyse(fewer, experiment, DATA.fingerprint).metrics
+    metrics = analysed(fewer, experiment, DATA.fingerprint).metrics
     ratios = metrics[(metrics["statistic"] == "front_ratio") & (metrics["seed"] != "all")]
     seeds = {protocol: set(rows["seed"]) for protocol, rows in ratios.groupby("protocol")}
     assert (seeds["fixed"], seeds["per-method"]) == ({0, 1, 2}, {0, 1})
@@ -110,7 +109,7 @@ def test_per_method_protocol_takes_the_seeds_that_ran_at_every_rate() -> None:
 def test_diverged_and_failed_runs_are_never_points() -> None:
     records, experiment = sweep()
     broken = records[0].model_copy(update={"status": "diverged", "diverged_at": 7})
-    tables = analyse([broken, *records[1:]], experiment, DATA.fingerprint)
+    tables = analysed([broken, *records[1:]], experiment, DATA.fingerprint)
     row = tables.summary[tables.summary["id"] == broken.id].iloc[0]
     assert (row["status"], row["diverged_at"]) == ("diverged", 7)
     assert np.isnan(row["test_main"])
@@ -123,15 +122,15 @@ def test_foreign_records_are_left_out_by_name() -> None:
     other = conditioning(training={"lr": 0.1, "momentum": 0.5}, lam=LAMS)
     foreign = record(plan(other)[0], 1.0, 1.0)
     alien = records[1].run.model_copy(update={"data": DATA.model_copy(update={"fingerprint": "f" * 16})})
-    tables = analyse([*records, foreign, record(alien, 1, 1)], experiment, DATA.fingerprint)
+    tables = analysed([*records, foreign, record(alien, 1, 1)], experiment, DATA.fingerprint)
     assert len(tables.summary) == len(records)
-    assert any("training.momentum is 0.5, not 0.0" in line for line in tables.left_out)
-    assert any("is not the sweep's" in line for line in tables.left_out)
+    assert any("training.momentum is 0.5, not 0.0" in str(line) for line in tables.sweep.left_out)
+    assert any("is not the sweep's" in str(line) for line in tables.sweep.left_out)
 
 
 def test_no_reference_is_said_so() -> None:
     records, experiment = sweep()
-    tables = analyse([r for r in records if r.run.label == "bloop"], experiment, DATA.fingerprint)
+    tables = analysed([r for r in records if r.run.label == "bloop"], experiment, DATA.fingerprint)
     row = metric(tables, "fixed", "bloop", "front_ratio", 0)
     assert np.isnan(row["value"])
     assert row["note"] == "no runs of sum at this seed"
@@ -141,30 +140,33 @@ def test_another_scale_and_second_records_are_left_out_by_name() -> None:
     records, experiment = sweep()
     far = records[0].run.model_copy(update={"scale": "paper"})
     twin = records[1].run.model_copy(update={"data": DATA.model_copy(update={"name": "copy"})})
-    tables = analyse([*records, record(far, 1, 1), record(twin, 9, 9)], experiment, DATA.fingerprint)
+    tables = analysed([*records, record(far, 1, 1), record(twin, 9, 9)], experiment, DATA.fingerprint)
     assert len(tables.summary) == len(records)
-    assert any("of conditioning at scale paper" in line for line in tables.left_out)
-    assert any(f"as {records[1].id}" in line for line in tables.left_out)
+    assert any("of conditioning at scale paper" in str(line) for line in tables.sweep.left_out)
+    assert any(f"as {records[1].id}" in str(line) for line in tables.sweep.left_out)
 
 
 def test_mixed_data_of_an_unknown_sweep_are_left_out_by_majority() -> None:
     records, experiment = sweep()
     other = records[1].run.model_copy(update={"data": DATA.model_copy(update={"fingerprint": "f" * 16})})
-    tables = analyse([record(other, 9, 9), *records], experiment, None)
+    tables = analysed([record(other, 9, 9), *records], experiment, None)
     assert set(tables.summary["id"]) == {r.id for r in records}
-    assert len(tables.left_out) == 1
+    assert len(tables.sweep.left_out) == 1
 
 
-def test_nothing_left_is_one_clear_error() -> None:
+def test_nothing_left_is_one_clear_error(tmp_path) -> None:
     records, experiment = sweep()
-    far = record(records[0].run.model_copy(update={"scale": "paper"}), 1, 1)
+    folder = Folder(tmp_path / "sweep")
+    folder.prepare()
+    write_manifest(folder, experiment, DATA.fingerprint)
+    folder.write(record(records[0].run.model_copy(update={"scale": "paper"}), 1, 1))
     with pytest.raises(UserError, match="no record belongs to conditioning at scale smoke: .* scale paper"):
-        analyse([far], experiment, DATA.fingerprint)
+        load_sweep(folder)
 
 
 def test_igd_plus_is_zero_for_the_best_front_alone() -> None:
     records, experiment = sweep()
-    tables = analyse(records, experiment, DATA.fingerprint)
+    tables = analysed(records, experiment, DATA.fingerprint)
     best = metric(tables, "fixed", "bloop", "igd_plus", 0)["value"]
     assert best == pytest.approx(0)
     assert metric(tables, "fixed", "sum", "igd_plus", 0)["value"] > 0.001
@@ -172,12 +174,12 @@ def test_igd_plus_is_zero_for_the_best_front_alone() -> None:
 
 def test_tests_and_wins_need_their_seeds() -> None:
     records, experiment = sweep()
-    tables = analyse(records, experiment, DATA.fingerprint)
+    tables = analysed(records, experiment, DATA.fingerprint)
     row = metric(tables, "fixed", "bloop", "p_front_ratio", "all")
     assert np.isnan(row["value"])
     assert row["note"] == "too few seeds: 2, a test needs 6"
     records, experiment = sweep(seeds=6)
-    tables = analyse(records, experiment, DATA.fingerprint)
+    tables = analysed(records, experiment, DATA.fingerprint)
     assert metric(tables, "fixed", "bloop", "front_ratio", 2)["value"] == pytest.approx(0.96)
     row = metric(tables, "fixed", "bloop", "p_front_ratio", "all")
     logs = np.log(0.8 * (1 + 0.1 * np.arange(6)))
@@ -191,7 +193,7 @@ def test_tests_and_wins_need_their_seeds() -> None:
 
 def test_attainment_of_one_seed_is_its_front() -> None:
     records, experiment = sweep(seeds=1)
-    tables = analyse(records, experiment, DATA.fingerprint)
+    tables = analysed(records, experiment, DATA.fingerprint)
     fronts = tables.fronts.sort_values(["method", "split", "aux"])[["method", "split", "main", "aux"]]
     for percentile in (25, 50, 75):
         surface = tables.attainment[tables.attainment["percentile"] == percentile]
@@ -203,7 +205,7 @@ class TestSelection:
     def test_takes_the_least_validation_loss_within_the_budget_of_sum(self) -> None:
         """Main falls as aux = 10 λ grows; the median of aux 1, 2, 4, 8 is 3: λ = 0.2 is the best within."""
         records, experiment = sweep()
-        chosen = analyse(records, experiment, DATA.fingerprint).selected
+        chosen = analysed(records, experiment, DATA.fingerprint).selected
         assert list(chosen["method"]) == ["bloop", "sum"]
         assert list(chosen["lam"]) == [0.2, 0.2]
         assert list(chosen["budget"]) == [3.0, 3.0]
@@ -220,7 +222,7 @@ class TestSelection:
             row = {**r.trajectory[-1], "test": losses[k]}
             mixed.append(r.model_copy(update={"trajectory": [row]}))
         columns = ["method", "lam", "lr", "budget", "validation_main", "validation_aux"]
-        before, after = (analyse(rs, experiment, DATA.fingerprint).selected for rs in (records, mixed))
+        before, after = (analysed(rs, experiment, DATA.fingerprint).selected for rs in (records, mixed))
         assert before[columns].equals(after[columns])
         assert not before["test_main"].equals(after["test_main"])
 
@@ -232,13 +234,13 @@ class TestSelection:
             else r
             for r in records
         ]
-        chosen = analyse(records, experiment, DATA.fingerprint).selected
+        chosen = analysed(records, experiment, DATA.fingerprint).selected
         assert dict(zip(chosen["method"], chosen["lam"], strict=True)) == {"bloop": 0.1, "sum": 0.2}
 
     def test_without_validation_it_says_so(self) -> None:
         records, experiment = sweep()
         for r in records:
             del r.trajectory[-1]["validation"]
-        chosen = analyse(records, experiment, DATA.fingerprint).selected
+        chosen = analysed(records, experiment, DATA.fingerprint).selected
         assert set(chosen["note"]) == {"no validation or no test values"}
         assert chosen["lam"].isna().all()

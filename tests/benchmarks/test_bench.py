@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from scalpel_bench.benchmarks import speed as bench
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.speed import memory, peers, steps, surgery, workloads
-from scalpel_bench.benchmarks.speed.rows import Row, timed
+from scalpel_bench.benchmarks.speed import bench, memory, peers, steps, surgery, workloads
+from scalpel_bench.benchmarks.speed.measurements import Measurement
 from scalpel_bench.benchmarks.speed.timing import Ratio, in_turns, milliseconds, ratio
-from scalpel_bench.tasks.base import Model
+from scalpel_bench.tasks import Model
 
 MEBIBYTE = 2**18  # numbers in float32
 
@@ -27,7 +26,7 @@ MEBIBYTE = 2**18  # numbers in float32
     ],
 )
 def test_a_row_says_how_it_stands_to_its_target(given, verdict, sought) -> None:
-    row = Row(part="a", figure="x", **given)
+    row = Measurement(part="a", figure="x", **given)
     assert (row.verdict, row.sought) == (verdict, sought)
 
 
@@ -76,17 +75,17 @@ def test_peers_take_the_same_step_as_we_do(workload, method, library) -> None:
     if peers._missing(library) or (library == "LibMTL" and method not in peers._LIBMTL):
         pytest.skip("not installed, or it has no such method")
     batch, ours = workload.batch(), workload.stepper(method, lam=1.0)
-    start = {name: p.detach().clone() for name, p in ours.flat.parts(ours.flat.theta).items()}
+    start = {name: p.detach().clone() for name, p in ours.models.parts(ours.models.theta).items()}
     peer = (
         peers.TorchJD(workload.task, method) if library == "torchjd" else peers.LibMTL(workload.task, method)
     )
     grown(peer.module, start)
-    ours.optimizer = torch.optim.SGD([ours.flat.theta], lr=1.0)
+    ours.optimizer = torch.optim.SGD([ours.models.theta], lr=1.0)
     peer.optimizer = torch.optim.SGD(peer.module.parameters(), lr=1.0)
     ours.step(batch)
     peer.step(batch)
     ended = dict(peer.module.named_parameters())
-    for name, part in ours.flat.parts(ours.flat.theta.detach()).items():
+    for name, part in ours.models.parts(ours.models.theta.detach()).items():
         moved, peers_moved = part - start[name], ended[name].detach() - start[name]
         assert (moved - peers_moved).norm() < (1e-2 if method == "mgda" else 1e-3) * moved.norm(), name
 
@@ -104,7 +103,7 @@ def test_plain_pytorch_sees_the_same_losses_as_we_do() -> None:
     workload = workloads.small_weights("cpu")
     ours, batch = workload.stepper("bloop"), workload.batch()
     bare = steps.Bare(workload.task, steps._summed)
-    grown(bare.module, ours.flat.parts(ours.flat.theta))
+    grown(bare.module, ours.models.parts(ours.models.theta))
     ours.step(batch)
     model: Model = steps.plain(bare.module)
     loss = steps._summed(workload.task, model, batch)
@@ -133,22 +132,22 @@ def test_a_direction_is_timed_at_any_size(k, n, shape) -> None:
 
 def record(tmp_path) -> None:
     rows = [
-        timed("a", "step", Ratio(1.234, 1.2, 1.3), 1.1, 5.0),
-        Row(part="d", figure="population", value=None, target=20, at_least=True, note="needs a GPU"),
-        Row(part="e", figure="exponent", value=1.0),
+        Measurement(part="a", figure="step", value=1.234, low=1.2, high=1.3, target=1.1, milliseconds=5.0),
+        Measurement(part="d", figure="population", value=None, target=20, at_least=True, note="needs a GPU"),
+        Measurement(part="e", figure="exponent", value=1.0),
     ]
     path = bench.record_path(tmp_path, full=False)
     path.parent.mkdir()
-    path.write_text(bench.Record(environment={}, rows=rows).model_dump_json())
+    path.write_text(bench.BenchRecord(environment={}, rows=rows).model_dump_json())
 
 
 def test_a_part_is_measured_again_and_the_others_are_kept(tmp_path, monkeypatch) -> None:
     record(tmp_path)
-    again = Row(part="d", figure="population", value=21.0, target=20, at_least=True)
+    again = Measurement(part="d", figure="population", value=21.0, target=20, at_least=True)
     monkeypatch.setattr(bench, "_measured", lambda device, full, parts: iter([again]))
-    assert list(bench.run(tmp_path, "cpu", False, "d")) == [again]
+    assert list(bench.measure(tmp_path, "cpu", False, "d")) == [again]
     found = bench.read(bench.record_path(tmp_path, full=False))
     assert [(row.part, row.value) for row in found.rows] == [("a", 1.234), ("d", 21.0), ("e", 1.0)]
     assert list(found.commits) == ["d"]
     with pytest.raises(UserError, match="--part z: there are a, b"):
-        next(bench.run(tmp_path, "cpu", False, "dz"))
+        next(bench.measure(tmp_path, "cpu", False, "dz"))

@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.execution.jobs import Place, execute
+from scalpel_bench.benchmarks.execution import ExecutionOptions, execute
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import DataRecord, TrainingRun
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.training.checkpoints import Checkpoint, Interrupted, stopping_on
-from scalpel_bench.benchmarks.training.loop import train
+from scalpel_bench.benchmarks.records import Folder
+from scalpel_bench.benchmarks.training import Checkpoint, Interrupted, stopping_on, train
+from tests.benchmarks import regression
+from tests.benchmarks.regression import Regression
 from tests.benchmarks.runs import conditioning, jobs_of
 
 
@@ -59,7 +60,6 @@ CASES = {
     "sgd, cosine": ("fig3a", "bloop", {"optimizer": "sgd", "momentum": 0.9, "schedule": "cosine"}),
     "method with state": ("fig3a", "graddrop", {}),
     "batch norm, augmented images": ("fig4", "bloop", {}),
-    "dropout": ("fig5b", "bloop", {}),
 }
 
 
@@ -81,10 +81,9 @@ def test_a_run_that_was_cut_off_twice_equals_one_that_was_not(case, tmp_path) ->
 
 
 @pytest.mark.parametrize("method", methods.available())
-def test_the_state_of_every_method_is_kept(method, tmp_path) -> None:
-    run, file = run_of("fig3a", method), tmp_path / "0.checkpoint"
-    task = tasks.create(**run.task)
-    cut_off([run], task, file, 3)
+def test_the_state_of_every_method_and_of_dropout_is_kept(method, tmp_path) -> None:
+    run, file, task = regression.run_of(method), tmp_path / "0.checkpoint", Regression(dropout=0.3)
+    cut_off([run], task, file, 7)
     (again,) = train([run], task, checkpoint=Checkpoint(file, 1e9, {}))
     assert again.trajectory == train([run], task)[0].trajectory
 
@@ -109,13 +108,22 @@ def test_a_population_goes_on_as_one(tmp_path) -> None:
     assert [(o.trajectory, o.diverged_at) for o in again] == whole
 
 
+def test_a_run_that_had_diverged_keeps_the_step_at_which_it_did(tmp_path) -> None:
+    run, file, task = regression.run_of(lr=1e20, evaluations=1), tmp_path / "0.checkpoint", Regression()
+    (whole,) = train([run], task)
+    assert whole.diverged_at == 2
+    cut_off([run], task, file, 5)
+    (again,) = train([run], task, checkpoint=Checkpoint(file, 1e9, {}))
+    assert (again.trajectory, again.diverged_at) == (whole.trajectory, 2)
+
+
 def test_a_checkpoint_is_written_on_the_interval_and_gone_when_the_run_is_recorded(tmp_path) -> None:
     folder = Folder(tmp_path)
     folder.prepare()
     (job, *_) = jobs_of(conditioning(), folder)
     file = folder.checkpoint(job.run.id)
     sizes = []
-    (done,) = execute([job], Place(checkpoint_every=0), lambda step: sizes.append(file.exists()))
+    (done,) = execute([job], ExecutionOptions(checkpoint_every=0), lambda step: sizes.append(file.exists()))
     assert sizes[0] is False
     assert all(sizes[1:])
     folder.write(done.record)
@@ -147,7 +155,7 @@ def test_a_checkpoint_that_cannot_be_written_is_one_clear_error(tmp_path) -> Non
         Checkpoint(tmp_path / "gone" / "0.checkpoint", 0, {}).save({})
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_command_that_is_cut_off_goes_on_from_its_checkpoint(number, tmp_path) -> None:
     command = [
         sys.executable,
@@ -172,7 +180,6 @@ def test_a_command_that_is_cut_off_goes_on_from_its_checkpoint(number, tmp_path)
     _, errors = process.communicate(timeout=60)
     assert len(list(runs.glob("*.checkpoint"))) == 1
     assert list(runs.glob("*.json")) == []
-    if number != signal.SIGKILL:
-        assert process.returncode == 130
-        assert "0 finished runs are recorded, the same command continues with the rest" in errors
-        assert list(runs.glob("*.claim")) == []
+    assert process.returncode == 130
+    assert "0 finished runs are recorded, the same command continues with the rest" in errors
+    assert list(runs.glob("*.lease")) == []

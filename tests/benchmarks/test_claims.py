@@ -50,7 +50,7 @@ def test_ids_are_unique() -> None:
 
 
 def test_claims_fit_their_kind_of_experiment() -> None:
-    with pytest.raises(UserError, match="fig2.toml: claims.0.method: unknown key"):
+    with pytest.raises(UserError, match="fig2.toml: claims.0: Input tag 'better' .* expected tags: 'within'"):
         load("fig2", "smoke", {"claims": [BETTER]})
     with pytest.raises(UserError, match="give low, high or both"):
         load("fig2", "smoke", {"claims": [{**STATED, "kind": "within", "quantity": "q"}]})

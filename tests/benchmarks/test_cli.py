@@ -1,27 +1,58 @@
-"""The command line, through real processes."""
+"""The command line: what it starts, says and leaves."""
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import pytest
 
+from scalpel_bench import methods
+from scalpel_bench.benchmarks.cli import main
+from tests.benchmarks.conftest import KILLER
+
+SOURCE = str(Path(__file__).parents[2] / "src")
 SMALL = ["--scale", "smoke", "--workers", "1"]
 
 
-def scalpel(*arguments: str, cwd: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "scalpel_bench.benchmarks.cli", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src"), "COLUMNS": "120"}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=240)
+class Said(NamedTuple):
+    """What a command wrote."""
+
+    stdout: str
+    stderr: str
+
+
+def process(*arguments: str, cwd: Path, status: int = 0, **environment: str) -> Said:
+    """The command, or other Python, as a process of its own."""
+    given = arguments if arguments[0] == "-c" else ("-m", "scalpel_bench.benchmarks.cli", *arguments)
+    command = [sys.executable, *given]
+    variables = {**os.environ, "PYTHONPATH": SOURCE, "COLUMNS": "120", **environment}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=variables, timeout=240)
     assert done.returncode == status, done.stdout + done.stderr
-    return done
+    return Said(done.stdout, done.stderr)
+
+
+def scalpel(*arguments: str, cwd: Path, status: int = 0) -> Said:
+    """The command in this process; its workers are processes of their own."""
+    out, error = StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch, chdir(cwd), redirect_stdout(out), redirect_stderr(error):
+        patch.setattr(sys, "argv", ["scalpel", *arguments])
+        patch.setenv("COLUMNS", "120")
+        with pytest.raises(SystemExit) as caught:
+            main()
+    said = Said(out.getvalue(), error.getvalue())
+    assert (caught.value.code or 0) == status, said
+    return said
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +139,7 @@ def test_ctrl_c_keeps_finished_runs_and_the_same_command_continues(tmp_path) -> 
     process = subprocess.Popen(
         [sys.executable, "-m", "scalpel_bench.benchmarks.cli", *arguments],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
+        env={**os.environ, "PYTHONPATH": SOURCE},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -149,12 +180,38 @@ def test_reproduce_ends_with_one_page_over_all(tmp_path) -> None:
     assert 'alt="Noise in the projection' in page
 
 
-def test_run_trains_one_method(tmp_path) -> None:
+def test_run_is_a_sweep_of_one_run_which_is_kept(tmp_path) -> None:
     arguments = ["run", "--task", "conditioning", "--method", "bloop", "--lam", "0.5", "--rho", "0.1"]
-    done = scalpel(*arguments, "--set", "training.epochs=30", "--scale", "smoke", cwd=tmp_path)
+    arguments += ["--set", "training.epochs=30", "--scale", "smoke"]
+    done = scalpel(*arguments, cwd=tmp_path)
     assert "validation" in done.stdout
     (file,) = (tmp_path / "results" / "run" / "smoke" / "runs").glob("*.json")
-    assert '"rho":0.1' in file.read_text()
+    record = json.loads(file.read_text())
+    assert record["run"]["experiment"] == "run"
+    assert record["run"]["method"]["rho"] == 0.1
+    written = file.stat().st_mtime_ns
+    again = scalpel(*arguments, cwd=tmp_path)
+    assert "recorded already" in again.stdout
+    assert again.stdout[again.stdout.index("end values") :] == done.stdout[done.stdout.index("end values") :]
+    assert file.stat().st_mtime_ns == written
+
+
+def test_a_run_whose_worker_dies_is_tried_again_or_fails_with_status_3(tmp_path) -> None:
+    (tmp_path / "killer.py").write_text(KILLER)
+    (tmp_path / "marks").mkdir()
+    arguments = ["run", "--task", "conditioning", "--method", "killer.py:Killer", "--scale", "smoke"]
+    arguments += ["--set", f"method.marks={tmp_path}/marks", "--set", "method.times=1"]
+    try:
+        failed = scalpel(*arguments, "--retries", "0", cwd=tmp_path, status=3)
+        assert "its worker was killed by SIGKILL" in failed.stdout
+        for mark in (tmp_path / "marks").iterdir():
+            mark.unlink()
+        assert "validation" in scalpel(*arguments, cwd=tmp_path).stdout
+    finally:
+        methods.REGISTRY.remove("killer")
+        methods.REGISTRY._files.clear()
+    (file,) = (tmp_path / "results" / "run" / "smoke" / "runs").glob("*.json")
+    assert json.loads(file.read_text())["lost"] == ["its worker was killed by SIGKILL (out of memory?)"]
 
 
 def test_dry_run_writes_nothing(tmp_path) -> None:
@@ -163,10 +220,46 @@ def test_dry_run_writes_nothing(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_list_names_what_there_is(tmp_path) -> None:
-    out = scalpel("list", cwd=tmp_path).stdout
-    for name in ("bloop_no_ema", "smooth_mlp", "fig3a", "Figure 2"):
-        assert name in out
+STARTED = """
+import sys
+from scalpel_bench.benchmarks.cli import main
+for arguments in {commands!r}:
+    sys.argv = ["scalpel", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, arguments
+    heavy = {{"torch", "numpy", "pandas", "scipy", "matplotlib", "transformers"}} & sys.modules.keys()
+    assert not heavy, (arguments, heavy)
+"""
+
+
+def test_help_lists_and_templates_import_nothing_heavy(tmp_path) -> None:
+    top = ("list", "run", "sweep", "reproduce", "plan", "report", "dashboard", "check", "new", "bench")
+    inner = ("verify", "pack", "fill")
+    commands = [["--help"], ["--version"], ["results", "--help"], ["new", "method", "mine"]]
+    commands += [["list"], *([command, "--help"] for command in top)]
+    commands += [["results", command, "--help"] for command in inner]
+    done = process("-c", STARTED.format(commands=commands), cwd=tmp_path)
+    for name in ("bloop_no_ema", "smooth_mlp", "fig3a", "Figure 2", "Hsieh et al. 2024", "needs losses"):
+        assert name in done.stdout
+    assert re.search(r"^scalpel \d+\.\d+\.\d+$", done.stdout, re.M)
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("scalpel sw", "sweep"),
+        ("scalpel sweep fig3", "fig3a\nfig3b"),
+        ("scalpel run --task quad", "quadratic"),
+    ],
+)
+def test_the_shell_completes_commands_and_names(words: str, completed: str, tmp_path) -> None:
+    code = "import sys; sys.argv = ['scalpel']; from scalpel_bench.benchmarks.cli import main; main()"
+    count = str(len(words.split()) - 1)
+    asked = {"_SCALPEL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": count}
+    done = process("-c", code, cwd=tmp_path, **asked)
+    assert done.stdout.strip() == completed
 
 
 WRONG = {
@@ -200,8 +293,6 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_what_is_wrong_gets_one_line_and_status_2(case, tmp_path, monkeypatch, capfd) -> None:
-    from scalpel_bench.benchmarks.cli.app import main
-
     arguments, message = WRONG[case]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["scalpel", *arguments])
@@ -215,7 +306,7 @@ def test_what_is_wrong_gets_one_line_and_status_2(case, tmp_path, monkeypatch, c
 
 
 def test_a_wrong_flag_exits_with_2_from_a_real_process(tmp_path) -> None:
-    done = scalpel("sweep", "fig3a", "--data", "nowhere", cwd=tmp_path, status=2)
+    done = process("sweep", "fig3a", "--data", "nowhere", cwd=tmp_path, status=2)
     assert done.stderr.startswith("scalpel: error: --data nowhere: no such folder")
     assert "Traceback" not in done.stderr
     assert "No such option" in scalpel("sweep", "fig3a", "--colour", "red", cwd=tmp_path, status=2).stderr

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import wandb
 
-from scalpel_bench.benchmarks.commands.session import with_methods
-from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.report import derive
+from scalpel_bench.benchmarks.commands.planning import with_methods
+from scalpel_bench.benchmarks.records import Folder, manifest, write_manifest
 from tests.benchmarks.runs import DATA, conditioning, plan, record
 from tests.benchmarks.test_tracking import FOLDER, clean, scalpel  # noqa: F401
 from tests.benchmarks.wandb_files import runs
@@ -27,7 +26,7 @@ def recorded(tmp_path) -> Path:
     folder.prepare()
     for run in plan(experiment):
         folder.write(record(run, LEVELS[run.method["name"]] / run.lam, run.lam))
-    derive.write_manifest(folder, experiment, DATA.fingerprint)
+    write_manifest(folder, experiment, DATA.fingerprint)
     return tmp_path
 
 
@@ -99,7 +98,7 @@ def test_what_does_not_belong_is_named_and_left_out(recorded, capfd) -> None:
 
 
 def test_single_runs_have_no_analysis(recorded) -> None:
-    (recorded / FOLDER / derive.FILE).unlink()
+    (recorded / FOLDER / manifest.FILE).unlink()
     assert scalpel("dashboard", "--wandb", "offline", cwd=recorded) == 0
     assert {run["job_type"] for run in runs(recorded / "results").values()} == set(LEVELS)
 

@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scalpel_bench.benchmarks import figures
 from scalpel_bench.benchmarks.analysis.verdicts import COLUMNS
-from scalpel_bench.benchmarks.commands import session
-from scalpel_bench.benchmarks.execution.jobs import Place
+from scalpel_bench.benchmarks.commands.report import report_folder
+from scalpel_bench.benchmarks.commands.sweep import sweep
+from scalpel_bench.benchmarks.execution import ExecutionOptions
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.report import derive
+from scalpel_bench.benchmarks.records import Folder, load_sweep, read_manifest, write_manifest
 from tests.benchmarks.runs import DATA, conditioning, plan, record
 
 STATED = {
@@ -28,8 +29,7 @@ STATED = {
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch) -> None:
-    for name in ("draw", "draw_simulation"):
-        monkeypatch.setattr(derive.figures, name, lambda *arguments: None)
+    monkeypatch.setattr(figures, "draw", lambda *arguments: [])
 
 
 @pytest.fixture
@@ -47,12 +47,12 @@ def folder(tmp_path) -> Folder:
             if k in ("train", "validation", "test")
         }
         folder.write(made.model_copy(update={"trajectory": [{**made.trajectory[0], **row}]}))
-    derive.write_manifest(folder, experiment, DATA.fingerprint)
+    write_manifest(folder, experiment, DATA.fingerprint)
     return folder
 
 
 def test_report_writes_the_tables_and_shows_the_verdicts(folder, capsys) -> None:
-    session.report(folder.path)
+    report_folder(folder.path)
     claims = pd.read_csv(folder.path / "claims.csv")
     assert list(claims.columns) == COLUMNS
     assert list(claims["verdict"]) == ["supported"]
@@ -71,7 +71,7 @@ def test_records_that_do_not_count_are_named_and_counted(folder, capsys) -> None
     other = Folder.read(folder)[0][1].run.model_copy(update={"data": {"name": "x", "fingerprint": "f" * 16}})
     other = type(other).model_validate(other.model_dump(warnings=False))
     folder.write(record(other, 1e-9, 1e-9))
-    session.report(folder.path)
+    report_folder(folder.path)
     error = capsys.readouterr().err
     assert f"{first.name}: not a record of schema 1" in error
     assert f"{second.name}: not a record of schema 1 (schema_version" in error
@@ -85,31 +85,30 @@ def test_records_that_do_not_count_are_named_and_counted(folder, capsys) -> None
 
 def test_an_old_manifest_is_asked_the_claims_of_the_suite(folder, tmp_path) -> None:
     fig2 = Folder(tmp_path / "fig2")
-    derive.write_manifest(Folder(folder.path), load("fig2", "smoke"), None)
+    write_manifest(Folder(folder.path), load("fig2", "smoke"), None)
     manifest = json.loads((folder.path / "experiment.json").read_text())
     assert manifest["experiment"].pop("claims")
     fig2.prepare()
     (fig2.path / "experiment.json").write_text(json.dumps(manifest))
-    experiment, _ = derive.read_manifest(fig2)
-    assert experiment.claims == load("fig2", "smoke").claims
+    assert read_manifest(fig2).experiment.claims == load("fig2", "smoke").claims
 
 
 def test_simulations_of_other_settings_are_left_out(tmp_path) -> None:
-    session.sweep([load("fig2", "smoke", {"draws": 50})], Place(), tmp_path, False, "disabled")
-    session.sweep([load("fig2", "smoke", {"draws": 60})], Place(), tmp_path, False, "disabled")
+    sweep([load("fig2", "smoke", {"draws": 50})], ExecutionOptions(), tmp_path, False, "disabled")
+    sweep([load("fig2", "smoke", {"draws": 60})], ExecutionOptions(), tmp_path, False, "disabled")
     folder = Folder(tmp_path / "fig2" / "smoke")
-    derived = derive.derive(folder)
-    assert derived.records == 2
-    assert [line.partition(": ")[2] for line in derived.left_out] == ["its settings are not the sweep's"]
+    recorded = load_sweep(folder)
+    assert recorded.found == 2
+    assert [line.partition(": ")[2] for line in recorded.not_counted] == ["its settings are not the sweep's"]
     for file in folder.runs.iterdir():
         file.write_text(file.read_text().replace('"smoke"', '"paper"'))
     with pytest.raises(UserError, match="no valid records"):
-        derive.derive(folder)
+        load_sweep(folder)
 
 
 def test_a_sweep_of_several_ends_with_the_verdicts_of_all(tmp_path, capsys) -> None:
     loaded = [load("fig2", "smoke", {"draws": 50}), load("theorem2", "smoke", {"horizon": 0.5})]
-    assert session.sweep(loaded, Place(), tmp_path, False, "disabled") == 0
+    assert sweep(loaded, ExecutionOptions(), tmp_path, False, "disabled") == 0
     last = capsys.readouterr().out.rpartition("all experiments: verdicts")[2]
     assert "fig2-noise-makes-mixed: Without an EMA" in last
     assert "theorem2-ema: The EMA's squared error" in last
@@ -126,10 +125,10 @@ def test_the_commands_of_all_sweeps_on_a_folder_are_told(tmp_path) -> None:
     deep = load("fig3a", "smoke", {"axes": {"training.lr": [1e-4, 3e-4]}})
     deep = deep.model_copy(update={"methods": {"sum": wide.methods["sum"]}})
     for experiment in (wide, deep, wide):
-        derive.write_manifest(folder, experiment, DATA.fingerprint, "folder")
-    first, second = derive.read_commands(folder)
+        write_manifest(folder, experiment, DATA.fingerprint, "folder")
+    first, second = read_manifest(folder).commands
     assert first == f"scalpel sweep fig3a --scale smoke --seeds {wide.seeds} --data PATH"
     assert "--axis training.lr=0.0001,0.0003 --methods sum" in second
     other = load("fig3a", "smoke", {"training": {"epochs": 7}})
-    derive.write_manifest(folder, other, DATA.fingerprint, "folder")
-    assert len(derive.read_commands(folder)) == 1
+    write_manifest(folder, other, DATA.fingerprint, "folder")
+    assert len(read_manifest(folder).commands) == 1

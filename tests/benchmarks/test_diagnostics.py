@@ -4,8 +4,11 @@ import math
 
 import pandas as pd
 import pytest
+import torch
 
 from scalpel_bench.benchmarks.analysis import diagnostics
+from scalpel_bench.benchmarks.execution import ExecutionOptions, get_task
+from scalpel_bench.benchmarks.training import Stepper
 from tests.benchmarks.runs import conditioning, plan, record
 
 
@@ -28,7 +31,7 @@ def test_lengths_are_averaged_as_logarithms_over_the_second_half() -> None:
     ended = record(plan(conditioning())[0], 0.1, 0.2).model_copy(
         update={"trajectory": trajectory({}, early, *late)}
     )
-    (row,) = diagnostics.frame(summary(id=ended.id), [ended]).itertuples()
+    (row,) = diagnostics.frame(summary(id=ended.id), {ended.id: ended}).itertuples()
     assert row.relative_length == pytest.approx(4.0)
     assert row.step_norm == pytest.approx(0.2)
     assert row.direction_main_cosine == pytest.approx(0.6)
@@ -43,8 +46,29 @@ def test_what_was_not_measured_or_is_zero_counts_for_nothing() -> None:
     ended = record(plan(conditioning())[0], 0.1, 0.2).model_copy(
         update={"trajectory": trajectory({}, {}, {}, *rows)}
     )
-    (row,) = diagnostics.frame(summary(id=ended.id), [ended]).itertuples()
+    (row,) = diagnostics.frame(summary(id=ended.id), {ended.id: ended}).itertuples()
     assert (row.relative_length, row.direction_main_cosine) == (pytest.approx(2.0), 1.0)
     assert row.step_norm == pytest.approx(0.3)
     without = ended.model_copy(update={"trajectory": trajectory({}, {})})
-    assert diagnostics.frame(summary(id=ended.id), [without]).empty
+    assert diagnostics.frame(summary(id=ended.id), {ended.id: without}).empty
+
+
+@pytest.mark.parametrize("name", ["bloop", "bloop_no_ema", "mgda"])
+@pytest.mark.parametrize("rescale", [False, True])
+def test_the_projected_share_is_the_squared_cosine_to_what_is_projected_on(name: str, rescale: bool) -> None:
+    experiment = conditioning(lam=[0.0, 3.0], methods={name: {"rescale": rescale}})
+    runs = [run for run in plan(experiment) if run.label == name and run.seed == 0]
+    task = get_task(runs[0].task, ExecutionOptions())
+    for run in runs:
+        stepper = Stepper([run], task)
+        batches = stepper.batches()
+        stepper.diagnosed_step(next(batches))
+        before = [{key: value.clone() for key, value in state.items()} for state in stepper.states]
+        stepper.diagnosed_step(next(batches))
+        main, aux = stepper.gradients.double()
+        onto = before[0]["memory"][0].double() if name == "bloop" else main
+        if name == "mgda" or run.lam == 0:
+            assert "projected_share" not in stepper.diagnostics(0)
+        else:
+            expected = torch.nn.functional.cosine_similarity(aux, onto, dim=0).square().item()
+            assert stepper.diagnostics(0)["projected_share"] == pytest.approx(expected, abs=1e-5)

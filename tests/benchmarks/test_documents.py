@@ -8,21 +8,21 @@ import pytest
 from scalpel_bench.benchmarks import speed as bench
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.report import derive, documents
-from scalpel_bench.benchmarks.speed.rows import Ratio, Row, timed
-from tests.benchmarks.runs import DATA, plan, record
+from scalpel_bench.benchmarks.records import Folder, write_manifest
+from scalpel_bench.benchmarks.report import documents
+from scalpel_bench.benchmarks.speed import Measurement
+from tests.benchmarks.runs import DATA, plan, record, written
 
 
 def speed(results: Path) -> None:
     rows = [
-        timed("a", "step", Ratio(1.234, 1.2, 1.3), 1.1, 5.0),
-        Row(part="d", figure="population", value=None, target=20, at_least=True, note="needs a GPU"),
-        Row(part="e", figure="exponent", value=1.0),
+        Measurement(part="a", figure="step", value=1.234, low=1.2, high=1.3, target=1.1, milliseconds=5.0),
+        Measurement(part="d", figure="population", value=None, target=20, at_least=True, note="needs a GPU"),
+        Measurement(part="e", figure="exponent", value=1.0),
     ]
     path = bench.record_path(results, full=False)
     path.parent.mkdir()
-    path.write_text(bench.Record(environment={}, rows=rows).model_dump_json())
+    path.write_text(bench.BenchRecord(environment={}, rows=rows).model_dump_json())
 
 
 def test_tables_of_speed_are_filled_from_the_record(tmp_path) -> None:
@@ -53,10 +53,10 @@ def test_what_cannot_be_filled_is_refused_and_the_document_kept(tmp_path) -> Non
 
 
 def test_curves_that_a_document_links_are_drawn_the_same_from_the_same_record(tmp_path) -> None:
-    rows = [timed("d", f"N = {n}", Ratio(n, n, n + 1)).model_copy(update={"at": {"N": n}}) for n in (1, 4)]
+    rows = [Measurement(part="d", figure=f"N = {n}", value=n, low=n, high=n + 1, at={"N": n}) for n in (1, 4)]
     path = bench.record_path(tmp_path, full=True)
     path.parent.mkdir()
-    path.write_text(bench.Record(environment={"device": "cpu"}, rows=rows).model_dump_json())
+    path.write_text(bench.BenchRecord(environment={"device": "cpu"}, rows=rows).model_dump_json())
     document = tmp_path / "page.md"
     document.write_text("![populations](populations.svg)\n<!-- bench: full d -->\n<!-- end -->\n")
     documents.fill(document, tmp_path)
@@ -82,12 +82,12 @@ def test_tables_of_a_sweep_are_filled_from_its_files(tmp_path) -> None:
     assert isinstance(experiment, Experiment)
     folder = Folder(tmp_path / experiment.name / experiment.scale)
     folder.prepare()
-    derive.write_manifest(folder, experiment, DATA.fingerprint)
+    write_manifest(folder, experiment, DATA.fingerprint)
     for run in plan(experiment):
         factor = 0.5 if run.label == "bloop" else 1.0
         main, aux = (0.1, 0.4) if run.lam == 0.1 else (0.2, 0.2)
         folder.write(record(run, factor * main * (1 + 0.01 * run.seed), aux))
-    derive.derive(folder)
+    written(folder)
     words = f"{experiment.name}/{experiment.scale}"
     kinds = ("ratios", "verdicts", "ends", "runs")
     text = "".join(f"<!-- {kind}: {words} -->\n<!-- end -->\n" for kind in kinds)
@@ -110,14 +110,14 @@ def test_ratios_at_each_rate_are_of_the_methods_that_ran_at_several(tmp_path) ->
     assert isinstance(experiment, Experiment)
     folder = Folder(tmp_path / "fig3a" / "smoke")
     folder.prepare()
-    derive.write_manifest(folder, experiment, DATA.fingerprint)
+    write_manifest(folder, experiment, DATA.fingerprint)
     for run in plan(experiment):
         if run.label in ("sum", "bloop") or (run.label == "mgda" and run.training.lr == 1e-3):
             factor = {1e-4: 0.5, 1e-3: 0.8}[run.training.lr] if run.label == "bloop" else 1.0
             main, aux = (0.1, 0.4) if run.lam == 0.1 else (0.2, 0.2)
             folder.write(record(run, factor * main, aux))
-    derive.derive(folder)
-    table = documents.render("<!-- rates: fig3a/smoke train -->\n<!-- end -->", tmp_path)
+    written(folder)
+    table = documents.render("<!-- learning_rates: fig3a/smoke train -->\n<!-- end -->", tmp_path)
     assert "| method | rate 0.0001 | rate 0.001 |" in table
     assert "| `bloop` | 0.500 [0.500, 0.500] | 0.800 [0.800, 0.800] |" in table
     assert "mgda" not in table

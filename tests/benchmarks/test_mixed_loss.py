@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scalpel_bench.benchmarks import figures
 from scalpel_bench.benchmarks.analysis import mixed_loss
-from scalpel_bench.benchmarks.analysis.tables import summarise
-from scalpel_bench.benchmarks.commands.session import sweep, with_methods
-from scalpel_bench.benchmarks.execution.jobs import Place
+from scalpel_bench.benchmarks.analysis.summary import summarise
+from scalpel_bench.benchmarks.commands.planning import with_methods
+from scalpel_bench.benchmarks.commands.sweep import sweep
+from scalpel_bench.benchmarks.execution import ExecutionOptions
 from scalpel_bench.benchmarks.experiments.schema import MixedLossExperiment, load
 from scalpel_bench.benchmarks.figures import trajectories
-from scalpel_bench.benchmarks.figures.draw import draw
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.report.derive import derive, write_manifest
-from tests.benchmarks.runs import DATA, conditioning, plan, record
+from scalpel_bench.benchmarks.records import Folder, write_manifest
+from tests.benchmarks.runs import DATA, analysed, conditioning, plan, record, written
 
 LAMS = [0.0, 0.1, 1.0]
 
@@ -76,7 +76,6 @@ def test_a_method_whose_runs_all_diverged_has_no_row() -> None:
     empty = mixed_loss.tabulate(summarise(records)[lambda f: f["method"] == "sum"], 3)
     assert empty.empty
     assert mixed_loss.overview(empty).empty
-    assert mixed_loss.draw(empty).axes == []
 
 
 def test_runs_at_another_rate_take_no_part(tmp_path) -> None:
@@ -89,7 +88,7 @@ def test_runs_at_another_rate_take_no_part(tmp_path) -> None:
         source.write(record(run, value, value))
     write_manifest(source, experiment, DATA.fingerprint)
     write_manifest(target, derived(tmp_path), None)
-    derive(target)
+    written(target)
     assert set(pd.read_csv(target.path / "summary.csv")["mixed_loss"]) == {1.0}
     assert (target.path / "figures" / "mixed_loss.png").stat().st_size > 5000
 
@@ -97,13 +96,13 @@ def test_runs_at_another_rate_take_no_part(tmp_path) -> None:
 def test_a_sweep_without_the_runs_says_what_to_do_first(tmp_path) -> None:
     message = "least is computed from the runs of fig5a, .*first run `scalpel sweep fig5a --scale smoke`"
     with pytest.raises(UserError, match=message):
-        sweep([derived(tmp_path, "fig5a")], Place(), tmp_path / "results", False, "disabled")
+        sweep([derived(tmp_path, "fig5a")], ExecutionOptions(), tmp_path / "results", False, "disabled")
     assert not (tmp_path / "results").exists()
 
 
 def test_it_follows_its_source_whatever_the_order(tmp_path) -> None:
     experiments = [derived(tmp_path), with_methods(conditioning(), ["sum", "bloop"])]
-    assert sweep(experiments, Place(), tmp_path / "results", False, "disabled") == 0
+    assert sweep(experiments, ExecutionOptions(), tmp_path / "results", False, "disabled") == 0
     summary = pd.read_csv(tmp_path / "results" / "least" / "smoke" / "summary.csv")
     assert set(summary["method"]) == {"sum", "bloop"}
 
@@ -111,28 +110,24 @@ def test_it_follows_its_source_whatever_the_order(tmp_path) -> None:
 def test_a_source_without_methods_is_refused(tmp_path) -> None:
     experiments = [load("fig2", "smoke"), derived(tmp_path, "fig2")]
     with pytest.raises(UserError, match="fig2 compares no methods"):
-        sweep(experiments, Place(), tmp_path / "results", False, "disabled")
+        sweep(experiments, ExecutionOptions(), tmp_path / "results", False, "disabled")
 
 
 def test_figure_7_draws_a_path_for_every_rho(tmp_path) -> None:
     overrides = {"lam": [0.2], "axes": {"method.rho": [0.9, 0.001]}, "figure": "trajectories"}
     experiment = with_methods(conditioning(**overrides), ["sum", "bloop"])
     records = [record(run, 1.0 + i, 2.0) for i, run in enumerate(plan(experiment))]
-    summary = summarise(records)
-    figure = trajectories.draw(summary, records, experiment)
+    analysis = analysed(records, experiment, DATA.fingerprint)
+    ((name, figure),) = trajectories.draw(analysis)
+    assert name == "trajectories"
     (legend,) = figure.legends
     labels = [text.get_text() for text in legend.get_texts()]
     assert labels == ["Mixed (sum)", "bloop (rho=0.001)", "bloop (rho=0.9)"]
     assert len({handle.get_color() for handle in legend.legend_handles}) == 3
-    overview = trajectories.overview(summary).set_index("method")
-    assert overview.loc["sum", "train_main"] == summary.set_index("method").loc["sum", "train_main"]
-
-    class Tables:
-        pass
-
-    tables = Tables()
-    tables.summary = summary
-    assert [file.name for file in draw(tmp_path, tables, records, experiment)] == [
+    summary = summarise(records).set_index("method")
+    overview = analysis.overview.set_index("method")
+    assert overview.loc["sum", "train_main"] == summary.loc["sum", "train_main"]
+    assert [file.name for file in figures.draw(analysis, tmp_path)] == [
         "trajectories.png",
         "trajectories.pdf",
     ]

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.commands import template
+from scalpel_bench.benchmarks.commands.new import new
 from scalpel_bench.benchmarks.messages.errors import UserError
-from tests.benchmarks.runs import conditioning, plan, record
+from scalpel_bench.entries import of_class
+from scalpel_bench.registry import catalogue
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +39,7 @@ def scalpel(*arguments: str, cwd: Path, status: int = 0, path: str = "") -> str:
 
 
 def test_a_file_takes_part_in_a_sweep_and_its_content_in_the_identity(tmp_path) -> None:
-    template.write("method", "my_idea", tmp_path)
+    new("method", "my_idea", tmp_path)
     sweep = [
         "sweep",
         "conditioning",
@@ -74,8 +76,8 @@ labels = { main = "main", aux = "aux" }
 
 
 def test_an_experiment_file_may_name_task_and_method_files(tmp_path) -> None:
-    template.write("method", "my_idea", tmp_path)
-    template.write("task", "my_task", tmp_path)
+    new("method", "my_idea", tmp_path)
+    new("task", "my_task", tmp_path)
     (tmp_path / "mine.toml").write_text(EXPERIMENT)
     assert "4 runs in" in scalpel("sweep", "mine.toml", "--workers", "1", cwd=tmp_path)
     texts = [f.read_text() for f in tmp_path.glob("results/mine/laptop/runs/*")]
@@ -92,8 +94,8 @@ def test_an_experiment_file_may_name_task_and_method_files(tmp_path) -> None:
 
 
 def test_the_templates_pass_their_own_tests(tmp_path) -> None:
-    template.write("method", "my_idea", tmp_path)
-    template.write("task", "my_task", tmp_path)
+    new("method", "my_idea", tmp_path)
+    new("task", "my_task", tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         capture_output=True,
@@ -110,7 +112,7 @@ def test_inside_the_repository_the_template_joins_the_package(tmp_path) -> None:
     (tmp_path / "methods").mkdir()
     (tmp_path / "src" / "scalpel_bench").mkdir(parents=True)
     (tmp_path / "src" / "scalpel_bench" / "registry.py").write_text("")
-    lines = template.write("method", "my_idea", tmp_path)
+    lines = new("method", "my_idea", tmp_path)
     assert (tmp_path / "methods" / "my_idea.py").exists()
     assert "scalpel check my_idea" in lines
 
@@ -118,16 +120,16 @@ def test_inside_the_repository_the_template_joins_the_package(tmp_path) -> None:
 @pytest.mark.parametrize("name", ["My Idea", "class", "1st", "../up", "UPPER"])
 def test_a_bad_name_is_refused(name: str, tmp_path) -> None:
     with pytest.raises(UserError, match="is no name for a method"):
-        template.write("method", name, tmp_path)
+        new("method", name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_taken_names_and_files_are_refused(tmp_path) -> None:
     with pytest.raises(UserError, match="there is a method 'sum' already: scalpel_bench.methods.sum.Sum"):
-        template.write("method", "sum", tmp_path)
+        new("method", "sum", tmp_path)
     (tmp_path / "mine.py").write_text("")
     with pytest.raises(UserError, match="mine.py exists already"):
-        template.write("method", "mine", tmp_path)
+        new("method", "mine", tmp_path)
 
 
 BROKEN = {
@@ -136,11 +138,11 @@ BROKEN = {
     "has no such class": ("x = 1\n", "it has no class Mine"),
     "is no method": ("class Mine: pass\n", "Mine is no method with a name of its own"),
     "has no name": (
-        "from methods import Method\nclass Mine(Method): pass\n",
+        "from scalpel_bench.methods import Method\nclass Mine(Method): pass\n",
         "Mine is no method with a name",
     ),
     "takes a name": (
-        "from methods import Method\nclass Mine(Method): name = 'sum'\n",
+        "from scalpel_bench.methods import Method\nclass Mine(Method): name = 'sum'\n",
         "two methods are named 'sum': scalpel_bench.methods.sum.Sum and .*mine.py:Mine",
     ),
 }
@@ -163,7 +165,7 @@ def test_a_missing_file_is_named() -> None:
 
 
 def test_a_file_that_breaks_the_contract_is_refused_before_anything_is_run(tmp_path) -> None:
-    template.write("method", "my_idea", tmp_path)
+    new("method", "my_idea", tmp_path)
     file = tmp_path / "my_idea.py"
     file.write_text(
         file.read_text().replace("divide(agreement, gram[..., 0, 0])", "agreement / gram[..., 0, 0]")
@@ -206,41 +208,128 @@ def installed(tmp_path_factory) -> Path:
     return site
 
 
-def test_code_changes_with_the_code_alone(tmp_path) -> None:
-    template.write("method", "my_idea", tmp_path)
-    text = (tmp_path / "my_idea.py").read_text()
-    versions = [
-        text,
-        text + "# comment\n",
-        text.replace("(an example", "(the example"),
-        text.replace("1 -", "2 -"),
-    ]
-    codes = []
-    for i, version in enumerate(versions):
-        file = tmp_path / f"version{i}.py"
-        file.write_text(version)
-        try:
-            codes.append(methods.REGISTRY.code(f"{file}:MyIdea"))
-        finally:
-            methods.REGISTRY.remove("my_idea")
-    assert codes[0] == codes[1] == codes[2] != codes[3]
-
-
-def test_records_of_a_changed_method_are_outdated() -> None:
-    from scalpel_bench.benchmarks.commands.session import _outdated
-
-    run = plan(conditioning())[0]
-    fresh, stale, old = (
-        record(run, 1.0, 1.0).model_copy(update={"environment": environment})
-        for environment in ({"method_code": methods.REGISTRY.code("sum")}, {"method_code": "0" * 12}, {})
-    )
-    assert [_outdated(r) for r in (fresh, stale, old)] == [False, True, False]
-
-
 def test_no_file_of_the_suite_is_broken() -> None:
-    assert methods.available()
-    assert tasks.available()
-    assert methods.REGISTRY.broken == tasks.REGISTRY.broken == {}
+    for registry in (methods.REGISTRY, tasks.REGISTRY):
+        assert list(registry.classes()) == registry.available() != []
+        assert registry.broken == {}
+
+
+@pytest.mark.parametrize("registry", [methods.REGISTRY, tasks.REGISTRY])
+def test_the_text_of_a_file_says_what_its_import_says(registry) -> None:
+    for name, cls in registry.classes().items():
+        entry, imported = catalogue(registry.package)[name], of_class(cls, None)
+        assert (entry.place, entry.doc) == (imported.place, imported.doc)
+        assert entry.attributes.items() <= imported.attributes.items()
+        for attribute in {"title", "color", "marker", "objectives", "properties"} & set(dir(cls)):
+            base = cls.__mro__[-3]  # before ABC and object
+            expected = getattr(cls, attribute)
+            assert entry.attributes.get(attribute, getattr(base, attribute)) == expected
+
+
+DROPPED = """
+from dataclasses import dataclass
+from typing import ClassVar
+from scalpel_bench.methods import Bloop
+
+@dataclass(frozen=True)
+class {cls}(Bloop):
+    \"\"\"What it does.\"\"\"
+    name: ClassVar[str] = "{name}"
+    title: ClassVar[str] = "Dropped in"
+"""
+
+
+@pytest.fixture
+def package(tmp_path) -> Path:
+    """A copy of what the methods need, with files dropped in, of which three cannot be used."""
+    source = Path(methods.__file__).parents[1]
+    copy = tmp_path / "scalpel_bench"
+    shutil.copytree(source / "methods", copy / "methods", ignore=shutil.ignore_patterns("__pycache__"))
+    for file in source.glob("*.py"):
+        shutil.copy(file, copy)
+    files = {
+        "another_name": DROPPED.format(name="dropped", cls="Dropped"),
+        "another_sum": DROPPED.format(name="another_sum", cls="Sum"),
+        "no_syntax": "def :\n",
+        "no_import": "import torchh\n" + DROPPED.format(name="no_import", cls="NoImport"),
+        "taken": DROPPED.format(name="sum", cls="Taken"),
+    }
+    for name, text in files.items():
+        (copy / "methods" / f"{name}.py").write_text(text)
+    return tmp_path
+
+
+def python(code: str, path: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+CATALOGUE = """
+import json, sys
+import scalpel_bench
+from scalpel_bench.registry import Registry, broken, catalogue
+
+found = catalogue("methods")
+entry = found["dropped"]
+print(json.dumps([entry.place, entry.doc, dict(entry.attributes), list(found), broken("methods")]))
+assert Registry("method", "methods").available() == list(found)
+assert not {"torch", "numpy", "scalpel_bench.methods"} & set(sys.modules)
+"""
+
+
+def test_the_catalogue_costs_no_pytorch_and_knows_what_was_dropped_in(package) -> None:
+    place, doc, attributes, names, broken = json.loads(python(CATALOGUE, package))
+    assert (place, doc) == ("scalpel_bench.methods.another_name.Dropped", "What it does.")
+    expected = {"title": "Dropped in", "color": "#D55E00", "projects": "sum", "rho": 0.01}
+    assert {key: attributes[key] for key in expected} == expected
+    assert set(names) == {*methods.available(), "dropped", "another_sum", "no_import"}
+    assert broken == {
+        "no_syntax": "methods/no_syntax.py cannot be used: SyntaxError: invalid syntax (line 1)",
+        "taken": "methods/taken.py cannot be used: two methods are named 'sum': "
+        "scalpel_bench.methods.sum.Sum and scalpel_bench.methods.taken.Taken",
+    }
+
+
+ASKED = """
+import sys
+from scalpel_bench import methods
+
+def imported():
+    return [m for m in sorted(sys.modules) if m.startswith("scalpel_bench.methods.") and m.count(".") == 2]
+
+def refused(function, name):
+    try:
+        function(name)
+    except (ValueError, AttributeError) as error:
+        return str(error)
+
+assert imported() == ["scalpel_bench.methods.engine", "scalpel_bench.methods.surgeon"], imported()
+assert methods.create("dropped", rho=0.5).rho == 0.5
+assert methods.Dropped is methods.get("dropped")
+asked = ["scalpel_bench.methods." + name for name in ("another_name", "bloop", "engine", "surgeon")]
+assert imported() == asked, imported()
+for name in ("no_import", "no_syntax", "taken"):
+    print(refused(methods.get, name))
+for name in ("NoImport", "NoSyntax", "Sum"):
+    print(refused(methods.__getattr__, name))
+assert methods.create("sum").lam == 1
+assert "no_import" not in methods.available()
+assert list(methods.REGISTRY.classes()) == methods.available()
+"""
+
+
+def test_a_file_of_the_folder_is_imported_when_asked_for_and_a_broken_one_harms_no_other(package) -> None:
+    no_import, no_syntax, taken, *attributes = python(ASKED, package).splitlines()
+    assert no_import == "methods/no_import.py cannot be used: ModuleNotFoundError: No module named 'torchh'"
+    assert no_syntax == "methods/no_syntax.py cannot be used: SyntaxError: invalid syntax (line 1)"
+    assert taken.startswith("methods/taken.py cannot be used: two methods are named 'sum'")
+    assert attributes[0] == no_import
+    assert attributes[1].startswith("module 'scalpel_bench.methods' has no attribute 'NoSyntax'; ")
+    assert no_syntax in attributes[1]
+    both = "scalpel_bench.methods.another_sum.Sum and scalpel_bench.methods.sum.Sum"
+    assert attributes[2] == f"two classes are called Sum: {both}; get them by name"
 
 
 def test_an_installed_package_adds_its_method(installed, tmp_path) -> None:

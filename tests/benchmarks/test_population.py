@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from scalpel_bench import tasks
-from scalpel_bench.benchmarks.execution.jobs import Job, Place, execute
-from scalpel_bench.benchmarks.execution.populations import fastest, populations
+from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, execute, fastest, populations
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.training.loop import train
-from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.benchmarks.records import Folder
+from scalpel_bench.benchmarks.training import Stepper, train
+from tests.benchmarks import regression
+from tests.benchmarks.regression import Regression
 from tests.benchmarks.runs import DATA, conditioning, plan
 
 
@@ -23,22 +23,40 @@ def runs_of(name: str, **overrides) -> tuple[list[TrainingRun], tasks.Task]:
     return experiment.plan(lambda settings: DATA), tasks.create(**experiment.task)
 
 
+METHODS = {"sum": {}, "bloop": {"rho": 0.1}, "pcgrad": {}}
+RANDOM = {"rlw": {}, "graddrop": {}}
+
+
 @pytest.mark.parametrize("name", ["fig3a", "fig3b", "fig5a"])
 def test_start_batches_and_first_directions_are_those_of_single_runs(name: str) -> None:
-    runs, task = runs_of(name, methods={"sum": {}, "bloop": {"rho": 0.1}, "pcgrad": {}})
+    runs, task = runs_of(name, methods=METHODS | (RANDOM if name == "fig3a" else {}))
     together = Stepper(runs, task)
     (batch,) = itertools.islice(together.batches(), 1)
-    start = together.flat.theta.detach().clone()
+    start = together.models.theta.detach().clone()
     together.step(batch)
     for replica, run in enumerate(together.runs):
         alone = Stepper([run], task)
-        assert torch.equal(start[replica], alone.flat.theta)
+        assert torch.equal(start[replica], alone.models.theta)
         (own,) = itertools.islice(alone.batches(), 1)
         for key, value in own.items():
             assert torch.equal(batch[key][replica], value)
         alone.step(own)
         gap = torch.linalg.vector_norm(together.direction[replica] - alone.direction)
         assert gap < 1e-5 * torch.linalg.vector_norm(alone.direction)
+
+
+def test_what_a_method_draws_depends_on_the_seed_of_its_run() -> None:
+    """On a task where nothing else is random, alone and in lock step."""
+    runs, task = runs_of("conditioning", methods={"rlw": {}}, lam=[1.0])
+    runs = [run for run in runs if run.label == "rlw"]
+    first, second = (Stepper([run], task) for run in runs)
+    for alone in (first, second):
+        alone.step({})
+    assert torch.equal(first.gradients, second.gradients)
+    assert not torch.allclose(first.direction, second.direction, rtol=0.01)
+    together = Stepper(runs, task)
+    together.step({})
+    torch.testing.assert_close(together.direction, torch.stack([first.direction, second.direction]))
 
 
 @pytest.mark.slow
@@ -50,6 +68,24 @@ def test_compiled_as_a_whole_a_population_takes_the_same_steps() -> None:
         one.step(batch)
         other.step(batch)
         torch.testing.assert_close(other.direction, one.direction, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("together", [False, True])
+def test_compiled_losses_that_share_a_forward_pass_give_the_same_steps(together: bool) -> None:
+    """With `sum` steps alternate: one backward pass for both losses, or one each."""
+    torch._dynamo.reset()
+    steppers = []
+    for options in ({}, {"compile": True}):
+        settings = {"methods": {"sum": {}}, "lam": [0.1, 1.0], "seeds": 1, "training": options}
+        runs, task = runs_of("fig4", **settings)
+        steppers.append(Stepper(runs if together else runs[:1], task))
+    one, other = steppers
+    for i, batch in enumerate(itertools.islice(one.batches(), 4)):
+        other.restore(one.snapshot())
+        one.step(batch, diagnose=i % 2 == 1)
+        other.step(batch, diagnose=i % 2 == 1)
+        torch.testing.assert_close(other.direction, one.direction, rtol=1e-3, atol=1e-5)
 
 
 def test_a_sweep_in_lock_step_has_the_trajectories_of_single_runs() -> None:
@@ -87,6 +123,23 @@ def test_a_diverged_network_does_not_stop_the_others() -> None:
     assert broken.diverged_at == alone.diverged_at is not None
 
 
+def test_a_diverged_replica_is_kept_where_losses_can_be_computed() -> None:
+    """An SVD of what is not finite raises, for all replicas at once."""
+
+    class Singular(Regression):
+        def losses(self, model, batch):
+            main, _ = super().losses(model, batch)
+            yield main
+            yield torch.linalg.svdvals(model.parameters["0.weight"]).square().sum()
+
+    runs = [regression.run_of(lam=lam) for lam in (0.1, 1e30)]
+    fine, broken = train(runs, Singular())
+    (alone,) = train(runs[:1], Singular())
+    assert (fine.diverged_at, broken.diverged_at) == (None, 2)
+    for ours, theirs in zip(fine.trajectory, alone.trajectory, strict=True):
+        assert ours["train"] == pytest.approx(theirs["train"], rel=1e-4)
+
+
 def test_runs_of_another_training_are_refused() -> None:
     (first, *_), task = runs_of("fig3a")
     other = first.model_copy(update={"training": first.training.model_copy(update={"lr": 1.0})})
@@ -103,29 +156,31 @@ def jobs_of(runs: list[TrainingRun], path) -> list[Job]:
 def test_groups_share_task_and_training_and_keep_their_size(tmp_path) -> None:
     runs, _ = runs_of("fig3a", axes={"training.lr": [1e-3, 1e-2]})
     jobs = jobs_of(runs, tmp_path)
-    groups = populations(jobs, Place(population=5))
+    groups = populations(jobs, ExecutionOptions(population=5))
     assert sorted(job.run.id for group in groups for job in group) == sorted(run.id for run in runs)
     for group in groups:
         assert len({job.run.training for job in group}) == 1
         assert len(group) <= 5
     assert max(map(len, groups)) == 5
-    assert {len(group) for group in populations(jobs, Place())} == {1}
+    assert {len(group) for group in populations(jobs, ExecutionOptions())} == {1}
 
 
 def test_recorded_like_single_runs_with_the_size_of_their_population(tmp_path) -> None:
     runs, _ = runs_of("conditioning", seeds=1)
-    alone = [done.record for job in jobs_of(runs, tmp_path / "1") for done in execute([job], Place())]
-    together = [done.record for done in execute(jobs_of(runs, tmp_path / "2"), Place())]
+    alone = [
+        done.record for job in jobs_of(runs, tmp_path / "1") for done in execute([job], ExecutionOptions())
+    ]
+    together = [done.record for done in execute(jobs_of(runs, tmp_path / "2"), ExecutionOptions())]
     for one, other in zip(alone, together, strict=True):
         assert (one.id, one.status, one.trajectory) == (other.id, other.status, other.trajectory)
         assert (one.environment["population"], other.environment["population"]) == (1, len(runs))
-        assert one.environment["method_code"] == other.environment["method_code"]
+        assert one.environment["code"] == other.environment["code"]
 
 
 def test_a_run_that_raises_costs_its_population_nothing(tmp_path) -> None:
     runs, _ = runs_of("conditioning", seeds=1)
     runs[1] = runs[1].model_copy(update={"method": {"name": "bloop", "rho": -1.0}})
-    ended = execute(jobs_of(runs, tmp_path), Place())
+    ended = execute(jobs_of(runs, tmp_path), ExecutionOptions())
     assert [done.record.status for done in ended].count("failed") == 1
     assert ended[1].record.reason == "ValueError: rho must lie in (0, 1], got -1.0"
     assert "could not train in lock step (ValueError: rho" in ended[0].note
@@ -138,10 +193,10 @@ def test_the_fastest_size_is_one_that_was_tried() -> None:
 
 
 def test_the_flag_is_auto_or_a_number() -> None:
-    from scalpel_bench.benchmarks.cli.app import place_of
+    from scalpel_bench.benchmarks.cli.parsing import execution_options
 
-    assert place_of("embedded", "cpu", 1, "auto").population is None
-    assert place_of("embedded", "cpu", 1, "8").population == 8
+    assert execution_options("embedded", "cpu", 1, "auto").population is None
+    assert execution_options("embedded", "cpu", 1, "8").population == 8
     for wrong in ("0", "-1", "many", "1.5"):
         with pytest.raises(UserError, match=f"--population {wrong}: write auto, or a number"):
-            place_of("embedded", "cpu", 1, wrong)
+            execution_options("embedded", "cpu", 1, wrong)

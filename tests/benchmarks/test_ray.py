@@ -5,8 +5,7 @@ import sys
 
 import pytest
 
-from scalpel_bench.benchmarks.execution.jobs import Place
-from scalpel_bench.benchmarks.execution.supervision import execute_all
+from scalpel_bench.benchmarks.execution import ExecutionOptions, execute_all
 from scalpel_bench.benchmarks.messages.errors import UserError
 from tests.benchmarks.runs import conditioning, jobs_of
 
@@ -15,29 +14,29 @@ pytest.importorskip("ray")
 
 def test_a_sweep_on_ray_records_what_a_local_one_does(killer, folder) -> None:
     jobs = jobs_of(killer(times=1), folder)
-    place = Place(workers=1, executor="ray")
+    place = ExecutionOptions(workers=1, executor="ray")
     ended = {done.job.run.id: done.record for done in execute_all([[job] for job in jobs], place)}
     assert {record.status for record in ended.values()} == {"completed"}
     assert [record.lost for record in ended.values() if record.lost] == [["its worker died (out of memory?)"]]
     assert sorted(ended) == [record.id for record in folder.read()[0]]
     for job in jobs:
         folder.file(job.run.id).unlink()
-    for done in execute_all([[job] for job in jobs], Place()):
+    for done in execute_all([[job] for job in jobs], ExecutionOptions()):
         assert done.record.trajectory == ended[done.job.run.id].trajectory
 
 
 def test_a_cluster_that_is_not_there_is_one_clear_error(folder) -> None:
     jobs = jobs_of(conditioning(), folder)
     with pytest.raises(UserError, match=r"no Ray cluster at 127\.0\.0\.1:1: .*refused"):
-        list(execute_all([jobs[:1]], Place(executor="ray", address="127.0.0.1:1")))
+        list(execute_all([jobs[:1]], ExecutionOptions(executor="ray", address="127.0.0.1:1")))
 
 
 def test_without_ray_the_message_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['ray'] = None\n"
         "from scalpel_bench.benchmarks.execution import executors\n"
-        "from scalpel_bench.benchmarks.execution.jobs import Place\n"
-        "executors.create(Place(executor='ray'))"
+        "from scalpel_bench.benchmarks.execution import ExecutionOptions\n"
+        "executors.create(ExecutionOptions(executor='ray'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "UserError: --executor ray needs Ray: pip install 'scalpel-bench[ray]'" in done.stderr
@@ -52,7 +51,7 @@ def test_a_node_that_dies_in_mid_sweep_costs_nothing(folder) -> None:
         doomed = cluster.add_node(num_cpus=2)
         cluster.wait_for_nodes()
         jobs = jobs_of(conditioning(lam=[0.1, 1.0], training={"epochs": 5000}), folder)
-        place = Place(executor="ray", address=cluster.address)
+        place = ExecutionOptions(executor="ray", address=cluster.address)
         ended = []
         for done in execute_all([[job] for job in jobs], place):
             ended.append(done)

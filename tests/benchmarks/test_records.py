@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder, Record
+from scalpel_bench.benchmarks.records import Folder, Record
 from tests.benchmarks.runs import conditioning, plan, record
 
 
@@ -94,11 +94,11 @@ def test_a_folder_that_vanishes_is_one_clear_error(folder) -> None:
 
 
 def test_records_hold_no_path_of_the_machine(tmp_path) -> None:
-    from scalpel_bench.benchmarks.execution.jobs import Job, Place, execute
+    from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, execute
 
     folder = Folder(tmp_path / "sweep")
     folder.prepare()
-    (done,) = execute([Job(plan(conditioning())[0], folder)], Place())
+    (done,) = execute([Job(plan(conditioning())[0], folder)], ExecutionOptions())
     folder.write(done.record)
     text = "".join(f.read_text() for f in folder.runs.iterdir())
     assert str(tmp_path) not in text

@@ -73,6 +73,17 @@ def test_more_seeds_are_bootstrapped_within_their_range() -> None:
     assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
 
 
+def test_bootstrap_intervals_are_as_wide_as_students_where_values_are_normal() -> None:
+    """Though a bootstrapped mean scatters by √((n − 1) / n) too little."""
+    samples = np.random.default_rng(0).normal(size=(20, 10))
+    widths = []
+    for values in samples:
+        low, high = stats.t.interval(0.95, 9, values.mean(), stats.sem(values))
+        found = over_seeds(list(values), 10)
+        widths.append((found.high - found.low) / (high - low))
+    assert np.mean(widths) == pytest.approx(1, abs=0.03)
+
+
 @pytest.mark.parametrize("seeds", [3, 8])
 def test_intervals_of_ratios_do_not_depend_on_which_is_above(seeds: int) -> None:
     ratios = np.exp(np.random.default_rng(0).normal(size=seeds))

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from scalpel_bench.benchmarks.execution.jobs import Place
-from scalpel_bench.benchmarks.execution.supervision import execute_all
+from scalpel_bench.benchmarks.execution import ExecutionOptions, execute_all
 from scalpel_bench.benchmarks.messages.errors import UserError
 from tests.benchmarks.runs import conditioning, jobs_of
 
 
 def test_a_killed_worker_costs_only_its_run_which_is_tried_again(killer, folder) -> None:
     jobs = jobs_of(killer(times=1), folder)
-    ended = {done.record.id: done.record for done in execute_all([[job] for job in jobs], Place(workers=2))}
+    ended = {
+        done.record.id: done.record
+        for done in execute_all([[job] for job in jobs], ExecutionOptions(workers=2))
+    }
     assert {record.status for record in ended.values()} == {"completed"}
     lost = [record for record in ended.values() if record.lost]
     assert [record.run.label for record in lost] == ["killer"]
@@ -23,12 +25,12 @@ def test_a_killed_worker_costs_only_its_run_which_is_tried_again(killer, folder)
     records, rejected = folder.read()
     assert {record.id: record for record in records} == ended
     assert not rejected
-    assert list(folder.runs.glob("*.claim")) == []
+    assert list(folder.runs.glob("*.lease")) == []
 
 
 def test_a_run_that_kills_every_worker_fails_and_the_others_complete(killer, folder) -> None:
     jobs = jobs_of(killer(times=99, number=11), folder)[1::2]
-    ended = list(execute_all([[job] for job in jobs], Place(workers=2), retries=1))
+    ended = list(execute_all([[job] for job in jobs], ExecutionOptions(workers=2), retries=1))
     failed = {done.record.run.label: done.record for done in ended if done.record.status == "failed"}
     assert list(failed) == ["killer"]
     assert failed["killer"].reason == "lost 2 times: its worker was killed by SIGSEGV"
@@ -38,7 +40,7 @@ def test_a_run_that_kills_every_worker_fails_and_the_others_complete(killer, fol
 
 def test_a_population_that_may_have_run_out_of_memory_is_split(killer, folder) -> None:
     jobs = jobs_of(killer(times=1), folder)
-    ended = list(execute_all([jobs], Place(), retries=0))
+    ended = list(execute_all([jobs], ExecutionOptions(), retries=0))
     assert [done.record.status for done in ended] == ["completed"] * 4
     assert all(len(done.record.lost) == 1 for done in ended)
     assert {done.job.run.id for done in ended} == {job.run.id for job in jobs}
@@ -48,7 +50,7 @@ def test_two_sweeps_share_the_runs_of_one_folder(folder) -> None:
     jobs = jobs_of(conditioning(lam=[0.1, 1.0], seeds=2), folder)
 
     def sweep() -> list:
-        return list(execute_all([[job] for job in jobs], Place()))
+        return list(execute_all([[job] for job in jobs], ExecutionOptions()))
 
     with ThreadPoolExecutor(2) as threads:
         both = [future.result() for future in [threads.submit(sweep) for _ in range(2)]]
@@ -61,13 +63,13 @@ def test_two_sweeps_share_the_runs_of_one_folder(folder) -> None:
 
 def test_runs_recorded_since_they_were_planned_are_not_executed_again(folder) -> None:
     jobs = jobs_of(conditioning(lam=[0.1]), folder)[:2]
-    list(execute_all([[job] for job in jobs], Place()))
-    assert all(done.elsewhere for done in execute_all([[job] for job in jobs], Place()))
+    list(execute_all([[job] for job in jobs], ExecutionOptions()))
+    assert all(done.elsewhere for done in execute_all([[job] for job in jobs], ExecutionOptions()))
 
 
 def test_a_folder_deleted_in_mid_sweep_is_one_clear_error(folder) -> None:
     jobs = jobs_of(conditioning(lam=[0.1, 1.0]), folder)
-    with closing(execute_all([[job] for job in jobs], Place())) as runs:
+    with closing(execute_all([[job] for job in jobs], ExecutionOptions())) as runs:
         next(runs)
         for file in folder.runs.iterdir():
             file.unlink()
@@ -85,5 +87,5 @@ def test_a_full_disk_is_one_clear_error_and_leaves_no_half_record(folder, monkey
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="runs cannot be written: No space left on device"):
-        list(execute_all([[job] for job in jobs], Place()))
-    assert [f for f in Path(folder.runs).iterdir() if not f.name.startswith(".claims")] == []
+        list(execute_all([[job] for job in jobs], ExecutionOptions()))
+    assert [f for f in Path(folder.runs).iterdir() if not f.name.startswith(".leases")] == []

@@ -5,10 +5,16 @@ import json
 import pytest
 import torch
 
-from scalpel_bench.benchmarks.execution.jobs import Job, Place, describe_data, execute, get_task
-from scalpel_bench.benchmarks.execution.supervision import execute_all
+from scalpel_bench.benchmarks.execution import (
+    ExecutionOptions,
+    Job,
+    describe_data,
+    execute,
+    execute_all,
+    get_task,
+)
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.runs import conditioning, plan
 
 
@@ -21,20 +27,21 @@ def jobs(tmp_path) -> list[Job]:
 
 def test_worker_processes_record_what_a_single_process_does(jobs, tmp_path) -> None:
     together = {
-        done.record.id: done.record for done in execute_all([(job,) for job in jobs], Place(workers=2))
+        done.record.id: done.record
+        for done in execute_all([(job,) for job in jobs], ExecutionOptions(workers=2))
     }
     assert {record.environment["threads"] for record in together.values()} == {1}
     files = {f.stem for f in (tmp_path / "runs").iterdir()}
     assert files == {job.run.id for job in jobs}
     for job in jobs[:4]:
-        alone = execute([job], Place())[0].record
+        alone = execute([job], ExecutionOptions())[0].record
         assert alone.trajectory == together[job.run.id].trajectory
         assert alone.status == "completed"
 
 
 def test_a_run_that_raises_is_recorded_as_failed_and_the_sweep_goes_on(jobs) -> None:
     broken = jobs[0].run.model_copy(update={"task": {"name": "quadratic", "features": -1}})
-    ended = list(execute_all([[Job(broken, jobs[0].folder)], [jobs[1]], [jobs[2]]], Place()))
+    ended = list(execute_all([[Job(broken, jobs[0].folder)], [jobs[1]], [jobs[2]]], ExecutionOptions()))
     assert [done.record.status for done in ended] == ["failed", "completed", "completed"]
     assert ended[0].record.reason.startswith("RuntimeError: ")
     assert "Traceback" in ended[0].traceback
@@ -43,18 +50,18 @@ def test_a_run_that_raises_is_recorded_as_failed_and_the_sweep_goes_on(jobs) -> 
 def test_an_unwritable_folder_stops_the_sweep_with_one_error(jobs, tmp_path) -> None:
     (tmp_path / "runs").rmdir()
     with pytest.raises(UserError, match="cannot be written"):
-        list(execute_all([(job,) for job in jobs], Place(workers=2)))
+        list(execute_all([(job,) for job in jobs], ExecutionOptions(workers=2)))
 
 
 def test_data_is_loaded_once_per_process() -> None:
-    place = Place()
+    place = ExecutionOptions()
     settings = {"name": "smooth_mlp", "hidden": [8]}
     assert get_task(settings, place) is get_task(dict(settings), place)
     assert describe_data(settings, place).name == "scikit-learn digits"
 
 
 def test_records_are_plain_json_without_what_json_lacks(jobs, tmp_path) -> None:
-    list(execute_all([[jobs[0]]], Place()))
+    list(execute_all([[jobs[0]]], ExecutionOptions()))
 
     def refuse(constant: str) -> None:
         raise AssertionError(constant)

@@ -7,8 +7,11 @@ from torch import Tensor
 
 from scalpel_bench import methods
 from scalpel_bench.benchmarks.experiments.schema import load
+from scalpel_bench.benchmarks.experiments.settings import Simulation
+from scalpel_bench.benchmarks.figures import simulations as figures
+from scalpel_bench.benchmarks.simulations import SIMULATIONS, noise
 from scalpel_bench.benchmarks.simulations import convergence_rates as rates
-from scalpel_bench.benchmarks.simulations import noise
+from scalpel_bench.benchmarks.simulations.registry import register
 from tests.benchmarks.runs import DATA
 
 
@@ -74,3 +77,43 @@ def test_without_an_ema_noise_turns_surgery_into_the_plain_sum() -> None:
     assert rows[1.0, loud]["to_mixed"] < 0.1
     assert 0.3 < rows[1.0, even]["to_bloop"] < 0.7
     assert rows[0.01, even]["to_bloop"] < 0.05
+
+
+@pytest.mark.parametrize("rho", [0.5, 0.01])
+def test_an_ema_is_as_noisy_as_its_sum_of_batches(rho: float) -> None:
+    """m = Σ ρ (1 − ρ)^k g_k: the projection on it is that on one batch with the noise of this sum."""
+    factor = (rho**2 * ((1 - rho) ** (2 * torch.arange(5000, dtype=torch.float64))).sum()) ** 0.5
+    experiment = load("fig2", "smoke", {"draws": 100})
+    (run,) = experiment.plan(lambda settings: DATA)
+    (ema,) = noise.simulate(run.model_copy(update={"sigmas": (3.0,), "rhos": (rho,)}))
+    (one,) = noise.simulate(run.model_copy(update={"sigmas": (3.0 * factor.item(),), "rhos": (1.0,)}))
+    assert (ema["to_bloop"], ema["to_mixed"]) == pytest.approx((one["to_bloop"], one["to_mixed"]))
+
+
+def test_rates_are_means_over_the_second_half_of_plain_bloop() -> None:
+    experiment = load("theorem2", "smoke", {"replicas": 3, "dimension": 4})
+    (run,) = experiment.plan(lambda settings: DATA)
+    (row,) = rates.simulate(run.model_copy(update={"etas": (0.1,), "horizon": 1.0}))
+    generator = torch.Generator().manual_seed(run.seed)
+    hessian = torch.linspace(0.5, 2, 4, dtype=torch.float64)
+    target = 2 * torch.randn(4, generator=generator, dtype=torch.float64)
+    theta, rho = torch.zeros(3, 4, dtype=torch.float64), 0.5 * 0.1 ** (2 / 3)
+    memory, errors, lengths = theta, [], []
+    for step in range(10):
+        main = hessian * theta
+        noisy = main + torch.randn(3, 4, generator=generator, dtype=torch.float64)
+        errors.append((memory - main).square().sum(1).mean().item())
+        lengths.append(main.square().sum(1).mean().item())
+        reference = memory if step else noisy
+        along = ((theta - target) * reference).sum(1) / reference.square().sum(1)
+        theta = theta - 0.1 * (noisy + theta - target - along[:, None] * reference)
+        memory = memory + rho * (noisy - memory) if step else noisy
+    means = (sum(errors[5:]) / 5, sum(lengths[5:]) / 5)
+    assert (row["ema_error"], row["main_gradient"]) == pytest.approx(means)
+
+
+def test_every_kind_of_simulation_is_computed_and_drawn() -> None:
+    kinds = {kind.model_fields["kind"].default for kind in Simulation.__subclasses__()}
+    assert kinds == SIMULATIONS.keys() == figures._DRAW.keys()
+    with pytest.raises(ValueError, match="two simulations are of kind 'noise'"):
+        register("noise", SIMULATIONS["noise"])

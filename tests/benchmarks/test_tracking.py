@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scalpel_bench.benchmarks.cli.app import main
+from scalpel_bench.benchmarks.cli import main
 from tests.benchmarks.wandb_files import runs
 from tests.benchmarks.wandb_server import KEY, serve
 
@@ -86,7 +86,7 @@ def test_a_sweep_ends_with_its_tables_figures_and_fronts(offline) -> None:
 
 def test_tables_wait_beside_the_runs_to_be_sent(offline) -> None:
     """Elsewhere, `wandb sync` would drop them without a word if their folder were gone."""
-    staged = list((offline / "results/wandb/data").glob("analysis-*/artifacts/staging/*"))
+    staged = list((offline / "results/wandb/data").glob("*/analysis-*/artifacts/staging/*"))
     assert len(staged) >= 3
 
 

@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.execution.jobs import Folder, Job, Place, execute
+from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, execute
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
-from scalpel_bench.benchmarks.experiments.settings import DataRecord, Training, TrainingRun
-from scalpel_bench.benchmarks.training.loop import train
-from scalpel_bench.benchmarks.training.stepper import Stepper
-from scalpel_bench.tasks.base import Model, Task
+from scalpel_bench.benchmarks.experiments.settings import TrainingRun
+from scalpel_bench.benchmarks.records import Folder
+from scalpel_bench.benchmarks.training import Stepper, loop, stream, train
+from tests.benchmarks import regression
+from tests.benchmarks.regression import Regression
 from tests.benchmarks.runs import DATA, conditioning, plan
 from tests.gradients import watch_backward_passes
 
@@ -40,62 +41,77 @@ def test_training_leaves_the_global_generator_untouched() -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
-class Spy(Task):
-    """A task that remembers the initial parameters and the batches of a run."""
+class Spy(Regression):
+    """A task that remembers what a run starts from, its batches, what the model draws, and its precision."""
 
     def __init__(self) -> None:
-        self.inner = tasks.create("smooth_mlp")
+        super().__init__()
         self.start: list[torch.Tensor] = []
         self.seen: list[torch.Tensor] = []
-
-    dataset = property(lambda self: self.inner.dataset)
-    steps_per_epoch = property(lambda self: self.inner.steps_per_epoch)
+        self.drawn: list[float] = []
+        self.precisions: set[tuple[bool, torch.dtype]] = set()
 
     def build(self):
-        module = self.inner.build()
+        module = super().build()
         self.start = [p.detach().clone() for p in module.parameters()]
         return module
 
-    def losses(self, model, batch):
-        self.seen.append(batch["labels"])
-        return self.inner.losses(model, batch)
-
     def batches(self, generator):
-        return self.inner.batches(generator)
+        for batch in super().batches(generator):
+            self.seen.append(batch["inputs"])
+            yield batch
 
-    def evaluate(self, model, split):
-        return self.inner.evaluate(model, split)
+    def losses(self, model, batch):
+        self.drawn.append(torch.rand(()).item())
+        self.precisions.add((model.module.training, model(batch["inputs"]).dtype))
+        yield from super().losses(model, batch)
 
 
-def test_all_methods_see_the_same_start_and_batches_at_equal_seed() -> None:
-    def spied(run: TrainingRun) -> Spy:
-        spy = Spy()
-        train([run], spy)
-        return spy
+def spied(method: str = "sum", lam: float = 0.5, seed: int = 0, **training) -> Spy:
+    spy = Spy()
+    train([regression.run_of(method, lam, seed, **training)], spy)
+    return spy
 
-    runs = smooth_runs(seeds=2, lam=[0.1, 1.0])
-    by_seed = {seed: [spied(r) for r in runs if r.seed == seed] for seed in (0, 1)}
-    for spies in by_seed.values():
-        for other in spies[1:]:
-            assert all(torch.equal(a, b) for a, b in zip(spies[0].start, other.start, strict=True))
-            assert all(torch.equal(a, b) for a, b in zip(spies[0].seen, other.seen, strict=True))
-            assert len(spies[0].seen) == 10
+
+def test_all_methods_see_the_same_start_batches_and_draws_at_equal_seed() -> None:
+    by_seed = {
+        seed: [spied(method, lam, seed) for method in ("sum", "bloop", "rlw") for lam in (0.1, 1.0)]
+        for seed in (0, 1)
+    }
+    for first, *others in by_seed.values():
+        for other in others:
+            assert all(torch.equal(a, b) for a, b in zip(first.start, other.start, strict=True))
+            assert all(torch.equal(a, b) for a, b in zip(first.seen, other.seen, strict=True))
+            assert first.drawn == other.drawn
     a, b = by_seed[0][0], by_seed[1][0]
     assert not torch.equal(a.start[0], b.start[0])
-    assert not torch.equal(a.seen[0], b.seen[0])
+    assert not any(torch.equal(x, y) for x, y in zip(a.seen, b.seen, strict=True))
+    assert not set(a.drawn) & set(b.drawn)
 
 
-@pytest.mark.parametrize("lam", [0.1, 1.0, 10.0])
-def test_conditioning_reaches_its_analytic_solutions(lam: float) -> None:
-    def end(name: str) -> tuple[float, float]:
-        settings = {"lam": [lam], "methods": {name: {}}, "training": {"epochs": 1500, "evaluations": 1}}
-        (run,) = [r for r in plan(conditioning(**settings)) if r.label == name]
-        last = train([run], tasks.create("conditioning"))[0].trajectory[-1]["train"]
-        return last["a"], last["b"]
+def test_each_purpose_has_a_stream_of_its_own_that_never_changes() -> None:
+    assert stream(0, "initialisation") == 5719629758967893556
+    assert stream(0, "batches") == 958974869244695683
+    assert stream(1, "batches") == 2249922797557605253
+    for seed in (0, 1):
+        generator = torch.Generator().manual_seed(stream(seed, "model"))
+        assert spied(seed=seed).drawn[0] == torch.rand((), generator=generator).item()
 
-    assert end("sum") == pytest.approx((lam / (1 + lam), 0), abs=1e-5)
-    assert end("bloop") == pytest.approx((0, 0), abs=1e-5)
-    assert end("bloop_no_ema") == pytest.approx((0, 0), abs=1e-5)
+
+def test_bfloat16_is_for_training_alone() -> None:
+    assert spied().precisions == {(True, torch.float32), (False, torch.float32)}
+    assert spied(bf16=True).precisions == {(True, torch.bfloat16), (False, torch.float32)}
+
+
+def test_conditioning_reaches_its_analytic_solutions() -> None:
+    """As one population: that replicas are single runs is tested beside it."""
+    experiment = conditioning(lam=[0.1, 1.0, 10.0], training={"epochs": 1500, "evaluations": 1})
+    runs = [r for r in plan(experiment) if r.label in ("sum", "bloop", "bloop_no_ema")]
+    assert len(runs) == 9
+    for run, outcome in zip(runs, train(runs, tasks.create("conditioning")), strict=True):
+        last = outcome.trajectory[-1]["train"]
+        expected = run.lam / (1 + run.lam) if run.label == "sum" else 0.0
+        assert (last["a"], last["b"]) == pytest.approx((expected, 0), abs=1e-5), run.label
 
 
 def test_one_step_is_the_direction_of_the_formula() -> None:
@@ -103,34 +119,21 @@ def test_one_step_is_the_direction_of_the_formula() -> None:
     task = tasks.create("smooth_mlp")
     settings = {"optimizer": "sgd", "momentum": 0.0, "lr": 0.5, "epochs": 1}
     run = next(r for r in smooth_runs(training=settings) if r.label == "bloop")
-    spy = Spy()
-    parameters: list[list[torch.Tensor]] = []
-
-    def losses(model: Model, batch):
-        parameters.append([p.detach().clone() for p in model.parameters.values()])
-        spy.seen.append(batch)
-        return spy.inner.losses(model, batch)
-
-    spy.losses = losses  # type: ignore[method-assign]
-    train([run], spy)
-    module = spy.inner.build()
-    with torch.no_grad():
-        for p, start in zip(module.parameters(), spy.start, strict=True):
-            p.copy_(start)
+    stepper = Stepper([run], task)
+    batch, start = next(stepper.batches()), stepper.models.theta.detach().clone()
+    module = task.build()
     weights = list(module.parameters())
-    main = torch.nn.functional.cross_entropy(module(spy.seen[0]["images"]), spy.seen[0]["labels"])
+    torch.nn.utils.vector_to_parameters(start, weights)
+    stepper.step(batch)
+    main = torch.nn.functional.cross_entropy(module(batch["images"]), batch["labels"])
     aux = sum(torch.linalg.matrix_norm(w.double(), 2).log() for w in weights if w.dim() == 2)
-    g_m = torch.cat([g.flatten() for g in torch.autograd.grad(main, weights)]).double()
-    g_a = torch.cat(
-        [
-            torch.zeros_like(w).flatten() if g is None else g.flatten()
-            for w, g in zip(weights, torch.autograd.grad(aux, weights, allow_unused=True), strict=True)
-        ]
-    ).double()
+    g_m, g_a = (
+        torch.cat([g.flatten() for g in torch.autograd.grad(loss, weights, materialize_grads=True)]).double()
+        for loss in (main, aux)
+    )
     direction = g_m + run.lam * (g_a - (g_a @ g_m) / (g_m @ g_m) * g_m)
-    first, second = (torch.cat([p.flatten() for p in parameters[i]]).double() for i in (0, 1))
-    torch.testing.assert_close((first - second) / 0.5, direction, rtol=1e-3, atol=1e-6)
-    assert len(task.objectives) == 2
+    moved = (start - stepper.models.theta.detach()).double() / 0.5
+    torch.testing.assert_close(moved, direction, rtol=1e-3, atol=1e-6)
 
 
 def test_divergence_is_recorded_with_its_step_and_never_as_a_number(tmp_path) -> None:
@@ -138,15 +141,45 @@ def test_divergence_is_recorded_with_its_step_and_never_as_a_number(tmp_path) ->
     run = next(r for r in plan(experiment) if r.label == "sum")
     folder = Folder(tmp_path)
     folder.prepare()
-    record = execute([Job(run, folder)], Place())[0].record
+    record = execute([Job(run, folder)], ExecutionOptions())[0].record
     assert record.status == "diverged"
-    assert record.diverged_at is not None
-    assert 1 < record.diverged_at <= 10
+    assert record.diverged_at == 2  # a is 1e20 after the first step, and its square no float32
     assert [row["step"] for row in record.trajectory] == [0]
     folder.write(record)
     text = (folder.runs / f"{run.id}.json").read_text()
     assert "NaN" not in text
     assert "Infinity" not in text
+
+
+@pytest.mark.parametrize("objective", [0, 1])
+def test_a_run_diverges_at_the_step_at_which_any_loss_is_not_finite(objective) -> None:
+    class Breaking(Regression):
+        steps = 0
+
+        def losses(self, model, batch):
+            self.steps += model.module.training
+            for k, loss in enumerate(super().losses(model, batch)):
+                yield loss * math.inf if self.steps == 7 and k == objective else loss
+
+    steps: list[int] = []
+    (outcome,) = train([regression.run_of(evaluations=4)], Breaking(), steps.append)
+    assert outcome.diverged_at == 7
+    assert [row["step"] for row in outcome.trajectory] == [0, 5]
+    assert steps == list(range(1, 11))  # it is noticed at the next evaluation, and nothing follows
+
+
+def test_a_run_diverges_at_the_evaluation_that_is_not_finite() -> None:
+    class Breaking(Regression):
+        evaluated = 0
+
+        def evaluate(self, model, split):
+            self.evaluated += 1
+            values = super().evaluate(model, split)
+            return {**values, "accuracy": math.nan} if self.evaluated == 3 else values
+
+    (outcome,) = train([regression.run_of(evaluations=4)], Breaking())
+    assert outcome.diverged_at == 10
+    assert [row["step"] for row in outcome.trajectory] == [0, 5]
 
 
 def test_evaluations_are_even_and_end_at_the_last_step() -> None:
@@ -167,55 +200,6 @@ def test_diagnostics_are_lengths_and_cosines() -> None:
     )
     assert values["direction_memory_cosine"] == pytest.approx(values["direction_main_cosine"])
     assert values["step_norm"] == pytest.approx(run.training.lr * values["direction_norm"], rel=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({"schedule": "constant"}, [1.0, 1.0, 1.0, 1.0]),
-        ({"schedule": "constant", "warmup_epochs": 2}, [0.5, 1.0, 1.0, 1.0]),
-        ({"schedule": "cosine"}, [1.0, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2]),
-    ],
-)
-def test_schedules(settings: dict, expected: list[float]) -> None:
-    """Steps of SGD on a constant gradient are the learning rates."""
-    training = Training(optimizer="sgd", momentum=0.0, lr=0.1, epochs=4, evaluations=4, **settings)
-
-    class Slope(Task):
-        dataset = property(lambda self: tasks.Data("embedded", "none", {"train": {}}))
-        steps_per_epoch = 1
-        device = "cpu"
-
-        def __init__(self) -> None:
-            pass
-
-        def build(self):
-            return torch.nn.Linear(1, 1, bias=False)
-
-        def losses(self, model, batch):
-            yield model.parameters["weight"].sum()
-            yield 0 * model.parameters["weight"].sum()
-
-        def batches(self, generator):
-            return itertools.repeat({})
-
-        def evaluate(self, model, split):
-            return {"main": model.parameters["weight"].item(), "aux": 0.0}
-
-    run = TrainingRun(
-        experiment="x",
-        scale="smoke",
-        label="sum",
-        task={"name": "slope"},
-        data=DataRecord(name="none", fingerprint="0"),
-        method=methods.create("sum").settings,
-        lam=0.0,
-        seed=0,
-        training=training,
-    )
-    values = [row["train"]["main"] for row in train([run], Slope())[0].trajectory]
-    steps = [(a - b) / 0.1 for a, b in itertools.pairwise(values)]
-    assert steps == pytest.approx(expected, abs=1e-5)
 
 
 def test_blocks_are_filled_in_with_the_models_parameters() -> None:
@@ -248,8 +232,59 @@ def test_one_backward_pass_gives_the_direction_of_one_per_loss(name: str, runs: 
         torch.testing.assert_close(fast.losses, full.losses)
 
 
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_known_gradient_is_weighted_like_the_others(replicas) -> None:
+    class Decayed(Regression):
+        shared_forward = True
+
+        def losses(self, model, batch):
+            main, _ = super().losses(model, batch)
+            yield main
+            squares = torch.stack([p.square().sum() for p in model.parameters.values()])
+            yield tasks.Known(squares.sum() / 2, dict(model.parameters))
+
+    runs = [regression.run_of(lam=lam) for lam in (0.3, 2.0)[:replicas]]
+    fast, full = (Stepper(runs, Decayed()) for _ in range(2))
+    assert fast.single_backward
+    batch = next(full.batches())
+    fast.step(batch, diagnose=False)
+    full.step(batch)
+    torch.testing.assert_close(fast.direction, full.direction)
+    main, theta = full.gradients.unbind(-2)
+    lam = torch.tensor([[0.3], [2.0]])[:replicas]
+    torch.testing.assert_close(full.direction, (main + lam * theta).view_as(main))
+
+
 def test_methods_that_read_gradients_take_one_pass_per_loss() -> None:
     experiment = load("fig4", "smoke", {"methods": {"sum": {"ema": 0.1}, "bloop": {}}, "lam": [0.1]})
     assert isinstance(experiment, Experiment)
     task = tasks.create(**experiment.task)
     assert not any(Stepper([run], task).single_backward for run in experiment.plan(lambda settings: DATA))
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("option", [None, True])
+def test_a_model_is_compiled_where_it_is_asked_for(option, replicas, monkeypatch) -> None:
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda function: compiled.append(function) or function)
+    runs = [regression.run_of(seed=seed, epochs=1, compile=option) for seed in range(replicas)]
+    train(runs, Regression())
+    assert len(compiled) == bool(option)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_seconds_are_of_steps_or_of_evaluations_and_shared_out(replicas, monkeypatch) -> None:
+    clock = [0.0]
+
+    class Slow(Regression):
+        def evaluate(self, model, split):
+            clock[0] += 100
+            return super().evaluate(model, split)
+
+    def on_step(step: int) -> None:
+        clock[0] += 1
+
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: clock[0])
+    runs = [regression.run_of(lam=lam, evaluations=4) for lam in (0.1, 1.0)[:replicas]]
+    for outcome in train(runs, Slow(), on_step):
+        assert outcome.timings == {"train": 20 / replicas, "evaluate": 500, "step": 1 / replicas}

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scalpel_bench.benchmarks.analysis.tables import summarise
+from scalpel_bench.benchmarks.analysis.summary import protocols, summarise
 from scalpel_bench.benchmarks.analysis.verdicts import COLUMNS, judge, judge_simulation, side_by_side
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.records.folder import Record
+from scalpel_bench.benchmarks.records import Record
 from tests.benchmarks.runs import conditioning, plan, record
 
 LAMS = [0.1, 0.2, 0.4, 0.8]
@@ -38,11 +38,16 @@ def curve(factors: dict[str, float], noise: float = 0.02) -> Losses:
     return losses
 
 
+def verdicts(experiment: Experiment, records: list[Record]) -> pd.DataFrame:
+    summary = summarise(records)
+    return judge(experiment, protocols(summary, experiment), {record.id: record for record in records})
+
+
 def answer(
     experiment: Experiment, losses: Losses, keep: Callable[[TrainingRun], bool] = bool
 ) -> pd.DataFrame:
     records = [record(run, *losses(run)) for run in plan(experiment) if keep(run)]
-    return judge(experiment, summarise(records), records)
+    return verdicts(experiment, records)
 
 
 def verdict(claims: list[dict[str, Any]], losses: Losses, **settings: Any) -> pd.Series:
@@ -137,7 +142,7 @@ class TestTooLittle:
         experiment = swept([BETTER])
         records = [record(run, *curve({"bloop": 0.5})(run)) for run in plan(experiment)]
         records[0] = records[0].model_copy(update={"status": "diverged", "diverged_at": 3})
-        row = judge(experiment, summarise(records), records).iloc[0]
+        row = verdicts(experiment, records).iloc[0]
         assert "1 runs diverged" in row["reason"]
 
     def test_a_split_that_was_not_measured(self) -> None:
@@ -145,7 +150,7 @@ class TestTooLittle:
         records = [record(run, 1.0, 1.0) for run in plan(experiment)]
         for r in records:
             del r.trajectory[-1]["test"]
-        row = judge(experiment, summarise(records), records).iloc[0]
+        row = verdicts(experiment, records).iloc[0]
         assert (row["verdict"], row["reason"]) == ("inconclusive", "test: no values")
 
 
@@ -247,7 +252,7 @@ class TestCost:
                 "timings": {"step": step} if timings else {},
             }
             records.append(record(run, 1.0, 1.0).model_copy(update=update))
-        return judge(experiment, summarise(records), records).iloc[0]
+        return verdicts(experiment, records).iloc[0]
 
     def test_bound(self) -> None:
         assert self.verdict(1.05)["verdict"] == "supported"
@@ -277,7 +282,7 @@ class TestApart:
                     update={"trajectory": [*path, record(run, at, at).trajectory[0]]}
                 )
             )
-        return judge(experiment, summarise(records), records).iloc[0]
+        return verdicts(experiment, records).iloc[0]
 
     def test_further_than_the_others_from_one_another(self) -> None:
         assert self.verdict(0.2)["verdict"] == "supported"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from scalpel_bench.benchmarks.commands import session
-from scalpel_bench.benchmarks.commands.verification import verify
-from scalpel_bench.benchmarks.execution.jobs import Place
+from scalpel_bench.benchmarks.commands.report import report_folder
+from scalpel_bench.benchmarks.commands.sweep import sweep
+from scalpel_bench.benchmarks.commands.verify import findings, verify
+from scalpel_bench.benchmarks.execution import ExecutionOptions
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.report.derive import write_manifest
+from scalpel_bench.benchmarks.records import Folder, write_manifest
 from tests.benchmarks.runs import conditioning, plan, record
 
 
@@ -28,12 +28,12 @@ def swept(tmp_path) -> Folder:
 
 
 def kinds(folder: Folder) -> list[str]:
-    return sorted(verify(folder)["what"])
+    return sorted(findings(folder)["what"])
 
 
 def test_a_whole_folder_has_nothing_wrong(swept, capsys) -> None:
     assert kinds(swept) == []
-    assert session.verify(swept.path, None) == 0
+    assert verify(swept.path, None) == 0
 
 
 def test_every_fault_is_named(swept) -> None:
@@ -49,19 +49,19 @@ def test_every_fault_is_named(swept) -> None:
     strange = run.model_copy(update={"data": run.data.model_copy(update={"fingerprint": "f" * 16})})
     swept.write(record(strange, 0.1, 0.2))
     assert kinds(swept) == ["bad", "bad", "failed", "foreign", "foreign", "missing", "missing"]
-    assert session.verify(swept.path, None) == 3
+    assert verify(swept.path, None) == 3
 
 
 def test_repair_runs_what_is_missing_and_keeps_the_rest(tmp_path, capsys) -> None:
     folder = Folder(tmp_path / "conditioning" / "smoke")
-    session.sweep([conditioning(lam=[0.1])], Place(), tmp_path, False, "disabled")
+    sweep([conditioning(lam=[0.1])], ExecutionOptions(), tmp_path, False, "disabled")
     gone, cut, *kept = sorted(folder.runs.glob("*.json"))
     trajectories = {file: folder.find(file.stem).trajectory for file in (gone, cut)}
     written = {file: file.stat().st_mtime_ns for file in kept}
     gone.unlink()
     cut.write_bytes(cut.read_bytes()[:100])
     assert kinds(folder) == ["bad", "missing", "missing"]
-    assert session.verify(folder.path, Place()) == 0
+    assert verify(folder.path, ExecutionOptions()) == 0
     assert {file: file.stat().st_mtime_ns for file in kept} == written
     assert {file: folder.find(file.stem).trajectory for file in trajectories} == trajectories
     (aside,) = folder.runs.glob("*.rejected")
@@ -72,10 +72,10 @@ def test_repair_runs_what_is_missing_and_keeps_the_rest(tmp_path, capsys) -> Non
 
 def test_repair_refuses_other_data_and_other_places(swept, tmp_path) -> None:
     with pytest.raises(UserError, match="saw other data"):
-        session.verify(swept.path, Place())
+        verify(swept.path, ExecutionOptions())
     moved = shutil.copytree(swept.path, tmp_path / "moved")
     with pytest.raises(UserError, match="a sweep of it writes to conditioning/smoke"):
-        session.verify(moved, Place())
+        verify(moved, ExecutionOptions())
 
 
 def test_a_manifest_names_no_code_and_no_other_folder(swept, tmp_path) -> None:
@@ -93,7 +93,7 @@ def test_a_manifest_names_no_code_and_no_other_folder(swept, tmp_path) -> None:
     ]
     for key, value in tricks:
         file.write_text(json.dumps({**manifest, "experiment": {**manifest["experiment"], key: value}}))
-        for command in (verify, lambda folder: session.report(folder.path)):
+        for command in (findings, lambda folder: report_folder(folder.path)):
             with pytest.raises(UserError, match="not a manifest of this version"):
                 command(swept)
     assert not (tmp_path / "sprung").exists()

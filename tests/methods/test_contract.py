@@ -1,12 +1,14 @@
 """What every method must satisfy, found by registry: a new method is tested the moment it exists."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from scalpel_bench import methods
-from scalpel_bench.benchmarks.contract.rules import Broken, method_rules
+from scalpel_bench.benchmarks.contract import Broken, method_rules
+from scalpel_bench.registry import catalogue
 
 
 @pytest.mark.parametrize("rule", method_rules())
@@ -40,6 +42,7 @@ def test_the_contract_can_fail() -> None:
             "float64 stays, bfloat16 is accumulated in float32",
             "arguments and global generator are left untouched",
             "equal calls give equal directions",
+            "another seed changes what it draws, and nothing where it draws nothing",
             "written in place, directions and what is remembered are the same",
             "no NaN on zero, parallel, opposed, huge or tiny gradients",
             "d(c g) = c d(g) in float64 for c from 1e-100 to 1e100",
@@ -102,6 +105,28 @@ def test_an_unknown_claim_is_refused() -> None:
         class Boaster(methods.get("sum")):  # type: ignore[misc]
             name = "boaster"
             properties = frozenset({"perfection"})
+
+
+def test_methods_on_coordinates_have_no_gram_matrix_to_smooth_or_to_cut() -> None:
+    for setting in ({"ema": 0.1}, {"blocks": (1, 2)}):
+        with pytest.raises(ValueError, match=f"'graddrop': .*'{next(iter(setting))}'"):
+            methods.create("graddrop", **setting)
+    method = methods.create("graddrop", lam=0.0)
+    gradients = torch.tensor([[1.0, -2.0], [-5.0, -5.0]])
+    direction, _ = method.combine(gradients, method.init(gradients))
+    assert direction.tolist() == gradients[0].tolist()
+
+
+def test_every_method_class_is_exported_by_its_package() -> None:
+    exported = (Path(methods.__file__).parent / "__init__.py").read_text()
+    for entry in catalogue("methods").values():
+        line = f"    from {entry.module} import {entry.class_name} as {entry.class_name}"
+        if entry.origin is None:
+            assert f"{line}\n" in exported, f"add to methods/__init__.py, under TYPE_CHECKING:\n{line}"
+            assert getattr(methods, entry.class_name) is methods.get(entry.name)
+            assert entry.class_name in dir(methods)
+    with pytest.raises(AttributeError, match="module 'scalpel_bench.methods' has no attribute 'Blop'"):
+        _ = methods.Blop
 
 
 def test_a_lam_per_auxiliary_objective() -> None:

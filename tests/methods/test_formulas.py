@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from scalpel_bench import methods
-from scalpel_bench.benchmarks.contract.rules import pairs, sampled
+from scalpel_bench.benchmarks.contract import pairs, sampled
 
 LAMBDAS = [0.0, 1e-3, 0.3, 1.0, 50.0]
 
@@ -339,3 +339,26 @@ def test_uniform_numbers_are_uniform() -> None:
     assert (counts - 1000).abs().max() < 150
     assert abs(torch.corrcoef(numbers.T)[0, 1]) < 0.1
     assert torch.equal(methods.uniform(torch.tensor([3, 7]), 5), numbers[[3, 7]])
+
+
+def test_every_seed_has_a_stream_of_its_own() -> None:
+    seeds = torch.cat([torch.arange(20), -torch.arange(1, 20), torch.tensor([2**62, 2**63 - 1])])
+    numbers = methods.uniform(torch.zeros_like(seeds), 3000, seeds)
+    assert torch.equal(numbers[0], methods.uniform(torch.tensor(0), 3000))
+    assert len(numbers.unique()) == numbers.numel()  # no stream is another one, moved on
+    counts = torch.histc(numbers.float(), 10, 0, 1)
+    assert (counts - numbers.numel() / 10).abs().max() < 4 * math.sqrt(numbers.numel() / 10)
+    correlations = torch.corrcoef(numbers) - torch.eye(len(seeds), dtype=torch.float64)
+    assert correlations.abs().max() < 5 / math.sqrt(3000)
+
+
+def test_seeds_are_integers_or_one_for_each_entry() -> None:
+    gradients = torch.zeros(2, 3, 4, 5)
+    method = methods.create("rlw")
+    state = method.init(gradients, torch.arange(6).reshape(2, 3))
+    assert state["seed"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    blocks = methods.create("rlw", blocks=(2, 3)).init(gradients, torch.arange(6).reshape(2, 3))
+    assert blocks["seed"][1].tolist() == [[3, 3], [4, 4], [5, 5]]
+    assert method.init(gradients, 2**64 + 7)["seed"].unique().tolist() == [7]
+    with pytest.raises(ValueError, match=r"seed must have the shape \(\) or \(2, 3\), got \(3,\)"):
+        method.init(gradients, torch.arange(3))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchjd import aggregation
 
 from scalpel_bench import methods
-from scalpel_bench.benchmarks.contract.rules import sampled, trajectory
+from scalpel_bench.benchmarks.contract.inputs import sampled, trajectory
 from scalpel_bench.methods.engine import passes, solvers
 from scalpel_bench.methods.engine.arithmetic import rounded, rounding
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from scalpel_bench import methods
-from scalpel_bench.benchmarks.contract.rules import sampled
+from scalpel_bench.benchmarks.contract import sampled
 from scalpel_bench.methods.cagrad import CAGrad
 from scalpel_bench.methods.engine import solvers
 from tests.methods.test_torchjd import direction, longest, matrices, unit

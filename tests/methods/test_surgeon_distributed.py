@@ -13,6 +13,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.functional import mse_loss
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
 
 from scalpel_bench import methods
 from scalpel_bench.methods import Surgeon
@@ -106,6 +107,41 @@ def everything_about_replicas(rank: int, expected: dict) -> None:
     groups_of_their_own(rank)
     a_parameter_that_one_process_reaches(rank)
     a_nan_of_one_process(rank)
+    a_process_without_auxiliary_labels(rank)
+    leaves_beside_the_model(rank)
+    reentrant_checkpoints(rank)
+
+
+def a_process_without_auxiliary_labels(rank: int) -> None:
+    model, other, batch = Net(), Net(), data()[0]
+    main, aux = losses(model, part(rank, batch))
+    Surgeon(model.parameters(), methods.create("sum", lam=0.5)).backward(main, aux if rank else 0.0)
+    expected = losses(other, batch)[0] + 0.5 / WORLD * losses(other, part(1, batch))[1]
+    expected.backward()
+    torch.testing.assert_close(model.trunk[0].weight.grad, other.trunk[0].weight.grad)
+
+
+def leaves_beside_the_model(rank: int) -> None:
+    """Each process has its own, as under plain DDP."""
+    inputs, targets = part(rank, data()[0])
+    gradients = []
+    for surgery in (True, False):
+        model, inputs = DistributedDataParallel(Net().trunk), inputs.detach().requires_grad_()
+        outputs = model(inputs)
+        main, aux = mse_loss(outputs, targets), outputs.abs().mean()
+        if surgery:
+            Surgeon(model.parameters(), methods.create("sum", lam=0.5)).backward(main, aux)
+        else:
+            (main + 0.5 * aux).backward()
+        gradients.append([inputs.grad, *(p.grad for p in model.parameters())])
+    torch.testing.assert_close(*gradients)
+
+
+def reentrant_checkpoints(rank: int) -> None:
+    model, (inputs, targets) = Net().trunk, part(rank, data()[0])
+    outputs = checkpoint(model, inputs.requires_grad_(), use_reentrant=True)
+    with pytest.raises(RuntimeError, match="checkpoint with use_reentrant=False"):
+        Surgeon(model.parameters(), methods.create("sum")).backward(mse_loss(outputs, targets), 0.0)
 
 
 def groups_of_their_own(rank: int) -> None:
@@ -147,6 +183,16 @@ def everything_about_shards(rank: int, expected: list) -> None:
     sharded(rank, replicated, *SHARDS[0], expected[0])
     heads_of_shards(rank, flat)
     mixed(flat)
+    unsynchronised(rank, flat)
+
+
+def unsynchronised(rank: int, mesh) -> None:
+    model, batch = Net(), part(rank, data()[0])
+    for layer in (model.trunk[0], model.trunk[2], model):
+        fully_shard(layer, mesh=mesh)
+    model.set_requires_gradient_sync(False)
+    with pytest.raises(RuntimeError, match=r"leave set_requires_gradient_sync\(True\)"):
+        Surgeon(model.parameters(), methods.create("sum")).accumulate(*losses(model, batch))
 
 
 def sharded(rank: int, mesh, name: str, settings: dict, expected) -> None:
@@ -204,7 +250,7 @@ def heads_of_shards(rank: int, mesh) -> None:
 def mixed(mesh) -> None:
     model = Net()
     fully_shard(model.trunk[0], mesh=mesh)
-    with pytest.raises(ValueError, match=r"parameter 2 of shape \(3, 7\) is not sharded as parameter 0 is"):
+    with pytest.raises(ValueError, match=r"parameter 2 of shape \(3, 7\) is not sharded as parameter 0"):
         Surgeon(model.parameters(), methods.create("sum"))
 
 

@@ -56,6 +56,7 @@ BAD = {
         lambda m, b: (losses(m, b)[0], losses(m, b)[1] + (m[2].bias * 0).sqrt().sum()),
         "the gradient of the aux loss is not finite",
     ),
+    "nothing": (lambda m, b: (torch.zeros(()), torch.zeros(())), "every loss is a constant 0"),
     "one": (lambda m, b: losses(m, b)[:1], "got 1 losses, bloop expects 2"),
     "three": (lambda m, b: (*losses(m, b), losses(m, b)[1]), "got 3 losses, bloop expects 2"),
 }
@@ -128,6 +129,15 @@ def test_bad_parameters_are_refused() -> None:
         Surgeon(model[0].parameters(), bloop(), shared=model[2].parameters())
     with pytest.raises(ValueError, match="complex parameters"):
         Surgeon([nn.Parameter(torch.zeros(2, dtype=torch.complex64))], bloop())
+    for given in (model, model[0].weight, [model[0].weight * 2], ["weight"]):
+        with pytest.raises(ValueError, match=r"Surgeon got .*give it the optimiser, or model\.p"):
+            Surgeon(given, bloop())
+
+
+@pytest.mark.parametrize("method", ["pcgrad", methods.get("pcgrad"), None])
+def test_what_is_no_method_is_refused(method: object) -> None:
+    with pytest.raises(ValueError, match=r'is no method: make one, methods\.create\("(pcgrad|bloop)", lam'):
+        Surgeon(network().parameters(), method)
 
 
 def test_another_state_is_refused() -> None:

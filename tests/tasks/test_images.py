@@ -10,10 +10,16 @@ from PIL import Image
 from scalpel_bench import tasks
 from scalpel_bench.tasks import DataError
 from scalpel_bench.tasks.cifar_mnist import OPACITY, overlay
-from scalpel_bench.tasks.data.batches import crop_flip
-from scalpel_bench.tasks.data.catalogue import load_images
-from scalpel_bench.tasks.data.images import CIFAR10, MNIST, ImageSet, ResidentImages, read_images
-from scalpel_bench.tasks.data.stream import stream_images
+from scalpel_bench.tasks.data import crop_flip
+from scalpel_bench.tasks.data.images import (
+    CIFAR10,
+    MNIST,
+    ImageSet,
+    ResidentImages,
+    load_images,
+    read_images,
+    stream_images,
+)
 
 TINY = ImageSet("ILSVRC/imagenet-1k", "image", "label", None, 1000)
 
@@ -108,7 +114,7 @@ def test_a_missing_split_is_named(hub) -> None:
 
 
 def test_a_sweep_ends_with_one_line_on_a_corrupt_image(hub, tmp_path, capsys, monkeypatch) -> None:
-    from scalpel_bench.benchmarks.cli import app as cli
+    from scalpel_bench.benchmarks import cli
 
     folder = hub(CIFAR10, {"train": [*cifar(2), (b"no image", 1)], "test": cifar(2)})
     command = ["scalpel", "sweep", "fig4", "--scale", "smoke", "--data", folder]
@@ -165,7 +171,7 @@ class TestResident:
         assert images.classes == 3
 
     def test_in_order_is_the_beginning_of_a_split(self, images, monkeypatch) -> None:
-        monkeypatch.setattr("scalpel_bench.tasks.data.images.CHUNK", 3)
+        monkeypatch.setattr("scalpel_bench.tasks.data.images.resident.CHUNK", 3)
         chunks = list(images.in_order("test", 7))
         assert [len(chunk["labels"]) for chunk in chunks] == [3, 3, 1]
         assert torch.equal(torch.cat([c["images"] for c in chunks]), images.splits["test"]["images"][:7])
@@ -202,7 +208,10 @@ class TestCifarMnist:
 
 class TestStream:
     @pytest.fixture
-    def folder(self, hub) -> str:
+    def folder(self, hub, monkeypatch) -> str:
+        import datasets
+
+        monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)  # 5 s a pass
         train = [(png((20 + i, 24, 3), i), i) for i in range(30)]
         return hub(TINY, {"train": train, "validation": train[:7]})
 

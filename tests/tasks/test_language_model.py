@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from scalpel_bench.benchmarks.training.parameters import Flat
+from scalpel_bench.benchmarks.training import FlatModel
 from tests.gradients import gradient
 from tests.tasks.articles import contents, make, write_all
 
@@ -48,7 +48,7 @@ def test_a_stream_begins_again_at_any_step(folder) -> None:
 
 def test_a_later_byte_changes_no_earlier_prediction(folder) -> None:
     torch.manual_seed(0)
-    model = Flat(make(folder).build(), "cpu").model()
+    model = FlatModel(make(folder).build(), "cpu").model()
     tokens = torch.randint(256, (2, 24))
     changed = tokens.clone()
     changed[:, 15] = (changed[:, 15] + 1) % 256
@@ -60,7 +60,7 @@ def test_a_later_byte_changes_no_earlier_prediction(folder) -> None:
 
 def test_losses_are_the_mean_nats_of_every_next_byte(folder) -> None:
     task = make(folder)
-    model = Flat(task.build(), "cpu").model()
+    model = FlatModel(task.build(), "cpu").model()
     batch = next(task.batches(torch.Generator().manual_seed(0)))
     for name, loss in zip(task.objectives, task.losses(model, batch), strict=True):
         log_p = model(input_ids=batch[name][:, :-1].long()).logits.log_softmax(-1)
@@ -71,7 +71,7 @@ def test_losses_are_the_mean_nats_of_every_next_byte(folder) -> None:
 
 def test_evaluation_takes_evenly_spaced_windows_whatever_the_seed(folder) -> None:
     task = make(folder, evaluation_windows=7)
-    model = Flat(task.build(), "cpu").model()
+    model = FlatModel(task.build(), "cpu").model()
     corpus = task.dataset.splits["test"]["aux"]
     starts = np.linspace(0, len(corpus) - 25, 7).astype(int)
     windows = torch.stack([corpus[s : s + 25] for s in starts]).long()
@@ -99,7 +99,7 @@ def test_the_first_graph_is_dead_when_the_second_is_built(folder) -> None:
             nonlocal alive
             alive -= 1
 
-    flat = Flat(task.build(), "cpu")
+    flat = FlatModel(task.build(), "cpu")
     batch = next(task.batches(torch.Generator().manual_seed(0)))
     with torch.autograd.graph.saved_tensors_hooks(Saved, lambda saved: saved.tensor):
         for loss in task.losses(flat.model(), batch):

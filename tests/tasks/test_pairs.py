@@ -5,8 +5,8 @@ from itertools import islice
 import pytest
 
 from scalpel_bench import tasks
-from scalpel_bench.benchmarks.execution.jobs import Job, Place, describe_data, execute
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, describe_data, execute
+from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.tasks import DataError
 from scalpel_bench.tasks.data import pairs, tokens
 from scalpel_bench.tasks.data.tokens import END, PAD
@@ -63,10 +63,20 @@ class TestData:
         }
         assert pairs.normalise(leak["en"]) in sources(task, "test") - sources(task, "train")
 
+    def test_words_of_a_csv_are_words(self, folder) -> None:
+        words = [("None", "Keine"), ("null", "Null"), ("NA", "k.A."), ("nan", "Oma"), ("one", "")]
+        for split in ("train", "validation", "test"):
+            (folder / "multi30k" / f"{split}.jsonl").unlink()
+            write_lines(folder / "multi30k" / f"{split}.csv", ["en,de", *map(",".join, words)])
+        _, corpus = pairs.open_corpora(str(folder), "tatoeba+multi30k")
+        for rows, empty in corpus.read():
+            assert [row[1:] for row in rows] == words[:4]
+            assert empty == 1
+
     def test_the_notes_are_recorded(self, folder, tmp_path) -> None:
         file = folder / "multi30k" / "train.jsonl"
         write_lines(file, [*file.read_text().splitlines(), '{"en": "", "de": "leer"}'])
-        place = Place(data=str(folder))
+        place = ExecutionOptions(data=str(folder))
         (run,) = smoke(lam=[0.1], methods={"sum": {}}).plan(lambda s: describe_data(s, place))[:1]
         results = Folder(tmp_path / "results")
         results.prepare()
@@ -161,7 +171,8 @@ class TestErrors:
     def test_something_else_than_text(self, folder) -> None:
         for split in ("train", "validation", "test"):
             write_lines(folder / "multi30k" / f"{split}.jsonl", ['{"en": 1, "de": 2}'])
-        assert "data set multi30k, split train, row 0: 1 is not text" in self.message(folder)
+        place = "data set multi30k, split train, row 0 (train.jsonl, line 1)"
+        assert f"{place}: the column 'en' holds 1, which is no text" in self.message(folder)
 
     @pytest.mark.parametrize("packed", [False, True])
     def test_bytes_that_are_not_utf8(self, folder, packed: bool) -> None:
@@ -170,7 +181,9 @@ class TestErrors:
         if packed:
             file.with_suffix(".jsonl.gz").write_bytes(gzip.compress(file.read_bytes()))
             file.unlink()
-        assert "data set multi30k, split train, row 2: not UTF-8 text" in self.message(folder)
+        name = "train.jsonl.gz" if packed else "train.jsonl"
+        place = f"data set multi30k, split train, row 2 ({name}, line 3)"
+        assert f"{place}: not UTF-8 text (byte 0xe9, " in self.message(folder)
 
     def test_parquet_that_is_not_utf8(self, folder) -> None:
         import pyarrow as pa
@@ -183,7 +196,7 @@ class TestErrors:
         pq.write_table(
             pa.table({"en": ["good", "beautiful"], "de": german}), folder / "multi30k" / "train.parquet"
         )
-        assert "data set multi30k, split train, row 1: not UTF-8 text" in self.message(folder)
+        assert "data set multi30k, split train, row 1 (train.parquet): not UTF-8 text" in self.message(folder)
 
     def test_a_batch_larger_than_the_data(self, folder) -> None:
         assert (

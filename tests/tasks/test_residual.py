@@ -5,9 +5,9 @@ import torch
 import torchvision
 from torch import nn
 
-from scalpel_bench.benchmarks.training.parameters import Flat
-from scalpel_bench.tasks.models.residual import ResidualNet, Standardise
-from scalpel_bench.tasks.vision import Score
+from scalpel_bench.benchmarks.training import FlatModel
+from scalpel_bench.tasks.bases import Score
+from scalpel_bench.tasks.models import ResidualNet, Standardise
 
 MOMENTS = torch.tensor([120.0, 110.0, 100.0]), torch.tensor([60.0, 61.0, 62.0])
 
@@ -52,7 +52,7 @@ def test_stems_and_heads(stem: str, side: int) -> None:
 def test_channels_last_is_a_permutation_of_the_flat_vector() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(Standardise(*MOMENTS), ResidualNet("resnet8", 4, "3x3", 3, (10,))).double()
-    plain, last = Flat(module, "cpu"), Flat(module, "cpu", channels_last=True)
+    plain, last = FlatModel(module, "cpu"), FlatModel(module, "cpu", channels_last=True)
     weight = last.model().parameters["1.trunk.0.weight"]
     assert weight.is_contiguous(memory_format=torch.channels_last)
     gradients = []

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from scalpel_bench import methods
-from scalpel_bench.benchmarks.training.parameters import Flat
+from scalpel_bench.benchmarks.training import FlatModel
 from scalpel_bench.tasks import create
 from scalpel_bench.tasks.models.spectral import WIDTH, exact_log_norm, log_spectral_norm, start_basis
 from tests.gradients import gradient
@@ -49,7 +49,7 @@ def test_stays_exact_along_training(name: str, lam: float) -> None:
     """Relative error of the auxiliary gradient under 1e-3 at every step, crowding included."""
     torch.manual_seed(0)
     task = create("smooth_mlp", batch_size=64)
-    flat, method = Flat(task.build(), "cpu"), methods.create(name, lam=lam)
+    flat, method = FlatModel(task.build(), "cpu"), methods.create(name, lam=lam)
     optimizer = torch.optim.Adam([flat.theta], lr=1e-3)
     batches, state, worst = task.batches(torch.Generator().manual_seed(0)), None, 0.0
     for step in range(400):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from scalpel_bench import tasks
-from scalpel_bench.benchmarks.contract.rules import task_rules
-from scalpel_bench.benchmarks.training.parameters import Flat
+from scalpel_bench.benchmarks.contract import task_rules
+from scalpel_bench.benchmarks.training import FlatModel
 from scalpel_bench.tasks import DataError
 from scalpel_bench.tasks.data import carve, epochs
 from tests.gradients import gradient
@@ -25,7 +25,7 @@ def test_contract(name: str, rule: str) -> None:
 def test_flat_gradients_equal_autograd_on_the_module(name: str) -> None:
     task = tasks.create(name)
     module = task.build()
-    flat = Flat(module, "cpu")
+    flat = FlatModel(module, "cpu")
     batch = next(task.batches(torch.Generator().manual_seed(0)))
     (main, *_), parameters = task.losses(flat.model(), batch), list(module.parameters())
     flat_gradient = gradient(flat, main)
@@ -89,7 +89,7 @@ def test_a_batch_larger_than_the_data_is_refused(size: int) -> None:
 def test_smooth_mlp_evaluates_the_exact_bound() -> None:
     torch.manual_seed(0)
     task = tasks.create("smooth_mlp")
-    flat = Flat(task.build(), "cpu")
+    flat = FlatModel(task.build(), "cpu")
     product = math.prod(
         torch.linalg.svdvals(p.double())[0].item() for p in flat.model().parameters.values() if p.dim() == 2
     )
@@ -101,7 +101,7 @@ def test_smooth_mlp_evaluates_the_exact_bound() -> None:
 
 def test_quadratic_gradients_are_those_of_its_formulas() -> None:
     task = tasks.create("quadratic")
-    flat = Flat(task.build(), "cpu")
+    flat = FlatModel(task.build(), "cpu")
     data = task.dataset.splits["train"]
     with torch.no_grad():
         flat.theta.normal_(generator=torch.Generator().manual_seed(0))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from scalpel_bench.benchmarks.execution.jobs import Job, Place, describe_data, execute
+from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, describe_data, execute
 from scalpel_bench.benchmarks.experiments.schema import load
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.tasks import DataError
 from scalpel_bench.tasks.data import corpus, text
 from scalpel_bench.tasks.data.corpus import Documents, read_corpus
@@ -51,7 +51,7 @@ def test_the_files_are_the_first_articles_split_by_article(folder) -> None:
 
 def test_rows_without_text_are_skipped_and_counted_in_the_record(folder, tmp_path) -> None:
     write(folder, "allenai/c4", "train", [{"text": t} for t in [None, "", *GENERIC, None]])
-    place = Place(data=str(folder))
+    place = ExecutionOptions(data=str(folder))
     overrides = {"task": {**SMALL, "steps_per_epoch": 2, "evaluation_windows": 4}}
     experiment = load("fig5a", "smoke", overrides)
     (run, *_) = experiment.plan(lambda settings: describe_data(settings, place))
@@ -157,11 +157,11 @@ BAD = {
     ),
     "no text column": (
         lambda f: write(f, "allenai/c4", "train", [{"body": "x"}]),
-        "data set allenai/c4, split train, row 0: no column 'text', only body",
+        "data set allenai/c4, split train, row 0 .train.jsonl.gz, line 1.: no column 'text', only body",
     ),
     "numbers": (
         lambda f: write(f, "allenai/c4", "train", [{"text": 3}]),
-        "data set allenai/c4, split train, row 0: the column 'text' holds 3",
+        "data set allenai/c4, split train, row 0 .*line 1.: the column 'text' holds 3, which is no text",
     ),
     "all rows empty": (
         lambda f: write(f, "allenai/c4", "train", [{"text": ""}]),
@@ -173,15 +173,15 @@ BAD = {
     ),
     "not UTF-8": (
         lambda f: (f / "allenai/c4/train.jsonl.gz").write_bytes(gzip.compress(b'{"text": "caf\xe9"}\n')),
-        "data set allenai/c4, split train, row 0 or a later one cannot be read: .*utf-?8",
+        "data set allenai/c4, split train, row 0 .train.jsonl.gz, line 1.: not UTF-8 text",
     ),
     "not JSON": (
         lambda f: (f / "allenai/c4/train.jsonl.gz").write_bytes(gzip.compress(b'{"text": "x"}\n{"te')),
-        "data set allenai/c4, split train, row 0 or a later one cannot be read: ",
+        "data set allenai/c4, split train, row 1 .train.jsonl.gz, line 2.: not JSON",
     ),
     "not gzip": (
         lambda f: (f / "allenai/c4/train.jsonl.gz").write_bytes(b"text"),
-        "data set allenai/c4 could not be read .*not a gzipped file",
+        "data set allenai/c4, split train, row 0 .* cannot be read: not a gzipped file",
     ),
 }
 

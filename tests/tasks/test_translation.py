@@ -7,10 +7,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from scalpel_bench import tasks
-from scalpel_bench.benchmarks.execution.jobs import Place, describe_data
-from scalpel_bench.benchmarks.training.loop import train
-from scalpel_bench.benchmarks.training.parameters import Flat
-from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.benchmarks.execution import ExecutionOptions, describe_data
+from scalpel_bench.benchmarks.training import FlatModel, Stepper, train
 from scalpel_bench.tasks.data.tokens import BEGIN, END, PAD
 from scalpel_bench.tasks.translation import greedy
 from tests.gradients import gradient
@@ -25,7 +23,7 @@ def task():
 @pytest.fixture(scope="module")
 def flat(task):
     torch.manual_seed(0)
-    return Flat(task.build(), "cpu")
+    return FlatModel(task.build(), "cpu")
 
 
 def unpadded(batch: torch.Tensor) -> list[list[int]]:
@@ -134,11 +132,11 @@ class TestModel:
             alive.add(saved := Saved(tensor))
             return saved
 
-        run = smoke().plan(lambda s: describe_data(s, Place()))[0]
+        run = smoke().plan(lambda s: describe_data(s, ExecutionOptions()))[0]
         task = tasks.create(**run.task)
         stepper, before, after = Stepper([run], task), [], []
-        stepper.flat.module.register_forward_pre_hook(lambda *_: before.append(len(alive)))
-        stepper.flat.module.register_forward_hook(lambda *_: after.append(len(alive)))
+        stepper.models.module.register_forward_pre_hook(lambda *_: before.append(len(alive)))
+        stepper.models.module.register_forward_hook(lambda *_: after.append(len(alive)))
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved.tensor):
             stepper.step(next(task.batches(torch.Generator().manual_seed(0))))
         assert before == [0, 0]
@@ -187,7 +185,9 @@ class TestEvaluation:
             training={"epochs": 2, "evaluations": 2, "lr": 3e-3},
         )
         task = tasks.create(**{**experiment.task, "data": str(folder)})
-        (run,) = [r for r in experiment.plan(lambda s: describe_data(s, Place())) if r.label == "sum"]
+        (run,) = [
+            r for r in experiment.plan(lambda s: describe_data(s, ExecutionOptions())) if r.label == "sum"
+        ]
         start, middle, end = train([run], task)[0].trajectory
         assert end["train"]["aux"] < 0.05
         assert end["train"]["aux_bleu"] == pytest.approx(100)

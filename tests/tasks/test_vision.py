@@ -6,8 +6,7 @@ import torch
 from scalpel_bench import tasks
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import Training, TrainingRun
-from scalpel_bench.benchmarks.training.parameters import Flat
-from scalpel_bench.benchmarks.training.stepper import Stepper
+from scalpel_bench.benchmarks.training import FlatModel, Stepper
 from tests.benchmarks.runs import DATA
 from tests.gradients import watch_backward_passes
 
@@ -38,15 +37,15 @@ class TestSmallWeights:
     def test_the_gradient_is_theta_without_a_backward_pass(self, decay: str, monkeypatch) -> None:
         run, task = first_run("fig3b", task={"decay": decay})
         stepper = Stepper([run], task)
-        theta = stepper.flat.theta.detach().clone()
+        theta = stepper.models.theta.detach().clone()
         calls = watch_backward_passes(monkeypatch)
         stepper.step(batch_of(task))
         assert len(calls) == 1
-        row = stepper.flat.parts(stepper.gradients[1])
-        for name, part in stepper.flat.parts(theta).items():
+        row = stepper.models.parts(stepper.gradients[1])
+        for name, part in stepper.models.parts(theta).items():
             decayed = decay == "all" or part.dim() > 1
             assert torch.equal(row[name], part if decayed else torch.zeros_like(part))
-        kept = [p for p in stepper.flat.parts(theta).values() if decay == "all" or p.dim() > 1]
+        kept = [p for p in stepper.models.parts(theta).values() if decay == "all" or p.dim() > 1]
         expected = sum(p.double().square().sum().item() for p in kept) / 2
         assert stepper.losses[1].item() == pytest.approx(expected, rel=1e-5)
 
@@ -54,7 +53,7 @@ class TestSmallWeights:
 class TestTwoDatasets:
     def test_each_data_set_has_statistics_of_its_own(self) -> None:
         task = tasks.create("two_datasets")
-        flat = Flat(task.build(), "cpu")
+        flat = FlatModel(task.build(), "cpu")
         before = {name: b.clone() for name, b in flat.buffers.items()}
         losses = task.losses(flat.model(), batch_of(task))
         next(losses)
@@ -67,7 +66,7 @@ class TestTwoDatasets:
 
     def test_a_head_gets_no_gradient_of_the_other_loss(self) -> None:
         task = tasks.create("two_datasets")
-        flat = Flat(task.build(), "cpu")
+        flat = FlatModel(task.build(), "cpu")
         for which, loss in enumerate(task.losses(flat.model(), batch_of(task))):
             row = torch.empty_like(flat.theta, requires_grad=False)
             flat.gradient(loss, row, keep=False)
@@ -86,15 +85,15 @@ class TestTwoDatasets:
 
 def test_evaluation_uses_running_statistics_and_leaves_them() -> None:
     stepper = stepped(1)
-    before = {name: b.clone() for name, b in stepper.flat.buffers.items()}
-    stepper.flat.module.eval()
+    before = {name: b.clone() for name, b in stepper.models.buffers.items()}
+    stepper.models.module.eval()
     with torch.no_grad():
-        whole = stepper.task.evaluate(stepper.flat.model(), "test")
-        again = stepper.task.evaluate(stepper.flat.model(), "test")
+        whole = stepper.task.evaluate(stepper.models.model(), "test")
+        again = stepper.task.evaluate(stepper.models.model(), "test")
     assert whole == again
-    assert all(torch.equal(b, before[name]) for name, b in stepper.flat.buffers.items())
+    assert all(torch.equal(b, before[name]) for name, b in stepper.models.buffers.items())
     stepper.step(batch_of(stepper.task))
-    assert any(not torch.equal(b, before[name]) for name, b in stepper.flat.buffers.items())
+    assert any(not torch.equal(b, before[name]) for name, b in stepper.models.buffers.items())
 
 
 class TestOptions:
@@ -107,14 +106,14 @@ class TestOptions:
 
     def test_channels_last_takes_the_same_steps(self) -> None:
         plain, last = stepped(), stepped(channels_last=True)
-        for name, part in plain.flat.parts(plain.flat.theta).items():
-            torch.testing.assert_close(
-                last.flat.parts(last.flat.theta)[name], part, rtol=1e-3, atol=1e-4, msg=name
-            )
+        for name, part in plain.models.parts(plain.models.theta).items():
+            moved = last.models.parts(last.models.theta)[name]
+            torch.testing.assert_close(moved, part, rtol=1e-3, atol=1e-4, msg=name)
+            assert part.dim() != 4 or moved.is_contiguous(memory_format=torch.channels_last)
 
     def test_bf16_rounds_the_gradients_and_keeps_the_parameters_in_float32(self) -> None:
         plain, rounded = stepped(1), stepped(1, bf16=True)
-        assert rounded.flat.theta.dtype == rounded.gradients.dtype == torch.float32
+        assert rounded.models.theta.dtype == rounded.gradients.dtype == torch.float32
         difference = torch.linalg.vector_norm(rounded.gradients - plain.gradients, dim=1)
         share = difference / torch.linalg.vector_norm(plain.gradients, dim=1)
         assert (share > 1e-4).all()
@@ -123,6 +122,6 @@ class TestOptions:
     @pytest.mark.slow
     def test_compiled_takes_the_same_steps(self) -> None:
         plain, compiled = stepped(), stepped(compile=True)
-        torch.testing.assert_close(compiled.flat.theta, plain.flat.theta, rtol=1e-3, atol=1e-4)
-        for name, value in plain.flat.buffers.items():
-            torch.testing.assert_close(compiled.flat.buffers[name], value, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(compiled.models.theta, plain.models.theta, rtol=1e-3, atol=1e-4)
+        for name, value in plain.models.buffers.items():
+            torch.testing.assert_close(compiled.models.buffers[name], value, rtol=1e-3, atol=1e-4)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records import Folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,7 +96,7 @@ def killed(times: int = 20) -> Iterator[dict[str, Any]]:
                         break
                 recorded.update(line[1] for line in sweeper.finish() if len(line) == 2)
                 sweeper.close()
-            left = [file for file in (folder / "runs").iterdir() if file.suffix in (".claim", ".checkpoint")]
+            left = [file for file in (folder / "runs").iterdir() if file.suffix in (".lease", ".checkpoint")]
             doubled = any(count > 1 for count in recorded.values())
             bad += content(folder) != expected or bool(left) or doubled
     of = f"{whole} sweeps, {kills - whole} workers; {checkpoints} with checkpoints"

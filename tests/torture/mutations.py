@@ -14,12 +14,11 @@ from typing import Any
 
 import torch
 
-from scalpel_bench.benchmarks.commands.verification import verify
+from scalpel_bench.benchmarks.commands.verify import findings
 from scalpel_bench.benchmarks.experiments import schema as experiment
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.report import derive
-from scalpel_bench.benchmarks.training.checkpoints import Checkpoint
+from scalpel_bench.benchmarks.records import ANY_DATA, Folder, manifest, read_manifest, write_manifest
+from scalpel_bench.benchmarks.training import Checkpoint
 from tests.benchmarks.runs import conditioning, plan, record
 
 TRICKS: list[Any] = [
@@ -91,7 +90,7 @@ def _experiment(draw: random.Random, inside: Path) -> bool:
         if (loaded.name, loaded.scale) not in (("mine", "smoke"), ("mine", "laptop")):
             return False
         if getattr(loaded, "seeds", 1) < 100:
-            loaded.plan(lambda settings: derive.DataRecord(name="any", fingerprint="0"))
+            loaded.plan(lambda settings: ANY_DATA)
     return True
 
 
@@ -102,7 +101,7 @@ def _sweep(inside: Path) -> Folder:
         made = conditioning(lam=[0.1, 1.0], methods={"pcgrad": {"name": "pcgrad"}})
         for run in plan(made):
             folder.write(record(run, 0.1 + run.lam, 0.2))
-        derive.write_manifest(folder, made, "0" * 16)
+        write_manifest(folder, made, "0" * 16)
     return folder
 
 
@@ -114,13 +113,13 @@ def _quietly(action: Callable[[], Any]) -> None:
 def _manifest(draw: random.Random, inside: Path) -> bool:
     """What reads a folder says that its manifest is none, or takes its settings, and stays in the folder."""
     folder = _sweep(inside)
-    file = folder.path / derive.FILE
+    file = folder.path / manifest.FILE
     before = file.read_bytes()
     try:
         content = json.dumps(_tricked(draw, json.loads(before))).encode()
         file.write_bytes(content if draw.random() < 0.6 else _damage(draw, before))
-        _quietly(lambda: verify(folder))
-        _quietly(lambda: derive.read_manifest(folder))
+        _quietly(lambda: findings(folder))
+        _quietly(lambda: read_manifest(folder))
     finally:
         file.write_bytes(before)
     return True
@@ -142,8 +141,8 @@ def _record(draw: random.Random, inside: Path) -> bool:
             file.write_bytes(json.dumps(changed).encode())
         sealed = b"sha256" in file.read_bytes()
         read, rejected = folder.read()
-        _quietly(lambda: verify(folder))
-        _quietly(folder.set_aside)
+        _quietly(lambda: findings(folder))
+        _quietly(lambda: folder.set_aside(folder.content()))
         if sealed and any(sound != written[sound.id] for sound in read):
             return False
         return len(read) + len(rejected) == len(written)

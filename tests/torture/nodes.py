@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scalpel_bench.benchmarks.execution.jobs import Place
-from scalpel_bench.benchmarks.execution.supervision import execute_all
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.execution import ExecutionOptions, execute_all
+from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.runs import conditioning, jobs_of
 
 
@@ -22,7 +21,7 @@ def node_killed() -> Iterator[dict[str, Any]]:
     try:
         doomed = cluster.add_node(num_cpus=2)
         cluster.wait_for_nodes()
-        place = Place(executor="ray", address=cluster.address)
+        place = ExecutionOptions(executor="ray", address=cluster.address)
         with tempfile.TemporaryDirectory() as base:
             folder = Folder(Path(base))
             folder.prepare()
@@ -53,7 +52,7 @@ def _overhead() -> dict[str, Any]:
         jobs = jobs_of(conditioning(seeds=20, training={"epochs": 1, "evaluations": 1}), folder)
         moments = [
             (time.perf_counter(), sum(done.record.timings.values()))
-            for done in execute_all([[job] for job in jobs], Place(workers=1, executor="ray"))
+            for done in execute_all([[job] for job in jobs], ExecutionOptions(workers=1, executor="ray"))
         ]
     half = len(moments) // 2
     seconds = (moments[-1][0] - moments[half][0]) / (len(moments) - 1 - half)

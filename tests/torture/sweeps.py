@@ -6,10 +6,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from scalpel_bench.benchmarks.execution.jobs import Place
-from scalpel_bench.benchmarks.execution.supervision import execute_all
+from scalpel_bench.benchmarks.execution import ExecutionOptions, execute_all
 from scalpel_bench.benchmarks.experiments.schema import Experiment
-from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.runs import conditioning, jobs_of
 
 
@@ -24,7 +23,7 @@ def main(workers: int) -> None:
         folder.prepare()
         jobs = [replace(job, stamp=folder.stamp(job.run.id)) for job in jobs_of(experiment_of(), folder)]
         missing = [job for job in jobs if folder.find(job.run.id) is None]
-        place = Place(workers=workers, checkpoint_every=0.05)
+        place = ExecutionOptions(workers=workers, checkpoint_every=0.05)
         for done in execute_all([[job] for job in missing], place, retries=20):
             print("elsewhere" if done.elsewhere else "executed", done.record.id, flush=True)
         print("end", flush=True)

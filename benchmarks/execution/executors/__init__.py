@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
-from scalpel_bench.benchmarks.execution.jobs import Done, Job, Place, execute
-from scalpel_bench.benchmarks.training.checkpoints import Interrupted
+from scalpel_bench.benchmarks.execution.job import FinishedJob, Job
+from scalpel_bench.benchmarks.execution.options import ExecutionOptions
+from scalpel_bench.benchmarks.execution.worker import execute
+from scalpel_bench.benchmarks.training import Interrupted
+
+OnStep = Callable[[int], None]
+"""What is told how many steps a population has done."""
+
+
+def ignore(step: int) -> None:
+    """Where nobody watches the steps."""
 
 
 class Lost(Exception):
@@ -23,10 +32,12 @@ class Lost(Exception):
         self.cause, self.memory = cause, memory
 
 
-def attempt(jobs: Sequence[Job], place: Place) -> list[Done] | Exception:
+def attempt(
+    jobs: Sequence[Job], options: ExecutionOptions, on_step: OnStep = ignore
+) -> list[FinishedJob] | Exception:
     """What a worker does with a population, and answers."""
     try:
-        return execute(jobs, place)
+        return execute(jobs, options, on_step)
     except Interrupted:
         return Lost("its worker was asked to stop", memory=False)
     except Exception as error:
@@ -40,7 +51,7 @@ class Executor(Protocol):
     def slots(self) -> int:
         """How many populations it executes at a time; may change while it works."""
 
-    def submit(self, jobs: Sequence[Job]) -> Future[list[Done]]:
+    def submit(self, jobs: Sequence[Job]) -> Future[list[FinishedJob]]:
         """Execute a population; the future raises `Lost`, or what its runs raised."""
 
     def stop(self) -> None:
@@ -50,16 +61,16 @@ class Executor(Protocol):
         """End all workers, at once."""
 
 
-def create(place: Place) -> Executor:
-    """The executor of a place.
+def create(options: ExecutionOptions, on_step: OnStep = ignore) -> Executor:
+    """The executor that is asked for; a cluster's does not tell of steps.
 
     Raises:
         UserError: it cannot be had here.
     """
-    if place.executor == "ray":
+    if options.executor == "ray":
         from scalpel_bench.benchmarks.execution.executors.ray_cluster import RayExecutor
 
-        return RayExecutor(place)
+        return RayExecutor(options)
     from scalpel_bench.benchmarks.execution.executors.local import LocalExecutor
 
-    return LocalExecutor(place)
+    return LocalExecutor(options, on_step)

@@ -7,6 +7,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,29 +18,34 @@ from typing import Any
 
 import torch
 
-from scalpel_bench.benchmarks.execution.executors import Lost, attempt
-from scalpel_bench.benchmarks.execution.jobs import Done, Job, Place
-from scalpel_bench.benchmarks.training.checkpoints import stopping_on
+from scalpel_bench.benchmarks.execution.executors import Lost, OnStep, attempt, ignore
+from scalpel_bench.benchmarks.execution.job import FinishedJob, Job
+from scalpel_bench.benchmarks.execution.options import ExecutionOptions
+from scalpel_bench.benchmarks.training import stopping_on
 
 CONTEXT: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
 """Workers are forked from a process that has imported what they need, and nothing else."""
 if CONTEXT.get_start_method() == "forkserver":
     CONTEXT.set_forkserver_preload([__name__, "torch._dynamo"])  # which optimisers import
+SAFE_PATH = "PYTHONSAFEPATH"
+"""Keeps the working directory out of a new process's module path, where its files would hide packages."""
+TELL_EVERY = 0.1
+"""Seconds between two messages about the steps that are done."""
 
 
 class LocalExecutor:
     """A process per slot; on GPUs, the slots take the visible devices in turns."""
 
-    def __init__(self, place: Place) -> None:
-        self.slots = place.workers
-        gpus = _visible_gpus() if place.device == "cuda" else []
-        self._workers = [_Worker(place, gpus[n % len(gpus)] if gpus else None) for n in range(self.slots)]
+    def __init__(self, options: ExecutionOptions, on_step: OnStep = ignore) -> None:
+        self.slots = options.workers
+        gpus = _visible_gpus() if options.device == "cuda" else [None]
+        self._workers = [_Worker(options, gpus[n % len(gpus)], on_step) for n in range(self.slots)]
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(self.slots)
 
-    def submit(self, jobs: Sequence[Job]) -> Future[list[Done]]:
+    def submit(self, jobs: Sequence[Job]) -> Future[list[FinishedJob]]:
         """Execute a population in the next idle worker."""
         return self._threads.submit(self._execute, jobs)
 
@@ -54,7 +60,7 @@ class LocalExecutor:
             worker.close()
         self._threads.shutdown()
 
-    def _execute(self, jobs: Sequence[Job]) -> list[Done]:
+    def _execute(self, jobs: Sequence[Job]) -> list[FinishedJob]:
         worker = self._idle.get()
         try:
             return worker.execute(jobs)
@@ -65,13 +71,13 @@ class LocalExecutor:
 class _Worker:
     """A process that is started when it is needed, and again after it died."""
 
-    def __init__(self, place: Place, gpu: str | None) -> None:
-        self.place, self.gpu = place, gpu
+    def __init__(self, options: ExecutionOptions, gpu: str | None, on_step: OnStep) -> None:
+        self.options, self.gpu, self.on_step = options, gpu, on_step
         self.process: Any = None
         self.closed = False
         self.lock = threading.Lock()
 
-    def execute(self, jobs: Sequence[Job]) -> list[Done]:
+    def execute(self, jobs: Sequence[Job]) -> list[FinishedJob]:
         """Execute a population there.
 
         Raises:
@@ -81,13 +87,14 @@ class _Worker:
         try:
             self._start()
             self.connection.send(jobs)
-            outcome = self.connection.recv()
+            while isinstance(outcome := self.connection.recv(), int):
+                self.on_step(outcome)
         except (EOFError, OSError):
             self.process.join()
             raise _lost(self.process.exitcode) from None
         if isinstance(outcome, Exception):
             raise outcome
-        ended: list[Done] = outcome
+        ended: list[FinishedJob] = outcome
         return ended
 
     def signal(self, number: int) -> None:
@@ -108,25 +115,38 @@ class _Worker:
             if self.process is not None and self.process.is_alive():
                 return
             self.connection, theirs = CONTEXT.Pipe()
-            self.process = CONTEXT.Process(target=serve, args=(theirs, self.place, self.gpu))
-            with _nothing_as_main():
+            self.process = CONTEXT.Process(target=serve, args=(theirs, self.options, self.gpu))
+            with _nothing_of_the_user():
                 self.process.start()
             theirs.close()
 
 
-def serve(connection: Connection, place: Place, gpu: str | None) -> None:
+def serve(connection: Connection, options: ExecutionOptions, gpu: str | None) -> None:
     """The life of a worker: execute what comes, and end when the process that sent it is gone."""
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if place.workers > 1:
+    if options.workers > 1:
         torch.set_num_threads(1)
     waiting: queue.SimpleQueue[Sequence[Job]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, waiting), daemon=True).start()
     while True:
         jobs = waiting.get()
         with stopping_on(signal.SIGTERM):
-            connection.send(attempt(jobs, place))
+            connection.send(attempt(jobs, options, _telling(connection)))
+
+
+def _telling(connection: Connection) -> OnStep:
+    """Sends the number of steps that are done, now and then."""
+    last = time.monotonic()
+
+    def tell(step: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= TELL_EVERY:
+            last = time.monotonic()
+            connection.send(step)
+
+    return tell
 
 
 def _listen(connection: Connection, waiting: queue.SimpleQueue[Sequence[Job]]) -> None:
@@ -138,18 +158,23 @@ def _listen(connection: Connection, waiting: queue.SimpleQueue[Sequence[Job]]) -
 
 
 @contextmanager
-def _nothing_as_main() -> Iterator[None]:
-    """Keep workers from importing the module that was started: the whole command line, seconds each."""
-    with _main_lock:
-        main = sys.modules["__main__"]
+def _nothing_of_the_user() -> Iterator[None]:
+    """Keep workers from importing the module that was started, and what lies in the working directory."""
+    with _starting:
+        main, safe = sys.modules["__main__"], os.environ.get(SAFE_PATH)
         sys.modules["__main__"] = ModuleType("__main__")
+        os.environ[SAFE_PATH] = "1"
         try:
             yield
         finally:
             sys.modules["__main__"] = main
+            if safe is None:
+                del os.environ[SAFE_PATH]
+            else:
+                os.environ[SAFE_PATH] = safe
 
 
-_main_lock = threading.Lock()
+_starting = threading.Lock()
 
 
 def _lost(status: int) -> Lost:
@@ -160,6 +185,6 @@ def _lost(status: int) -> Lost:
     return Lost(f"its worker was killed by {name}{' (out of memory?)' if memory else ''}", memory)
 
 
-def _visible_gpus() -> list[str]:
+def _visible_gpus() -> Sequence[str | None]:
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     return given.split(",") if given else [str(n) for n in range(torch.cuda.device_count())]

@@ -17,10 +17,11 @@ from typing import Any
 import torch
 
 from scalpel_bench.benchmarks.execution.executors import Lost, attempt
-from scalpel_bench.benchmarks.execution.jobs import Done, Job, Place
-from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.training.checkpoints import stopping_on
+from scalpel_bench.benchmarks.execution.job import FinishedJob, Job
+from scalpel_bench.benchmarks.execution.options import ExecutionOptions
+from scalpel_bench.benchmarks.messages import UserError
+from scalpel_bench.benchmarks.records import Folder
+from scalpel_bench.benchmarks.training import stopping_on
 
 REFRESH = 1.0
 """Seconds between two looks at what the cluster has."""
@@ -36,32 +37,34 @@ class RayExecutor:
         UserError: Ray is not installed, or the cluster cannot be reached.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, options: ExecutionOptions) -> None:
         try:
             import ray
         except ImportError as error:
             raise UserError("--executor ray needs Ray: pip install 'scalpel-bench[ray]'") from error
         self._ray: Any = ray
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        own: dict[str, Any] = {} if place.address else {"num_cpus": place.workers, "include_dashboard": False}
+        own: dict[str, Any] = {}
+        if options.address is None:
+            own = {"num_cpus": options.workers, "include_dashboard": False}
         on_terminate = signal.getsignal(signal.SIGTERM)
         try:
-            _check_address(place.address)
+            _check_address(options.address)
             ray.init(
-                address=place.address or "local", log_to_driver=False, logging_level=logging.ERROR, **own
+                address=options.address or "local", log_to_driver=False, logging_level=logging.ERROR, **own
             )
         except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
             reason = str(error).strip().partition("\n")[0]
-            raise UserError(f"no Ray cluster at {place.address or 'this machine'}: {reason}") from error
+            raise UserError(f"no Ray cluster at {options.address or 'this machine'}: {reason}") from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_terminate)  # Ray's own leaves at once
-        self._place = replace(place, data=_absolute(place.data))
+        self._options = replace(options, data=_absolute(options.data))
         self._needs = {"CPU": 1.0}
-        if place.device.startswith("cuda"):
-            self._needs["GPU"] = place.gpu_share
-        options = {"num_cpus": 1, "num_gpus": self._needs.get("GPU", 0), "max_retries": 0}
-        self._work = self._ray.remote(**options)(_work)
-        self._running: dict[Future[list[Done]], Any] = {}
+        if options.device.startswith("cuda"):
+            self._needs["GPU"] = options.gpu_share
+        needs = {"num_cpus": 1, "num_gpus": self._needs.get("GPU", 0), "max_retries": 0}
+        self._work = self._ray.remote(**needs)(_work)
+        self._running: dict[Future[list[FinishedJob]], Any] = {}
         self._slots, self._looked = 0, -REFRESH
 
     @property
@@ -73,11 +76,11 @@ class RayExecutor:
             self._looked = time.monotonic()
         return self._slots
 
-    def submit(self, jobs: Sequence[Job]) -> Future[list[Done]]:
+    def submit(self, jobs: Sequence[Job]) -> Future[list[FinishedJob]]:
         """Execute a population on a node that has room."""
-        outcome: Future[list[Done]] = Future()
+        outcome: Future[list[FinishedJob]] = Future()
         there = [replace(job, folder=Folder(job.folder.path.absolute())) for job in jobs]
-        reference = self._work.remote(there, self._place)
+        reference = self._work.remote(there, self._options)
         self._running[outcome] = reference
         reference.future().add_done_callback(lambda ended: self._deliver(ended, outcome))
         return outcome
@@ -93,7 +96,7 @@ class RayExecutor:
             self._ray.cancel(reference, force=True)
         self._ray.shutdown()
 
-    def _deliver(self, ended: Future[Any], outcome: Future[list[Done]]) -> None:
+    def _deliver(self, ended: Future[Any], outcome: Future[list[FinishedJob]]) -> None:
         self._running.pop(outcome, None)
         try:
             result = ended.result()
@@ -118,7 +121,7 @@ class RayExecutor:
 
 
 def _check_address(address: str | None) -> None:
-    """Knock at a cluster's door: Ray itself waits for minutes.
+    """Refuse at once an address where nobody answers: Ray itself waits for minutes.
 
     Raises:
         OSError: nobody answers.
@@ -129,10 +132,10 @@ def _check_address(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _work(jobs: list[Job], place: Place) -> list[Done] | Exception:
+def _work(jobs: list[Job], options: ExecutionOptions) -> list[FinishedJob] | Exception:
     torch.set_num_threads(1)
     with stopping_on(signal.SIGINT):
-        return attempt(jobs, place)
+        return attempt(jobs, options)
 
 
 def _absolute(data: str) -> str:

@@ -19,9 +19,12 @@ VOCABULARY, CONTEXT = 17, 8
 
 
 class Sequences(Dataset):
-    def __init__(self, seed: int, length: int = 40) -> None:
+    """``ragged``: the labels of each row end at a place of its own."""
+
+    def __init__(self, seed: int, length: int = 40, ragged: bool = False) -> None:
         generator = torch.Generator().manual_seed(seed)
         self.tokens = torch.randint(VOCABULARY, (length, CONTEXT), generator=generator)
+        self.ends = torch.randint(2, CONTEXT, (length,), generator=generator) if ragged else None
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -29,23 +32,32 @@ class Sequences(Dataset):
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         labels = self.tokens[index].clone()
         labels[0] = -100  # the Trainer divides by the number of labels, and the first is never predicted
+        if self.ends is not None:
+            labels[self.ends[index] :] = -100
         return {"input_ids": self.tokens[index], "labels": labels}
 
 
-def model(dropout: float = 0.0) -> GPT2LMHeadModel:
+def model(dropout: float = 0.0, cls: type[GPT2LMHeadModel] = GPT2LMHeadModel) -> GPT2LMHeadModel:
     set_seed(0)
     rates = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), dropout)
-    return GPT2LMHeadModel(
-        GPT2Config(vocab_size=VOCABULARY, n_positions=CONTEXT, n_embd=8, n_layer=1, n_head=2, **rates)
-    )
+    return cls(GPT2Config(vocab_size=VOCABULARY, n_positions=CONTEXT, n_embd=8, n_layer=1, n_head=2, **rates))
+
+
+OWN = (
+    "method",
+    "train_dataset",
+    "auxiliary_dataset",
+    "auxiliary_loss",
+    "shared",
+    "model_init",
+    "compute_loss_func",
+)
 
 
 def trainer(folder: Path, net: torch.nn.Module | None = None, **settings) -> SurgeryTrainer:
-    own = {
-        name: settings.pop(name)
-        for name in ("method", "auxiliary_dataset", "auxiliary_loss", "shared")
-        if name in settings
-    }
+    own = {name: settings.pop(name) for name in OWN if name in settings}
+    if "model_init" not in own:
+        own["model"] = net or model()
     arguments = {
         "max_steps": 6,
         "per_device_train_batch_size": 4,
@@ -59,10 +71,9 @@ def trainer(folder: Path, net: torch.nn.Module | None = None, **settings) -> Sur
         **settings,
     }
     return SurgeryTrainer(
-        net or model(),
-        TrainingArguments(str(folder), **arguments),
-        train_dataset=Sequences(1),
+        args=TrainingArguments(str(folder), **arguments),
         **{
+            "train_dataset": Sequences(1),
             "method": methods.create("bloop", lam=0.5, rho=0.1),
             "auxiliary_dataset": Sequences(2, length=30),
             **own,
@@ -106,13 +117,36 @@ def test_it_trains_as_a_loop_by_hand(tmp_path) -> None:
     assert {name: logged[-1][name] for name in seen_last} == pytest.approx(seen_last, rel=1e-3)
 
 
-def test_accumulated_micro_batches_equal_whole_batches(tmp_path) -> None:
-    settings = {"max_steps": 3, "train_sampling_strategy": "sequential"}
+def summed(outputs, labels, num_items_in_batch=None) -> torch.Tensor:
+    """A `compute_loss_func`."""
+    logits = outputs["logits"][:, :-1].flatten(0, 1)
+    total = torch.nn.functional.cross_entropy(logits, labels[:, 1:].flatten(), reduction="sum")
+    return total / num_items_in_batch
+
+
+def auxiliary_sum(network, batch, num_items_in_batch) -> torch.Tensor:
+    labels = batch.pop("labels")
+    return summed(network(**batch), labels, num_items_in_batch)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [{}, {"compute_loss_func": summed}, {"auxiliary_loss": auxiliary_sum}],
+    ids=["its own", "compute_loss_func", "auxiliary_loss"],
+)
+def test_accumulated_micro_batches_of_ragged_rows_equal_whole_batches(tmp_path, loss: dict) -> None:
+    settings = {
+        "max_steps": 3,
+        "train_sampling_strategy": "sequential",
+        **ragged(),
+        "optim": "sgd",
+        **loss,
+    }
     whole = trainer(tmp_path, per_device_train_batch_size=8, **settings)
-    parts = trainer(tmp_path, per_device_train_batch_size=4, gradient_accumulation_steps=2, **settings)
+    parts = trainer(tmp_path, per_device_train_batch_size=2, gradient_accumulation_steps=4, **settings)
     for each in (whole, parts):
         each.train()
-    torch.testing.assert_close(weights(parts), weights(whole))
+    torch.testing.assert_close(weights(parts), weights(whole), rtol=0, atol=1e-7)
     assert parts.state.log_history[1] == pytest.approx(whole.state.log_history[1], rel=1e-4)
 
 
@@ -125,6 +159,67 @@ def test_resuming_continues_bit_for_bit(tmp_path) -> None:
     torch.testing.assert_close(weights(resumed), weights(whole), rtol=0, atol=0)
     state, expected = resumed.surgeon.state_dict()["state"], whole.surgeon.state_dict()["state"]
     torch.testing.assert_close(state, expected, rtol=0, atol=0)
+
+
+class Small(GPT2LMHeadModel):
+    """Out of memory above 4 rows."""
+
+    def forward(self, input_ids, labels, **named):
+        if len(input_ids) > 4:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 1.0 GiB")
+        return super().forward(input_ids=input_ids, labels=labels, **named)
+
+
+def test_a_batch_size_that_is_found_is_that_of_both_streams(tmp_path) -> None:
+    found = trainer(
+        tmp_path, model(cls=Small), per_device_train_batch_size=8, auto_find_batch_size=True, data_seed=1
+    )
+    expected = trainer(tmp_path, data_seed=1)
+    for each in (found, expected):
+        set_seed(0)
+        each.train()
+    assert found._train_batch_size == 4
+    seen = [
+        [row["surgery/aux_loss"] for row in t.state.log_history if "loss" in row] for t in (found, expected)
+    ]
+    assert seen[0] == pytest.approx(seen[1])
+
+
+def test_each_training_draws_the_auxiliary_stream_from_its_start(tmp_path) -> None:
+    drawn: list[torch.Tensor] = []
+
+    def auxiliary_loss(network, batch):
+        drawn.append(batch["input_ids"])
+        return network(**batch).loss
+
+    trained = trainer(tmp_path, model_init=lambda: model(), auxiliary_loss=auxiliary_loss, max_steps=3)
+    trained.train()
+    first, state = weights(trained), trained.surgeon.state_dict()["state"]
+    trained.train()
+    assert torch.equal(torch.stack(drawn[:3]), torch.stack(drawn[3:]))
+    torch.testing.assert_close(weights(trained), first, rtol=0, atol=0)
+    torch.testing.assert_close(trained.surgeon.state_dict()["state"], state, rtol=0, atol=0)
+
+
+def test_reentrant_checkpoints_train_what_the_trainer_trains(tmp_path) -> None:
+    moved = []
+    for kind in (Trainer, SurgeryTrainer):
+        net = model()
+        net.transformer.wte.weight.requires_grad_(False)
+        net.transformer.wpe.weight.requires_grad_(False)
+        net.enable_input_require_grads()
+        before = {name: value.clone() for name, value in net.state_dict().items()}
+        each = trainer(
+            tmp_path, net, max_steps=1, activation_checkpointing=True,
+            activation_checkpointing_kwargs={"use_reentrant": True},
+        )  # fmt: skip
+        each = each if kind is SurgeryTrainer else Trainer(net, each.args, train_dataset=Sequences(1))
+        each.train()
+        moved.append(
+            {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
+        )
+    assert len(moved[0]) > 10
+    assert moved[1] == moved[0]
 
 
 def test_bfloat16_and_a_subset_of_the_parameters(tmp_path) -> None:
@@ -173,11 +268,15 @@ def test_wandb_shows_the_diagnostics(tmp_path, monkeypatch) -> None:
     assert len(shown) == 2
 
 
+def ragged() -> dict[str, Sequences]:
+    return {"train_dataset": Sequences(1, ragged=True), "auxiliary_dataset": Sequences(2, ragged=True)}
+
+
 REPLICA = """
 import sys
 import torch
-from tests.methods.integrations.test_hf import trainer, weights
-trained = trainer(sys.argv[1], per_device_train_batch_size=2, max_steps=3)
+from tests.methods.integrations.test_hf import ragged, trainer, weights
+trained = trainer(sys.argv[1], per_device_train_batch_size=2, max_steps=3, **ragged())
 trained.train()
 if trained.args.process_index == 0:
     torch.save(weights(trained), sys.argv[1] + "/weights.pt")
@@ -186,13 +285,13 @@ if trained.args.process_index == 0:
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path) -> None:
-    whole = trainer(tmp_path, per_device_train_batch_size=4, max_steps=3)
+    whole = trainer(tmp_path, per_device_train_batch_size=4, max_steps=3, **ragged())
     whole.train()
     script = tmp_path / "replica.py"
     script.write_text(REPLICA)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     root = str(Path(__file__).parents[3])
-    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *sys.path]), "OMP_NUM_THREADS": "1"}
     subprocess.run([*command, str(script), str(tmp_path)], env=environment, cwd=root, check=True)
     parts = torch.load(tmp_path / "weights.pt", weights_only=True)
     torch.testing.assert_close(parts, weights(whole), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,277 @@
+"""What is derived from the records of a sweep: tables, each made once, when it is first asked for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from scalpel_bench.benchmarks.analysis import (
+    diagnostics,
+    indicators,
+    mixed_loss,
+    selection,
+    summary,
+    verdicts,
+)
+from scalpel_bench.benchmarks.analysis.fronts import Points, attainment, front
+from scalpel_bench.benchmarks.analysis.ratios import ratio_table
+from scalpel_bench.benchmarks.analysis.summary import Protocol, end_points, splits
+from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
+from scalpel_bench.benchmarks.records import Record, RecordedSweep
+from scalpel_bench.benchmarks.simulations import SIMULATIONS
+
+PERCENTILES = (25, 50, 75)
+METRIC_COLUMNS = ["protocol", "method", "split", "statistic", "seed", "value", "low", "high", "note"]
+FRONT_COLUMNS = ["protocol", "method", "split", "seed", "lam", "lr", "main", "aux"]
+ATTAINMENT_COLUMNS = ["protocol", "method", "split", "percentile", "main", "aux"]
+
+
+class Analysis(ABC):
+    """Tables, verdicts and an overview of one sweep.
+
+    A subclass says which kinds of experiments it is of, in ``kinds``, and is found by being defined.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ()
+    by_kind: ClassVar[dict[str, type[Analysis]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        Analysis.by_kind |= dict.fromkeys(cls.kinds, cls)
+
+    def __init__(self, sweep: RecordedSweep) -> None:
+        self.sweep = sweep
+
+    @property
+    def experiment(self) -> AnyExperiment:
+        """What was swept."""
+        return self.sweep.experiment
+
+    @property
+    def records(self) -> list[Record]:
+        """Those that the tables are made of."""
+        return self.sweep.records
+
+    @property
+    def title(self) -> str:
+        """What the overview shows, in words."""
+        return f"{self.experiment.title} ({self.experiment.paper}){self.remark}"
+
+    @property
+    def remark(self) -> str:
+        """What the title adds to the experiment's own."""
+        return ""
+
+    @property
+    @abstractmethod
+    def overview(self) -> pd.DataFrame:
+        """What a person is shown first."""
+
+    @property
+    @abstractmethod
+    def tables(self) -> Mapping[str, pd.DataFrame]:
+        """What is written as files, by their names; ``summary`` is among them."""
+
+    @property
+    @abstractmethod
+    def claims(self) -> pd.DataFrame:
+        """The verdicts, with the columns `verdicts.COLUMNS`."""
+
+
+class TrainingAnalysis(Analysis):
+    """Fronts, their measures and verdicts, under each learning-rate protocol that the runs allow."""
+
+    kinds = ("training",)
+
+    @property
+    def compared(self) -> Experiment:
+        """The experiment, which compares methods."""
+        assert isinstance(self.experiment, Experiment)
+        return self.experiment
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """A row per run."""
+        return summary.summarise(self.records)
+
+    @cached_property
+    def protocols(self) -> list[Protocol]:
+        """The learning-rate protocols, each with its runs."""
+        return list(summary.protocols(self.summary, self.compared))
+
+    @cached_property
+    def points(self) -> list[tuple[Protocol, str, dict[tuple[str, int], Points]]]:
+        """The end points of each protocol and split, by method and seed."""
+        return [(p, split, end_points(p.runs, split)) for p in self.protocols for split in splits(p.runs)]
+
+    @cached_property
+    def fronts(self) -> pd.DataFrame:
+        """The non-dominated end points of each method and seed."""
+        rows = [row for protocol in self.protocols for row in _front_rows(protocol)]
+        return pd.DataFrame(rows, columns=FRONT_COLUMNS)
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """What is measured of the fronts, per seed and over seeds."""
+        measured = []
+        for protocol, split, points in self.points:
+            for row in indicators.rows(points, self.compared.region):
+                note = "; ".join(part for part in (row.note, protocol.note) if part)
+                measured.append([protocol.name, row.method, split, *row[1:-1], note])
+        return pd.DataFrame(measured, columns=METRIC_COLUMNS)
+
+    @cached_property
+    def attainment(self) -> pd.DataFrame:
+        """The corners of the surfaces that a quarter, half and three quarters of the seeds attain."""
+        rows = [
+            [protocol.name, *row]
+            for protocol, split, points in self.points
+            for row in _surface_rows(points, split)
+        ]
+        return pd.DataFrame(rows, columns=ATTAINMENT_COLUMNS)
+
+    @cached_property
+    def selected(self) -> pd.DataFrame:
+        """One λ per method, chosen on validation values."""
+        rows = [
+            {"protocol": protocol.name, **row}
+            for protocol in self.protocols
+            for row in selection.select(protocol.runs, self.compared.region.main)
+        ]
+        return pd.DataFrame(rows, columns=["protocol", *selection.COLUMNS])
+
+    @cached_property
+    def diagnostics(self) -> pd.DataFrame:
+        """Lengths and cosines of late steps, a row per run."""
+        return diagnostics.frame(self.summary, self.sweep.by_id)
+
+    @cached_property
+    def claims(self) -> pd.DataFrame:
+        """A row for each claim and protocol."""
+        return verdicts.judge(self.compared, self.protocols, self.sweep.by_id)
+
+    @property
+    def tables(self) -> Mapping[str, pd.DataFrame]:
+        """All of these."""
+        return {
+            "summary": self.summary,
+            "fronts": self.fronts,
+            "metrics": self.metrics,
+            "attainment": self.attainment,
+            "selected": self.selected,
+            "diagnostics": self.diagnostics,
+            "claims": self.claims,
+        }
+
+    @property
+    def remark(self) -> str:
+        """What the overview shows."""
+        if self.compared.figure == "trajectories":
+            return ": end values, mean over seeds"
+        return ": main loss relative to sum within equal auxiliary loss, geometric mean over seeds [95 %]"
+
+    @property
+    def overview(self) -> pd.DataFrame:
+        """Front ratios; of trajectories their end values."""
+        if self.compared.figure == "trajectories":
+            return summary.end_values(self.summary, ["method"])
+        return ratio_table(self.metrics)
+
+
+class SimulationAnalysis(Analysis):
+    """What a figure that needs no training shows."""
+
+    kinds = tuple(SIMULATIONS)
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """A row per point of the figure and seed."""
+        return pd.DataFrame(
+            [{"seed": record.run.seed, **row} for record in self.records for row in record.trajectory]
+        )
+
+    @property
+    def overview(self) -> pd.DataFrame:
+        """The simulation's own."""
+        return SIMULATIONS[self.experiment.kind].overview(self.summary)
+
+    @cached_property
+    def claims(self) -> pd.DataFrame:
+        """A row for each claim."""
+        simulation = SIMULATIONS[self.experiment.kind]
+        quantities = {int(str(seed)): simulation.quantities(of) for seed, of in self.summary.groupby("seed")}
+        return verdicts.judge_simulation(self.experiment, quantities)
+
+    @property
+    def tables(self) -> Mapping[str, pd.DataFrame]:
+        """The points, and the verdicts."""
+        return {"summary": self.summary, "claims": self.claims}
+
+
+class MixedLossAnalysis(Analysis):
+    """The least mixed loss over λ, from the runs of another sweep at the experiment's own learning rate."""
+
+    kinds = ("mixed_loss",)
+
+    @cached_property
+    def _runs(self) -> pd.DataFrame:
+        assert self.sweep.source is not None
+        source = TrainingAnalysis(self.sweep.source)
+        return source.protocols[0].runs
+
+    @property
+    def records(self) -> list[Record]:
+        """Those at that rate."""
+        return [self.sweep.by_id[identity] for identity in sorted(self._runs["id"])]
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """A row per split, method, seed and weight t."""
+        assert isinstance(self.experiment, MixedLossExperiment)
+        return mixed_loss.tabulate(self._runs, self.experiment.points)
+
+    @property
+    def remark(self) -> str:
+        """Where the runs are."""
+        assert self.sweep.source is not None
+        return f": mean over seeds, from the runs of {self.sweep.source.folder.path}"
+
+    @property
+    def overview(self) -> pd.DataFrame:
+        """Means at a few weights."""
+        return mixed_loss.overview(self.summary)
+
+    @property
+    def claims(self) -> pd.DataFrame:
+        """None: the experiment of the runs states them."""
+        return pd.DataFrame(columns=verdicts.COLUMNS)
+
+    @property
+    def tables(self) -> Mapping[str, pd.DataFrame]:
+        """The least mixed losses."""
+        return {"summary": self.summary}
+
+
+def analyse(sweep: RecordedSweep) -> Analysis:
+    """What can be derived from a sweep; nothing is computed before it is asked for."""
+    return Analysis.by_kind[sweep.experiment.kind](sweep)
+
+
+def _front_rows(protocol: Protocol) -> Iterator[list[Any]]:
+    for split in splits(protocol.runs):
+        for (method, seed), runs in protocol.runs.groupby(["method", "seed"]):
+            points = runs[[f"{split}_main", f"{split}_aux"]].to_numpy(float)
+            for row in runs[front(points)].sort_values(f"{split}_aux").itertuples():
+                losses = [getattr(row, f"{split}_main"), getattr(row, f"{split}_aux")]
+                yield [protocol.name, method, split, seed, row.lam, row.lr, *losses]
+
+
+def _surface_rows(points: dict[tuple[str, int], Points], split: str) -> Iterator[list[Any]]:
+    for method in dict.fromkeys(method for method, _ in points):
+        by_seed = [own for (name, _), own in points.items() if name == method]
+        for main, aux, percentile in attainment(by_seed, PERCENTILES):
+            yield [method, split, int(percentile), main, aux]

@@ -1,0 +1,30 @@
+"""The table of front ratios: for the terminal, for documents and for the page."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from scalpel_bench.benchmarks.analysis.wording import with_interval
+
+
+def over_all_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
+    """The front ratios over all seeds, a row per protocol, method and split."""
+    return metrics[(metrics["statistic"] == "front_ratio") & (metrics["seed"].astype(str) == "all")]
+
+
+def ratio_table(metrics: pd.DataFrame, hidden: tuple[str, ...] = ("validation",)) -> pd.DataFrame:
+    """Front ratios in words, a row per protocol and method, a column per split.
+
+    Args:
+        metrics: as `analyses.TrainingAnalysis` makes them.
+        hidden: splits to leave out.
+    """
+    chosen = over_all_seeds(metrics)
+    chosen = chosen[~chosen["split"].isin(hidden)]
+    cells = chosen.assign(
+        cell=[with_interval(row.value, row.low, row.high, none="none") for row in chosen.itertuples()]
+    )
+    wide = cells.pivot_table(
+        index=["protocol", "method"], columns="split", values="cell", aggfunc="first", sort=False
+    )
+    return wide.reset_index()

@@ -1,0 +1,100 @@
+"""From the text of options to values."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from scalpel_bench.benchmarks.messages import UserError, as_user_error
+
+if TYPE_CHECKING:
+    from scalpel_bench.benchmarks.execution import ExecutionOptions
+
+
+def execution_options(
+    data: str,
+    device: str | None,
+    workers: int | None,
+    population: str = "auto",
+    checkpoint_every: float = 60.0,
+    executor: str = "local",
+    address: str | None = None,
+    gpu_share: float = 1.0,
+) -> ExecutionOptions:
+    """How runs are executed; device and workers are by default what this machine has.
+
+    Raises:
+        UserError: there is no such data or device, or options contradict each other.
+    """
+    from scalpel_bench import tasks
+    from scalpel_bench.benchmarks import execution
+
+    chosen = device or execution.default_device()
+    if population != "auto" and not (population.isascii() and population.isdigit() and int(population)):
+        raise UserError(f"--population {population}: write auto, or a number of runs of at least 1")
+    if address is not None and executor != "ray":
+        raise UserError("--address is of a Ray cluster: give --executor ray too")
+    with as_user_error():
+        tasks.check_source(data)
+    if executor == "local":
+        execution.check_device(chosen)
+    return execution.ExecutionOptions(
+        data=data,
+        device=chosen,
+        workers=workers or execution.default_workers(chosen, gpu_share),
+        population=None if population == "auto" else int(population),
+        checkpoint_every=checkpoint_every,
+        executor=executor,
+        address=address,
+        gpu_share=gpu_share,
+    )
+
+
+def numbers(flag: str, text: str) -> list[float]:
+    """Comma-separated numbers.
+
+    Raises:
+        UserError: there are none, or one is no number.
+    """
+    parts = [part for part in text.split(",") if part.strip()]
+    if not parts:
+        raise UserError(f"{flag}: the grid is empty")
+    try:
+        return [float(part) for part in parts]
+    except ValueError as error:
+        raise UserError(f"{flag}: {error}") from error
+
+
+def axes(given: list[str]) -> dict[str, list[float]]:
+    """``section.key=v1,v2,…``, each an axis of the grid.
+
+    Raises:
+        UserError: one is not written so.
+    """
+    parsed = {}
+    for axis in given:
+        key, separator, values = axis.partition("=")
+        if not separator:
+            raise UserError(f"--axis {axis}: write section.key=v1,v2,…")
+        parsed[key] = numbers(f"--axis {key}", values)
+    return parsed
+
+
+def settings(given: list[str]) -> dict[str, dict[str, Any]]:
+    """``section.key=value``, by section; a value is as in a TOML file, else a word.
+
+    Raises:
+        UserError: one is not written so.
+    """
+    sections: dict[str, dict[str, Any]] = {}
+    for setting in given:
+        path, separator, text = setting.partition("=")
+        section, _, key = path.partition(".")
+        if not separator or section not in ("task", "method", "training") or not key:
+            raise UserError(f"--set {setting}: write task.key=value, method.key=value or training.key=value")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        sections.setdefault(section, {})[key] = value
+    return sections

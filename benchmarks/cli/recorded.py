@@ -1,0 +1,117 @@
+"""Commands about recorded results: their report, W&B, and ``scalpel results ...``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from scalpel_bench.benchmarks.cli import parsing
+from scalpel_bench.benchmarks.cli.options import Results
+from scalpel_bench.benchmarks.messages import terminal
+
+app = typer.Typer(help="Look after recorded results.", no_args_is_help=True, rich_markup_mode=None)
+
+Folders = Annotated[
+    list[Path], typer.Argument(metavar="PATH...", help="Folders such as results/fig3a/laptop.")
+]
+
+
+def report(
+    paths: Folders,
+    output: Annotated[
+        Path | None, typer.Option(help="The page; default: report.html in the folder, or above several.")
+    ] = None,
+) -> None:
+    """Make the tables and figures of recorded runs again, and one page to compare them in."""
+    from scalpel_bench.benchmarks.commands import report as command
+
+    command.report(paths, output)
+
+
+def dashboard(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Default: all folders under results.")
+    ] = None,
+    wandb: Annotated[
+        Literal["offline", "online"],
+        typer.Option(envvar="WANDB_MODE", help="Send to W&B, or write files for `wandb sync`."),
+    ] = "online",
+    project: Annotated[str | None, typer.Option(help="W&B project; default: scalpel.")] = None,
+    entity: Annotated[str | None, typer.Option(help="W&B user or team; default: the account's.")] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Send recorded runs to Weights & Biases, with their tables, figures and saved views."""
+    from scalpel_bench.benchmarks.dashboard import push
+
+    raise typer.Exit(push(paths or [], results, wandb, project, entity))
+
+
+@app.callback()
+def _results() -> None:
+    """Look after recorded results."""
+
+
+@app.command()
+def verify(
+    paths: Folders,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Set bad records aside, and run what is missing or failed.")
+    ] = False,
+    data: Annotated[str, typer.Option(help="For --repair: embedded, hub, or a folder.")] = "embedded",
+    workers: Annotated[int | None, typer.Option(min=1, help="For --repair: worker processes.")] = None,
+    device: Annotated[str | None, typer.Option(help="For --repair: cpu, cuda, …")] = None,
+) -> None:
+    """Check records against their schema, their settings and the grid of their sweep."""
+    from scalpel_bench.benchmarks.commands import verify as command
+
+    options = parsing.execution_options(data, device, workers) if repair else None
+    status = max(command.verify(path, options) for path in paths)
+    if status == 0:
+        terminal.say("nothing is missing")
+    raise typer.Exit(status)
+
+
+@app.command()
+def replay(
+    paths: Folders,
+    sample: Annotated[
+        int,
+        typer.Option(min=0, help="How many runs of each folder, drawn in turns from its methods; 0: all."),
+    ] = 12,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="To the end of training, not to the first evaluation.")
+    ] = False,
+    data: Annotated[str, typer.Option(help="What the runs saw: embedded, hub, or a folder.")] = "embedded",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+) -> None:
+    """Compute recorded runs again and compare every bit; records of older code that agree are adopted."""
+    from scalpel_bench.benchmarks.commands import replay as command
+
+    options = parsing.execution_options(data, device, 1)
+    raise typer.Exit(max(command.replay(path, sample, whole, options) for path in paths))
+
+
+@app.command()
+def pack(paths: Folders) -> None:
+    """Write all records of a folder into one compressed file, runs.jsonl.xz, which stands for them in git."""
+    from scalpel_bench.benchmarks.records import Folder
+
+    for path in paths:
+        folder = Folder(path)
+        count = folder.pack()
+        terminal.say(f"{folder.archive}: {count} records, {folder.archive.stat().st_size / 1e6:.2f} MB")
+
+
+@app.command()
+def fill(
+    pages: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Such as README.md.")],
+    results: Annotated[Path, typer.Option(help="Folder of the recorded results.")] = Path("results"),
+) -> None:
+    """Fill the tables of documents from recorded results; each stands after a line <!-- KIND: WORDS -->."""
+    from scalpel_bench.benchmarks.report import fill as fill_tables
+
+    for each in pages:
+        fill_tables(each, results)
+        terminal.say(f"{each}: filled")

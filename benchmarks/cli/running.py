@@ -1,0 +1,146 @@
+"""Commands that train: one run, a sweep, the paper, and what a sweep would cost."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scalpel_bench.benchmarks.cli import parsing
+from scalpel_bench.benchmarks.cli.names import complete_experiment, complete_method, complete_task
+from scalpel_bench.benchmarks.cli.options import (
+    Data,
+    Device,
+    DryRun,
+    Experiment,
+    GpuShare,
+    Results,
+    Retries,
+    Scale,
+    Set,
+    SweepOptions,
+    Wandb,
+    with_shared_options,
+)
+from scalpel_bench.benchmarks.messages import UserError, terminal
+
+
+def run(
+    task: Annotated[str, typer.Option(help="Task; see `scalpel list tasks`.", autocompletion=complete_task)],
+    method: Annotated[
+        str, typer.Option(help="Method; see `scalpel list methods`.", autocompletion=complete_method)
+    ],
+    lam: Annotated[float, typer.Option(help="Trade-off λ ≥ 0.")] = 1.0,
+    rho: Annotated[
+        float | None, typer.Option(help="EMA coefficient in (0, 1], for methods with an EMA.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    set_: Set = None,
+    scale: Scale = "laptop",
+    data: Data = "embedded",
+    results: Results = Path("results"),
+    device: Device = None,
+    retries: Retries = 2,
+    dry_run: DryRun = False,
+    wandb: Wandb = "disabled",
+) -> None:
+    """Train one method on one task, with the settings of the experiment that uses the task."""
+    from scalpel_bench.benchmarks.commands import run as command
+
+    overrides = parsing.settings(set_ or [])
+    if rho is not None:
+        overrides.setdefault("method", {})["rho"] = rho
+    options = parsing.execution_options(data, device, workers=1)
+    chosen = command.single_run(task, method, lam, seed, overrides, scale, options)
+    raise typer.Exit(command.run(chosen, options, results, dry_run, wandb, retries))
+
+
+@with_shared_options
+def sweep(
+    name: Experiment,
+    options: SweepOptions,
+    method: Annotated[
+        str | None, typer.Option("--methods", help="Comma-separated; default: the experiment's.")
+    ] = None,
+    lam: Annotated[str | None, typer.Option(help="Comma-separated λ; default: the experiment's.")] = None,
+    lr: Annotated[
+        str | None, typer.Option(help="Comma-separated learning rates: --axis training.lr=…")
+    ] = None,
+    axis: Annotated[
+        list[str] | None, typer.Option(help="section.key=v1,v2,…: one more axis of the grid.")
+    ] = None,
+    set_: Set = None,
+) -> None:
+    """Run an experiment: methods x λ x seeds x axes, then its tables and figures. Recorded runs are kept."""
+    from scalpel_bench.benchmarks.commands import planning
+    from scalpel_bench.benchmarks.commands import sweep as command
+    from scalpel_bench.benchmarks.experiments.schema import load
+    from scalpel_bench.benchmarks.experiments.settings import LEARNING_RATE
+
+    overrides = {**parsing.settings(set_ or []), **options.overrides}
+    if method_settings := overrides.pop("method", None):
+        raise UserError(f"--set method.{next(iter(method_settings))}: give it as --axis method.key=value")
+    if lam is not None:
+        overrides["lam"] = parsing.numbers("--lam", lam)
+        if not all(0 <= value < math.inf for value in overrides["lam"]):
+            raise UserError(f"--lam {lam}: λ must be finite and at least 0")
+    axes = parsing.axes([*(axis or []), *([f"{LEARNING_RATE}={lr}"] if lr is not None else [])])
+    if len(axes.get(LEARNING_RATE, ())) == 1:
+        overrides.setdefault("training", {})["lr"] = axes.pop(LEARNING_RATE)[0]
+    if axes:
+        overrides["axes"] = axes
+    experiment = load(name, options.scale, overrides)
+    if method is not None:
+        labels = [label.strip() for label in method.split(",") if label.strip()]
+        experiment = planning.with_methods(experiment, labels)
+    execution = options.execution()
+    status = command.sweep(
+        [experiment], execution, options.results, options.dry_run, options.wandb, options.retries
+    )
+    raise typer.Exit(status)
+
+
+@with_shared_options
+def reproduce(
+    options: SweepOptions,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[EXPERIMENT]...", help="Default: all.", autocompletion=complete_experiment),
+    ] = None,
+) -> None:
+    """Run the paper's experiments at one scale, and draw its figures."""
+    from scalpel_bench.benchmarks.commands import sweep as command
+    from scalpel_bench.benchmarks.experiments.schema import available, load
+
+    loaded = [load(name, options.scale, options.overrides) for name in names or available()]
+    execution = options.execution()
+    status = command.sweep(
+        loaded, execution, options.results, options.dry_run, options.wandb, options.retries
+    )
+    raise typer.Exit(status)
+
+
+def plan(
+    name: Experiment,
+    scale: Scale = "paper",
+    gpus: Annotated[
+        int | None, typer.Option(min=1, help="GPUs (on the CPU: processes) of the sweep; default: as here.")
+    ] = None,
+    data: Data = "embedded",
+    steps_per_epoch: Annotated[
+        int | None, typer.Option(min=1, help="Of the sweep's data, to measure on embedded data.")
+    ] = None,
+    device: Device = None,
+    gpu_share: GpuShare = 1.0,
+) -> None:
+    """Say what a sweep will cost in hours, memory and disk, from steps measured on this machine."""
+    from scalpel_bench.benchmarks.commands import plan as command
+    from scalpel_bench.benchmarks.experiments.schema import load
+
+    options = parsing.execution_options(data, device, None, gpu_share=gpu_share)
+    slots = options.workers if gpus is None else max(1, int(gpus / gpu_share))
+    table, total = command.estimate(load(name, scale), options, slots, steps_per_epoch)
+    terminal.table(f"{name} at scale {scale}", table)
+    terminal.say(total)

@@ -1,0 +1,122 @@
+"""From experiments to the runs that are still to be done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from scalpel_bench import methods, tasks
+from scalpel_bench.benchmarks import contract
+from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, code_of, describe_data
+from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment
+from scalpel_bench.benchmarks.messages import UserError, as_user_error, terminal
+from scalpel_bench.benchmarks.records import Content, Folder, Origin, Record, adopted, origin_of
+
+
+def with_methods(experiment: AnyExperiment, labels: list[str]) -> AnyExperiment:
+    """The experiment with only these methods: its own labels, or any method by its name.
+
+    Raises:
+        UserError: an unknown method, or none.
+    """
+    if not isinstance(experiment, Experiment):
+        raise UserError(f"{experiment.name} compares no methods")
+    if not labels:
+        raise UserError("--methods: the grid is empty")
+    chosen: dict[str, Any] = {}
+    with as_user_error("--methods"):
+        for label in labels:
+            known = experiment.methods.get(label)
+            chosen[label if known else methods.get(label).name] = known or {"name": label}
+        return Experiment.model_validate({**experiment.model_dump(), "methods": chosen})
+
+
+def plan_jobs(experiment: AnyExperiment, options: ExecutionOptions, folder: Folder) -> list[Job]:
+    """All runs of an experiment.
+
+    Raises:
+        UserError: its data is not there, or a plugin breaks the contract.
+    """
+    check_experiment(experiment, options)
+    local = options.in_this_process
+    return [Job(run, folder) for run in experiment.plan(lambda settings: describe_data(settings, local))]
+
+
+def check_experiment(experiment: AnyExperiment, options: ExecutionOptions) -> None:
+    """Refuse what is known to be wrong before anything is run.
+
+    Raises:
+        UserError: it needs real data, or a plugin breaks the contract (the message names file and rule).
+    """
+    if not isinstance(experiment, Experiment):
+        return
+    if experiment.real_data and options.data == "embedded":
+        raise UserError(
+            f"{experiment.name} at scale {experiment.scale} needs its real data: give --data hub or PATH"
+        )
+    names = {settings["name"] for settings in experiment.methods.values()}
+    for name in sorted(name for name in names if methods.origin(name)):
+        _refuse_broken(methods.REGISTRY.place(name), contract.check_method(name))
+    if tasks.origin(task := experiment.task["name"]):
+        _refuse_broken(tasks.REGISTRY.place(task), contract.check_task(task))
+
+
+def _refuse_broken(place: str, problems: dict[str, str]) -> None:
+    for rule, problem in problems.items():
+        if problem:
+            raise UserError(f"{place} breaks the rule '{rule}': {problem}")
+
+
+def fingerprint_of(experiment: AnyExperiment, options: ExecutionOptions) -> str | None:
+    """That of an experiment's data; None where it trains nothing."""
+    if not isinstance(experiment, Experiment):
+        return None
+    return describe_data(experiment.task, options.in_this_process).fingerprint
+
+
+def recorded(found: Mapping[Folder, Content]) -> dict[str, Record]:
+    """By id, the runs that need not be repeated: none that failed, or that other code may compute otherwise.
+
+    Says how many records are of other code, and what adopts them.
+
+    Args:
+        found: what folders hold.
+    """
+    usable: dict[str, Record] = {}
+    for folder, content in found.items():
+        known, others = adopted(folder), 0
+        for record in content.records:
+            if record.status == "failed":
+                continue
+            if _current(record, known):
+                usable[record.id] = record
+            else:
+                others += 1
+        if others:
+            terminal.warn(
+                f"{folder.path}: {others} records are of other code, and do not count; "
+                f"`scalpel results replay {folder.path}` computes some again, and adopts them if they agree"
+            )
+    return usable
+
+
+def _current(record: Record, known: set[tuple[Origin, str]]) -> bool:
+    """Whether a record holds what today's code computes; one of a plugin that is not here is kept."""
+    try:
+        code = code_of(record.run)
+    except ValueError:
+        return True
+    return record.environment.get("code") == code or (origin_of(record), code) in known
+
+
+def announce(jobs: list[Job], missing: list[Job], options: ExecutionOptions) -> None:
+    """Say how many runs there are, how many of them are to be done, and where."""
+    counts = Counter(job.run.experiment for job in jobs)
+    to_do = Counter(job.run.experiment for job in missing)
+    for name, count in counts.items():
+        left = to_do[name]
+        runs = f"{count} run{'s' * (count != 1)}"
+        terminal.say(f"{name}: {runs}, {count - left} recorded already, {left} to do")
+    workers = f"{options.workers} worker{'s' * (options.workers > 1)}"
+    terminal.say(f"device {options.device}, {workers}, data {options.data}")

@@ -1,0 +1,75 @@
+"""``scalpel report``: tables, figures and the page of recorded sweeps, made and shown."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from scalpel_bench.benchmarks.analysis import Analysis, analyse, verdicts
+from scalpel_bench.benchmarks.messages import UserError, terminal
+from scalpel_bench.benchmarks.records import Folder, RecordedSweep, load_sweep
+from scalpel_bench.benchmarks.report import write_files, write_page
+
+
+def report(paths: list[Path], output: Path | None) -> None:
+    """Write and show what is derived from the records of each folder, and one page over all of them.
+
+    Args:
+        paths: folders; of several, those without usable records are named and left out.
+        output: the page; by default ``report.html`` in the folder, or in the parent that several share.
+
+    Raises:
+        UserError: no folder has usable records, or something cannot be written.
+    """
+    paths = list(dict.fromkeys(paths))
+    if output is None:
+        shared = paths[0] if len(paths) == 1 else os.path.commonpath([path.absolute() for path in paths])
+        output = Path(shared) / "report.html"
+    analyses, refused = [], []
+    for path in paths:
+        try:
+            analyses.append(report_folder(path))
+        except UserError as error:
+            if len(paths) == 1:
+                raise
+            refused.append(str(error))
+            terminal.warn(f"left out: {error}")
+    if not analyses:
+        raise UserError(f"none of the {len(paths)} folders has usable records")
+    make_page(output, analyses, refused)
+
+
+def report_folder(path: Path) -> Analysis:
+    """Write and show what is derived from the records of one folder."""
+    return report_sweep(load_sweep(Folder(path)))
+
+
+def report_sweep(sweep: RecordedSweep) -> Analysis:
+    """Write and show what is derived from a sweep."""
+    path, analysis = sweep.folder.path, analyse(sweep)
+    write_files(analysis)
+    for line in analysis.sweep.not_counted:
+        terminal.warn(f"left out: {line}")
+    if left_out := len(analysis.sweep.not_counted):
+        terminal.warn(f"{path}: {left_out} of {analysis.sweep.found} records left out")
+    terminal.table(f"{path}: {analysis.title}", analysis.overview)
+    show_verdicts(str(path), analysis.claims)
+    terminal.say(f"tables and figures: {path}")
+    return analysis
+
+
+def make_page(path: Path, analyses: list[Analysis], refused: list[str]) -> None:
+    """Write the page, and say where it is."""
+    write_page(path, analyses, refused)
+    terminal.say(f"report: {path}")
+
+
+def show_verdicts(title: str, claims: pd.DataFrame) -> None:
+    """Show the verdicts on claims, and what each claim says."""
+    if claims.empty:
+        return
+    terminal.table(f"{title}: verdicts, each with its effect and interval", verdicts.side_by_side(claims))
+    for claim in claims.drop_duplicates("id").itertuples():
+        terminal.say(f"{claim.id}: {claim.text}")

@@ -1,0 +1,121 @@
+"""``scalpel run``: a sweep of one run, and its end values."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from scalpel_bench import methods, tasks
+from scalpel_bench.benchmarks.commands.finished_jobs import collect, tell_failures
+from scalpel_bench.benchmarks.commands.planning import check_experiment, recorded
+from scalpel_bench.benchmarks.dashboard import Tracker
+from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, describe_data, execute_all, get_task
+from scalpel_bench.benchmarks.experiments.schema import Experiment, available, load
+from scalpel_bench.benchmarks.experiments.settings import TrainingRun
+from scalpel_bench.benchmarks.messages import UserError, as_user_error, terminal
+from scalpel_bench.benchmarks.records import Folder, Record
+
+
+def run(
+    of: TrainingRun, options: ExecutionOptions, results: Path, dry_run: bool, wandb: str, retries: int = 2
+) -> int:
+    """Train one run, unless it is recorded, and show its end values. Returns the exit status.
+
+    Args:
+        of: what to train.
+        options: how it is executed.
+        results: its record comes under ``run/<scale>`` there.
+        dry_run: whether to stop when it is said what would be run.
+        wandb: disabled, offline or online.
+        retries: how often it is tried again when its worker died.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    folder = Folder(results / "run" / of.scale)
+    job = Job(of, folder, folder.stamp(of.id))
+    known = recorded({folder: folder.content()}).get(of.id)
+    already = ", recorded already" if known else ""
+    terminal.say(f"{job.title} on {of.data.name}, scale {of.scale}{already}: {job.file}")
+    if dry_run:
+        return 0
+    if known:
+        _show(known)
+        return 0
+    folder.prepare()
+    steps = of.training.epochs * get_task(of.task, options).steps_per_epoch
+    with (
+        Tracker(wandb, results) as tracker,
+        terminal.Steps(steps, of.label) as bar,
+        closing(execute_all([(job,)], options, retries, bar.update)) as runs,
+    ):
+        ended = collect(runs, tracker)
+        for done in ended:
+            bar.update(done.record.trajectory[-1]["step"] if done.record.trajectory else 0)
+    for done in ended:
+        _show(done.record)
+    return tell_failures(ended)
+
+
+def single_run(
+    task: str,
+    method: str,
+    lam: float,
+    seed: int,
+    overrides: dict[str, Any],
+    scale: str,
+    options: ExecutionOptions,
+) -> TrainingRun:
+    """A run of one method on one task, with the settings of the experiment that uses the task.
+
+    Args:
+        task: a name.
+        method: a name, or a file.
+        lam: trade-off λ.
+        seed: a number.
+        overrides: settings by section, ``task``, ``method`` and ``training``.
+        scale: of the experiment.
+        options: what data it is to see.
+
+    Raises:
+        UserError: an unknown name, a bad value, or data that is not there.
+    """
+    with as_user_error():
+        tasks.get(task)
+        settings = methods.create(method, lam=lam, **overrides.get("method", {})).settings
+    label = settings["name"]
+    sections = {key: value for key, value in overrides.items() if key != "method"}
+    grid = {"methods": {label: settings}, "lam": [lam]}
+    experiment = load(_experiment_of(task, scale), scale, {**sections, **grid})
+    assert isinstance(experiment, Experiment)
+    check_experiment(experiment, options)
+    return TrainingRun(
+        experiment="run",
+        scale=scale,
+        label=label,
+        task=experiment.task,
+        data=describe_data(experiment.task, options),
+        method=settings,
+        lam=lam,
+        seed=seed,
+        training=experiment.training,
+    )
+
+
+def _experiment_of(task: str, scale: str) -> str:
+    for name in available():
+        experiment = load(name, scale)
+        if isinstance(experiment, Experiment) and experiment.task["name"] == task:
+            return name
+    raise UserError(f"no experiment of the suite uses the task {task!r}: write one for `scalpel sweep`")
+
+
+def _show(record: Record) -> None:
+    if not record.trajectory:
+        return
+    last = record.trajectory[-1]
+    splits = [split for split in ("train", "validation", "test") if split in last]
+    terminal.table("end values", pd.DataFrame([{"split": split, **last[split]} for split in splits]))

@@ -1,0 +1,104 @@
+"""``scalpel results verify``: does a folder hold every cell of its grid once, each record sound?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from scalpel_bench import methods, tasks
+from scalpel_bench.benchmarks.commands.planning import fingerprint_of
+from scalpel_bench.benchmarks.commands.sweep import sweep
+from scalpel_bench.benchmarks.execution import ExecutionOptions
+from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
+from scalpel_bench.benchmarks.experiments.settings import AnyRun, TrainingRun
+from scalpel_bench.benchmarks.messages import UserError, terminal
+from scalpel_bench.benchmarks.records import ANY_DATA, Folder, cell, read_manifest, sort_out
+
+COLUMNS = ["what", "where", "why"]
+
+
+def verify(path: Path, repair: ExecutionOptions | None) -> int:
+    """Show what is wrong with a folder. Returns the exit status.
+
+    Args:
+        path: of the folder.
+        repair: how runs that are missing or failed are executed first; None to leave the folder as it is.
+
+    Raises:
+        UserError: the folder has no manifest, or cannot be repaired.
+    """
+    folder = Folder(path)
+    if repair is not None:
+        experiment = _repairable(folder)
+        _check_data(folder, fingerprint_of(experiment, repair))
+        sweep([experiment], repair, path.absolute().parent.parent, False, "disabled")
+    found = findings(folder)
+    if found.empty:
+        return 0
+    terminal.table(f"{path}: {len(found)} findings", found)
+    return 3
+
+
+def findings(folder: Folder) -> pd.DataFrame:
+    """What is wrong with a folder, a row each: ``bad``, ``foreign``, ``double``, ``failed``, ``missing``.
+
+    No data is loaded and no code of a plugin: cells are compared by all settings but the data, whose
+    fingerprint is that of the manifest ``experiment.json``.
+
+    Raises:
+        UserError: the folder has no manifest.
+    """
+    manifest = read_manifest(folder)
+    experiment = manifest.experiment
+    records, rejected = folder.read()
+    own, left_out = sort_out(records, experiment, manifest.fingerprint)
+    found = [("bad", *line.split(": ", 1)) for line in rejected]
+    found += [("double" if each.second else "foreign", each.record.id, each.reason) for each in left_out]
+    for record in own:
+        if record.status == "failed":
+            reason = (record.reason or "no reason").splitlines()[0]
+            found.append(("failed", record.id, f"{_title(record.run)}: {reason}"))
+    recorded = {cell(record.run) for record in own}
+    planned: list[AnyRun] = list(experiment.plan(lambda settings: ANY_DATA))
+    found += [("missing", "–", _title(run)) for run in planned if cell(run) not in recorded]
+    return pd.DataFrame(found, columns=COLUMNS)
+
+
+def _repairable(folder: Folder) -> AnyExperiment:
+    """The experiment whose sweep brings what is missing in a folder.
+
+    Raises:
+        UserError: there is none, or a plugin that it needs is not installed.
+    """
+    experiment = read_manifest(folder).experiment
+    place = folder.path.absolute()
+    if (place.parent.name, place.name) != (experiment.name, experiment.scale):
+        raise UserError(f"{folder.path}: a sweep of it writes to {experiment.name}/{experiment.scale}")
+    if isinstance(experiment, MixedLossExperiment):
+        raise UserError(f"{folder.path} has no runs of its own: repair those of {experiment.source}")
+    if isinstance(experiment, Experiment):
+        used = {settings["name"] for settings in experiment.methods.values()} - set(methods.available())
+        used |= {experiment.task["name"]} - set(tasks.available())
+        if used:
+            raise UserError(f"{', '.join(sorted(used))}: not installed; repeat the sweep that names its file")
+    return experiment
+
+
+def _check_data(folder: Folder, fingerprint: str | None) -> None:
+    """Refuse data that is not that of a folder's records.
+
+    Raises:
+        UserError: it is not.
+    """
+    recorded = read_manifest(folder).fingerprint
+    if recorded != fingerprint:
+        raise UserError(
+            f"{folder.path}: its runs saw other data (fingerprint {recorded}): give it with --data"
+        )
+
+
+def _title(run: AnyRun) -> str:
+    lam = f" λ={run.lam:g}" if isinstance(run, TrainingRun) else ""
+    rate = f" lr={run.training.lr:g}" if isinstance(run, TrainingRun) else ""
+    return f"{run.label}{lam}{rate} seed {run.seed}"

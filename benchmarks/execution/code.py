@@ -1,0 +1,29 @@
+"""Which code a run's numbers depend on."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from scalpel_bench import methods, tasks
+from scalpel_bench.benchmarks.experiments.settings import AnyRun, TrainingRun
+from scalpel_bench.benchmarks.records import code_identity
+from scalpel_bench.benchmarks.simulations import SIMULATIONS
+from scalpel_bench.benchmarks.training import train
+
+
+def code_of(run: AnyRun) -> str:
+    """The fingerprint of what decides a run's numbers: method, task and engine, or the simulation.
+
+    Raises:
+        ValueError: its method or task is not here.
+    """
+    if not isinstance(run, TrainingRun):
+        return code_identity(_file(SIMULATIONS[run.kind].simulate))
+    return code_identity(
+        _file(train), _file(methods.get(run.method["name"])), _file(tasks.get(run.task["name"]))
+    )
+
+
+def _file(of: object) -> Path:
+    return Path(inspect.getfile(of))  # type: ignore[arg-type]

@@ -1,0 +1,44 @@
+"""What executors are given, and what they give back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scalpel_bench.benchmarks.experiments.settings import AnyRun, TrainingRun
+from scalpel_bench.benchmarks.records import Folder, Record, Stamp
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, and the folder that takes its record."""
+
+    run: AnyRun
+    folder: Folder
+    stamp: Stamp = None
+    """Of the record that the run replaces."""
+
+    @property
+    def file(self) -> Path:
+        """The record's."""
+        return self.folder.file(self.run.id)
+
+    @property
+    def title(self) -> str:
+        """What people call the run."""
+        run = self.run
+        lam = f" λ={run.lam:g}" if isinstance(run, TrainingRun) else ""
+        return f"{run.experiment} {run.label}{lam} seed {run.seed}"
+
+
+@dataclass(frozen=True)
+class FinishedJob:
+    """A job that has ended, its record, and the traceback of a failure."""
+
+    job: Job
+    record: Record
+    traceback: str = field(default="", repr=False)
+    note: str = ""
+    """Why it was not trained in the population that was asked for."""
+    elsewhere: bool = False
+    """Whether another sweep executed it."""

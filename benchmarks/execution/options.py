@@ -1,0 +1,61 @@
+"""How runs are executed: on what data, device and workers."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+import torch
+
+from scalpel_bench.benchmarks.messages import UserError
+
+
+@dataclass(frozen=True)
+class ExecutionOptions:
+    """How runs are executed: none of it is part of what a run is."""
+
+    data: str = "embedded"
+    device: str = "cpu"
+    workers: int = 1
+    population: int | None = None
+    """How many runs train in lock step; None for what is fastest on the device."""
+    checkpoint_every: float = 60.0
+    """Seconds between two checkpoints of a run."""
+    executor: str = "local"
+    address: str | None = None
+    """Of a Ray cluster; None for one that is started for the sweep."""
+    gpu_share: float = 1.0
+    """What a population takes of a GPU."""
+    method_files: tuple[str, ...] = ()
+    task_files: tuple[str, ...] = ()
+    """Loose files, ``path.py:Class``, which every worker process loads by itself."""
+
+    @property
+    def in_this_process(self) -> ExecutionOptions:
+        """How the sweep's own process looks at data: it may have no GPU where it uses a cluster's."""
+        return replace(self, device="cpu") if self.executor == "ray" else self
+
+
+def default_workers(device: str, gpu_share: float = 1.0) -> int:
+    """One per core this process may use; on GPUs, as many as have room there."""
+    if device.startswith("cuda"):
+        gpus = torch.cuda.device_count() if device == "cuda" else 1
+        return max(1, int(gpus / gpu_share + 1e-9))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_device() -> str:
+    """The first GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        UserError: it is not.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from error

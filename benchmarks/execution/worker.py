@@ -1,0 +1,94 @@
+"""What a worker does: it trains the runs that it is given, and says what is to be recorded of them."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from scalpel_bench import methods, tasks
+from scalpel_bench.benchmarks.execution.code import code_of
+from scalpel_bench.benchmarks.execution.job import FinishedJob, Job
+from scalpel_bench.benchmarks.execution.loaded_tasks import get_task
+from scalpel_bench.benchmarks.execution.options import ExecutionOptions
+from scalpel_bench.benchmarks.experiments.settings import Simulation, TrainingRun
+from scalpel_bench.benchmarks.messages import UserError
+from scalpel_bench.benchmarks.records import Record, environment
+from scalpel_bench.benchmarks.simulations import SIMULATIONS
+from scalpel_bench.benchmarks.training import Checkpoint, train
+
+
+def execute(
+    jobs: Sequence[Job], options: ExecutionOptions, on_step: Callable[[int], None] = lambda step: None
+) -> list[FinishedJob]:
+    """Execute runs here, in lock step where there are several.
+
+    Where a population raises, its halves are tried: so too little memory is met by a smaller one, and a run
+    that raises by itself has failed, alone.
+
+    Raises:
+        UserError: a checkpoint cannot be written, or data that a stream reached is not what it should be.
+        Interrupted: the runs were asked to stop.
+    """
+    problem, trace = "", ""
+    try:
+        outcomes = _outcomes(jobs, options, on_step)
+    except UserError:
+        raise
+    except tasks.DataError as error:
+        raise UserError(str(error)) from error
+    except Exception as error:
+        problem, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
+        outcomes = [{"status": "failed", "reason": problem, "environment": {}}]
+    if problem and len(jobs) > 1:
+        middle = len(jobs) // 2
+        ended = execute(jobs[:middle], options, on_step) + execute(jobs[middle:], options, on_step)
+        note = f"{len(jobs)} runs could not train in lock step ({problem.splitlines()[0]})"
+        return [replace(done, note=done.note or note) for done in ended]
+    common = {**environment(options.device), "population": len(jobs)}
+    ended = []
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        outcome["environment"] = {**common, **outcome["environment"]}
+        record = Record(id=job.run.id, run=job.run, **outcome)
+        ended.append(FinishedJob(job, record, trace))
+    return ended
+
+
+def _outcomes(
+    jobs: Sequence[Job], options: ExecutionOptions, on_step: Callable[[int], None]
+) -> list[dict[str, Any]]:
+    """What is to be recorded of each run, beside the facts that all have in common."""
+    for file in options.method_files:
+        methods.get(file)
+    for file in options.task_files:
+        tasks.get(file)
+    if isinstance(run := jobs[0].run, Simulation):
+        trajectory = SIMULATIONS[run.kind].simulate(run)
+        return [{"status": "completed", "trajectory": trajectory, "environment": {"code": code_of(run)}}]
+    runs = [job.run for job in jobs if isinstance(job.run, TrainingRun)]
+    task = get_task(runs[0].task, options)
+    outcomes = train(runs, task, on_step, _checkpoint(jobs, options))
+    return [
+        {
+            "status": "completed" if outcome.diverged_at is None else "diverged",
+            "diverged_at": outcome.diverged_at,
+            "data_source": task.dataset.source,
+            "notes": task.dataset.notes,
+            "trajectory": outcome.trajectory,
+            "timings": outcome.timings,
+            "environment": {"code": code_of(run)},
+        }
+        for run, outcome in zip(runs, outcomes, strict=True)
+    ]
+
+
+def _checkpoint(jobs: Sequence[Job], options: ExecutionOptions) -> Checkpoint:
+    """That of a population carries the name of its first run; none where the folder is not to be seen."""
+    file = jobs[0].folder.checkpoint(jobs[0].run.id)
+    identity = {
+        "runs": [job.run.id for job in jobs],
+        "code": [code_of(job.run) for job in jobs],
+        "environment": {k: v for k, v in environment(options.device).items() if k != "commit"},
+    }
+    return Checkpoint(file if file.parent.is_dir() else None, options.checkpoint_every, identity)

@@ -1,0 +1,40 @@
+"""What explains a front: lengths and cosines of late steps, against λ."""
+
+from __future__ import annotations
+
+from matplotlib.ticker import NullFormatter
+
+from scalpel_bench.benchmarks.analysis.analyses import TrainingAnalysis
+from scalpel_bench.benchmarks.analysis.diagnostics import LOGARITHMIC, PANELS
+from scalpel_bench.benchmarks.figures import style
+from scalpel_bench.benchmarks.figures.panels import Drawn, caption, figures_of, legend, side_by_side
+
+MOST_TICKS = 7
+
+
+@figures_of(TrainingAnalysis)
+def draw(analysis: TrainingAnalysis) -> Drawn:
+    """Each diagnostic against λ, mean over seeds, at the experiment's own learning rate."""
+    experiment, measured = analysis.compared, analysis.diagnostics
+    measured = measured[measured["lam"] > 0]
+    if experiment.figure == "trajectories" or measured.empty:
+        return
+    own = measured[measured["lr"] == experiment.training.lr]
+    measured = own if len(own) else measured
+    shown = [name for name in PANELS if measured[name].notna().any()]
+    figure, panels = side_by_side(len(shown), width=3.0, height=3.3)
+    for axes, name in zip(panels, shown, strict=True):
+        for method in style.order(list(measured["method"].unique())):
+            mean = measured[measured["method"] == method].groupby("lam")[name].mean().dropna()
+            if len(mean):
+                axes.plot(mean.index, mean, ms=4, lw=0.9, label=style.title(method), **style.look(method))
+        axes.set(xscale="log", xlabel="λ", title=PANELS[name])
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        if len(lam := sorted(measured["lam"].unique())) <= MOST_TICKS:
+            axes.set_xticks(lam, [f"{value:g}" for value in lam])
+        if name in LOGARITHMIC:
+            axes.set_yscale("log")
+    if shown:
+        legend(figure, panels[0], fontsize=6)
+    caption(figure, experiment, ", second half of training")
+    yield "diagnostics", figure

@@ -1,0 +1,27 @@
+"""All figures of an analysis: the modules that draw them register themselves by being imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+
+from scalpel_bench.benchmarks.analysis import Analysis
+from scalpel_bench.benchmarks.figures import (
+    diagnostics,
+    fronts,
+    mixed_loss,
+    panels,
+    paths,
+    simulations,
+    trajectories,
+)
+
+__all__ = ["diagnostics", "draw_all", "fronts", "mixed_loss", "paths", "simulations", "trajectories"]
+
+
+def draw_all(analysis: Analysis, folder: Path) -> list[Path]:
+    """Draw the figures of an analysis into a folder."""
+    with mpl.rc_context(panels.SETTINGS):
+        named = list(panels.drawn(analysis))
+    return [file for name, figure in named for file in panels.save(figure, folder / name)]

@@ -1,0 +1,89 @@
+"""What all figures share: panels per split, captions, legends, ticks, and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+from scalpel_bench.benchmarks.analysis.analyses import Analysis
+from scalpel_bench.benchmarks.experiments.schema import AnyExperiment
+
+SETTINGS: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "savefig.dpi": 160,
+    "pdf.fonttype": 42,
+}
+SHOWN_SPLITS = ("train", "test")
+
+Drawn = Iterator[tuple[str, Figure]]
+"""Figures with the names of their files."""
+A = TypeVar("A", bound=Analysis)
+_FIGURES: list[tuple[type[Analysis], Callable[[Any], Drawn]]] = []
+
+
+def figures_of(kind: type[A]) -> Callable[[Callable[[A], Drawn]], Callable[[A], Drawn]]:
+    """Have a function draw figures of every analysis of a kind."""
+
+    def register(draw: Callable[[A], Drawn]) -> Callable[[A], Drawn]:
+        _FIGURES.append((kind, draw))
+        return draw
+
+    return register
+
+
+def drawn(analysis: Analysis) -> Drawn:
+    """The figures of an analysis."""
+    for kind, draw in _FIGURES:
+        if isinstance(analysis, kind):
+            yield from draw(analysis)
+
+
+def side_by_side(count: int, width: float = 4.6, height: float = 3.9) -> tuple[Figure, Sequence[Axes]]:
+    """A figure of so many panels in a row, with room for a legend on the right."""
+    figure = Figure(figsize=(width * max(count, 1) + 1.2, height), layout="constrained")
+    return figure, figure.subplots(1, max(count, 1), squeeze=False)[0] if count else []
+
+
+def legend(figure: Figure, axes: Axes, fontsize: float = 7) -> None:
+    """One legend for all panels, beside them."""
+    figure.legend(*axes.get_legend_handles_labels(), fontsize=fontsize, loc="outside right upper")
+
+
+def caption(figure: Figure, experiment: AnyExperiment, remark: str = "") -> None:
+    """Say above a figure what it is of."""
+    figure.suptitle(f"{caption_of(experiment)}{remark}", fontsize=8)
+
+
+def caption_of(experiment: AnyExperiment) -> str:
+    """Title, place in the paper, scale."""
+    return f"{experiment.title} ({experiment.paper}), scale {experiment.scale}"
+
+
+def plain_ticks(axis: Axis) -> None:
+    """Plain numbers, and enough of them on a logarithmic axis, however short."""
+    if axis.get_scale() == "log":
+        low, high = axis.get_view_interval()
+        marks = (1, 2, 5) if high < 1000 * low else (1,)
+        axis.set_major_locator(MaxNLocator(5) if high < 10 * low else LogLocator(subs=marks))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Write a figure as PNG and PDF, the same bytes for the same figure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files = [path.with_suffix(suffix) for suffix in (".png", ".pdf")]
+    with mpl.rc_context(SETTINGS):
+        for file in files:
+            figure.savefig(file, metadata={"CreationDate": None} if file.suffix == ".pdf" else None)
+    return files

@@ -1,0 +1,30 @@
+"""Figures of the simulations, which need no training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from scalpel_bench.benchmarks.analysis.analyses import SimulationAnalysis
+from scalpel_bench.benchmarks.figures import convergence_rates, noise
+from scalpel_bench.benchmarks.figures.panels import Drawn, caption_of, figures_of
+
+_DRAW: dict[str, Callable[[Axes, pd.DataFrame], None]] = {
+    "noise": noise.draw,
+    "rates": convergence_rates.draw,
+}
+
+
+@figures_of(SimulationAnalysis)
+def draw(analysis: SimulationAnalysis) -> Drawn:
+    """One panel."""
+    kind = analysis.experiment.kind
+    figure = Figure(figsize=(5.2, 3.2), layout="constrained")
+    axes = figure.subplots()
+    _DRAW[kind](axes, analysis.summary)
+    axes.set_title(caption_of(analysis.experiment), fontsize=8)
+    axes.legend(fontsize=7)
+    yield kind, figure

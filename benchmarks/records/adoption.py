@@ -1,0 +1,67 @@
+"""Records of older code that are known to hold what today's code computes.
+
+``replays.json`` beside the records says for which: runs of them were computed again, and gave the same bits.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from scalpel_bench.benchmarks.experiments.settings import TrainingRun
+from scalpel_bench.benchmarks.records.files import write_atomically
+from scalpel_bench.benchmarks.records.folder import Folder
+from scalpel_bench.benchmarks.records.record import Record
+
+FILE = "replays.json"
+
+
+class Origin(NamedTuple):
+    """What a group of records has in common: code, method, task, and how they were trained."""
+
+    code: str
+    method: str
+    task: str
+    population: int
+
+
+def origin_of(record: Record) -> Origin:
+    """The group of a record; one without a fingerprint of its code has the commit for it."""
+    environment, run = record.environment, record.run
+    code = str(environment.get("code") or f"commit {environment.get('commit')}")
+    population = int(environment.get("population") or 1)
+    if isinstance(run, TrainingRun):
+        return Origin(code, run.method["name"], run.task["name"], population)
+    return Origin(code, run.kind, "", population)
+
+
+def adopted(folder: Folder) -> set[tuple[Origin, str]]:
+    """The groups of records that were replayed with the same bits, each with the code that did."""
+    return {(Origin(*entry["of"]), entry["code"]) for entry in _read(folder)}
+
+
+def adopt(folder: Folder, origin: Origin, code: str, runs: list[str], steps: int) -> None:
+    """Note that a group's records hold what this code computes.
+
+    Args:
+        folder: of the records.
+        origin: the group.
+        code: the fingerprint of the code that computed some of its runs again.
+        runs: ids of these runs.
+        steps: how many steps each was computed again.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    kept = [e for e in _read(folder) if (Origin(*e["of"]), e["code"]) != (origin, code)]
+    kept.append({"of": list(origin), "code": code, "runs": sorted(runs), "steps": steps})
+    write_atomically(folder.path / FILE, json.dumps(sorted(kept, key=lambda e: e["of"]), indent=1) + "\n")
+
+
+def _read(folder: Folder) -> list[dict[str, Any]]:
+    """The entries; none where there is no such file, or it was damaged."""
+    try:
+        content = json.loads((folder.path / FILE).read_text(encoding="utf-8"))
+        return [e for e in content if len(Origin(*e["of"])) == 4 and isinstance(e["code"], str)]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []

@@ -1,0 +1,80 @@
+"""Files beside the records, which can always be made again from them: tables, figures, provenance."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from scalpel_bench.benchmarks import figures
+from scalpel_bench.benchmarks.analysis.analyses import Analysis
+from scalpel_bench.benchmarks.experiments.command_line import sweep_command
+from scalpel_bench.benchmarks.experiments.settings import TrainingRun
+from scalpel_bench.benchmarks.records import Folder, code_identity, write_atomically
+
+PROVENANCE = "provenance.json"
+FIGURES = "figures"
+DRAWING = Path(figures.__file__).with_name("drawing.py")
+"""The module whose imports decide how figures look."""
+
+
+def write_files(analysis: Analysis) -> dict[str, Any]:
+    """Write the tables of an analysis as CSV, its figures, and where the numbers come from.
+
+    Figures are drawn again only where the records, or the code that draws, have changed.
+
+    Returns:
+        the provenance.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    folder = analysis.sweep.folder
+    for name, frame in analysis.tables.items():
+        write_atomically(folder.path / f"{name}.csv", frame.to_csv(index=False, float_format="%.8g"))
+    provenance = provenance_of(analysis)
+    if _read(folder).get("drawn_from") != provenance["drawn_from"] or not _drawn(folder):
+        figures.draw(analysis, folder.path / FIGURES)
+    write_atomically(folder.path / PROVENANCE, json.dumps(provenance, indent=1) + "\n")
+    return provenance
+
+
+def provenance_of(analysis: Analysis) -> dict[str, Any]:
+    """Where the numbers come from: command, data, environments, how the runs ended, how many do not count."""
+    records, sweep = analysis.records, analysis.sweep
+    environments = Counter(json.dumps(record.environment, sort_keys=True) for record in records)
+    data = {run.data for record in records if isinstance(run := record.run, TrainingRun)}
+    sources = {record.data_source for record in records}
+    return {
+        "commands": list(sweep.manifest.commands) or [sweep_command(analysis.experiment, sources)],
+        "runs": dict(Counter(record.status for record in records)),
+        "left_out": len(sweep.not_counted),
+        "data": sorted(f"{each.name} {each.fingerprint}" for each in data),
+        "environments": [{**json.loads(text), "runs": count} for text, count in environments.most_common()],
+        "train_seconds": round(sum(record.timings.get("train", 0.0) for record in records), 1),
+        "drawn_from": f"{sweep.digest} {code_identity(Path(figures.__file__).with_name('drawing.py'))}",
+    }
+
+
+def read_table(folder: Path, name: str) -> pd.DataFrame:
+    """A table that `write_files` wrote; words such as None or NA are words.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    return pd.read_csv(folder / f"{name}.csv", keep_default_na=False, na_values=[""])
+
+
+def _read(folder: Folder) -> dict[str, Any]:
+    try:
+        content = json.loads((folder.path / PROVENANCE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _drawn(folder: Folder) -> bool:
+    return any((folder.path / FIGURES).glob("*.png"))

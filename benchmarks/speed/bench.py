@@ -1,0 +1,101 @@
+"""Measuring part after part, and the record of what was measured."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.records import environment, write_atomically
+from scalpel_bench.benchmarks.speed.measurements import PARTS, Measurement
+
+PEERS = ("torchjd", "LibMTL")
+
+
+class BenchRecord(BaseModel):
+    """What was measured, and where; ``commits`` has the code that each part was last measured with."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    environment: dict[str, str | int | None]
+    commits: dict[str, str | None] = {}
+    rows: list[Measurement]
+
+
+def measure(results: Path, device: str, full: bool, parts: str = "") -> Iterator[Measurement]:
+    """Measure row after row, and write ``results/bench/quick.json`` or ``full.json`` at the end.
+
+    Each side of a ratio runs on one thread, so that a busy machine slows down both. On a GPU the names are
+    ``quick-gpu.json`` and ``full-gpu.json``.
+
+    Args:
+        parts: letters of `PARTS` to measure again, the record's other rows kept; none for all.
+
+    Raises:
+        UserError: a letter is none of `PARTS`, or there is no record to keep rows of.
+    """
+    if unknown := set(parts) - set(PARTS):
+        raise UserError(f"--part {''.join(sorted(unknown))}: there are {', '.join(PARTS)}")
+    path = record_path(results, full, gpu=device != "cpu")
+    kept = [row for row in read(path).rows if row.part not in parts] if parts else []
+    commits = dict(read(path).commits) if parts else {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rows = []
+    try:
+        facts = environment(device) | {name.lower(): _version(name) for name in PEERS}
+        for row in _measured(device, full, parts or "".join(PARTS)):
+            rows.append(row)
+            yield row
+    finally:
+        torch.set_num_threads(threads)
+    commits |= {row.part: str(facts["commit"]) for row in rows}
+    ordered = sorted(kept + rows, key=lambda row: list(PARTS).index(row.part))
+    record = BenchRecord(environment=facts, commits=dict(sorted(commits.items())), rows=ordered)
+    write_atomically(path, record.model_dump_json(indent=1, exclude_defaults=True) + "\n")
+
+
+def read(path: Path) -> BenchRecord:
+    """A record.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not path.exists():
+        raise UserError(f"{path} does not exist: scalpel bench{' --full' * ('full' in path.stem)} makes it")
+    return BenchRecord.model_validate_json(path.read_bytes())
+
+
+def record_path(results: Path, full: bool, gpu: bool = False) -> Path:
+    """Where the record of a measurement is."""
+    return results / "bench" / f"{'full' if full else 'quick'}{'-gpu' if gpu else ''}.json"
+
+
+def _measured(device: str, full: bool, parts: str) -> Iterator[Measurement]:
+    from scalpel_bench.benchmarks.speed import peers, population, steps, surgeon, surgery, sweeps
+
+    parts_by_letter: dict[str, Callable[[], Iterator[Measurement]]] = {
+        "a": partial(steps.measure_time, device, full),
+        "b": partial(peers.measure, device, full),
+        "c": partial(surgery.measure_against_copy, device, full),
+        "d": partial(population.measure, device, full),
+        "e": partial(surgery.measure_growth, device, full),
+        "f": partial(steps.measure_memory, device, full),
+        "g": partial(sweeps.measure, full),
+        "h": surgeon.measure,
+    }
+    for part in parts:
+        yield from parts_by_letter[part]()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,56 @@
+"""How runs in progress are asked to stop, and where they do."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was asked to stop, and has left a checkpoint."""
+
+
+def is_asked() -> bool:
+    """Whether the runs in progress have been asked to stop."""
+    return _stopping.is_set()
+
+
+def leave_if_asked() -> None:
+    """To be called where a run may stop.
+
+    Raises:
+        Interrupted: it shall.
+    """
+    if is_asked():
+        raise Interrupted
+
+
+@contextmanager
+def stopping_on(*signals: signal.Signals, insist: bool = False) -> Iterator[None]:
+    """Let signals stop the runs in progress where they may stop.
+
+    Args:
+        signals: those that ask.
+        insist: whether a second one stops everything at once. Not in a worker: a system that shuts down, or
+            a sweep beside its group's signal, asks it twice, and its checkpoint is to be whole.
+    """
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if insist and _stopping.is_set():
+            raise KeyboardInterrupt
+        _stopping.set()
+
+    _stopping.clear()
+    before = {number: signal.signal(number, ask) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _stopping.clear()
+
+
+_stopping = threading.Event()

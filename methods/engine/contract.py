@@ -1,0 +1,200 @@
+"""What every method is: settings, a name, what it remembers, and one direction out of K gradients."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
+
+import torch
+from torch import Tensor
+
+from scalpel_bench.methods.engine import passes
+from scalpel_bench.methods.engine.arithmetic import seeds
+from scalpel_bench.registry import Registry
+
+State = dict[str, Tensor]
+Order = Literal["after", "before"]
+Property = Literal["non_conflicting", "permutation_equivariant", "needs_losses"]
+
+
+class EMA(NamedTuple):
+    """A remembered row: the exponential moving average m ← (1 − rho) m + rho g of one objective's gradient.
+
+    ``order`` says when it moves: ``"after"`` the direction has been computed from the past batches only,
+    or ``"before"``, so that the direction already sees the current batch in it.
+    """
+
+    objective: int
+    rho: float
+    order: Order = "after"
+
+
+@dataclass(frozen=True)
+class BaseMethod(ABC):
+    """How K gradients become one direction.
+
+    A method derives from `Method`, which hands it the gradients' Gram matrix, or from `CoordinateMethod`,
+    which hands it the gradients at every parameter. It is registered by being defined.
+
+    Args:
+        lam: trade-off λ ≥ 0 between main and auxiliary losses; a tensor of the leading shape ``(...)``, or
+            ``(..., K - 1)`` for one value per auxiliary objective.
+        rescale: multiply the direction by 1 / (1 + λ) (for several λ: by 1 / (1 + their sum)).
+
+    Raises:
+        ValueError: ``lam`` is negative or not finite.
+    """
+
+    lam: float | Tensor = 1.0
+    rescale: bool = False
+
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    """How legends call the method; empty for its name."""
+    color: ClassVar[str] = ""
+    """Its colour in figures, ``"#rrggbb"``; empty for one that follows from its name."""
+    marker: ClassVar[str] = ""
+    """Its marker in figures, one of matplotlib's; empty for one that follows from its colour or name."""
+    objectives: ClassVar[int | None] = None
+    """The only number of objectives that the method is defined for; None for any."""
+    random: ClassVar[bool] = False
+    """Whether the method draws numbers: its state then has the step and the seed that `draw` needs."""
+    weights_losses: ClassVar[bool] = False
+    """Whether the direction is the gradient of a weighted sum of the losses whose weights depend on the
+    losses and the state alone: of ``gram`` only the shape and type are read."""
+    projects_auxiliary: ClassVar[bool] = False
+    """Whether d = g_m + λ π(g_a; ·) for two objectives, so that d tells how much of g_a is projected out."""
+    properties: ClassVar[frozenset[Property]] = frozenset()
+    """Properties that the method promises and is tested for: ``non_conflicting`` (⟨d, g_i⟩ ≥ 0 for every i),
+    ``permutation_equivariant`` (in the auxiliary objectives), ``needs_losses``."""
+
+    def __post_init__(self) -> None:
+        lam = torch.as_tensor(self.lam)
+        if not (torch.isfinite(lam) & (lam >= 0)).all():
+            raise ValueError(f"lam must be finite and at least 0, got {self.lam}")
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "name" in cls.__dict__:
+            if unknown := cls.properties - set(get_args(Property)):
+                raise ValueError(f"method {cls.name!r} promises {', '.join(unknown)}, which no test knows")
+            REGISTRY.add(cls)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `methods.create` takes to make this method again: its name and settings, λ apart."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.init and f.name != "lam"}
+        origin = REGISTRY.origin(self.name)
+        return {"name": self.name, **({"origin": origin} if origin else {}), **own}
+
+    def with_blocks(self, sizes: Sequence[int]) -> Self:
+        """The method with these blocks where it was made with ``blocks=True``, else as it is."""
+        return self
+
+    def start(self, shape: torch.Size, k: int, device: torch.device) -> State:
+        """What to remember beside gradients, at the first step; tensors of the leading ``shape``."""
+        return {}
+
+    def init(self, gradients: Tensor, seed: int | Tensor = 0) -> State:
+        """The state before the first step.
+
+        Args:
+            gradients: ``(..., K, P)``, main first.
+            seed: of the numbers that the method draws; an integer, or a tensor of the leading shape ``(...)``
+                with one for each entry. Methods that draw nothing do not look at it.
+
+        Raises:
+            ValueError: ``gradients`` has another number of objectives than the method is defined for, or
+                ``seed`` another shape.
+        """
+        self._check(gradients)
+        shape, device = self._leading(gradients), gradients.device
+        state = self.start(shape, gradients.shape[-2], device)
+        if self.random:
+            state["step"] = torch.zeros(shape, dtype=torch.int64, device=device)
+            state["seed"] = seeds(seed, gradients.shape[:-2], shape, device)
+        return state
+
+    def gram(self, gradients: Tensor, state: State) -> Tensor:
+        """The inner products of the gradients ``(..., K, P)``: ``(..., K, K)`` in float64."""
+        self._check(gradients)
+        return passes.gram(gradients.unbind(-2))
+
+    @abstractmethod
+    def combine(
+        self,
+        gradients: Tensor,
+        state: State,
+        losses: Tensor | None = None,
+        *,
+        gram: Tensor | None = None,
+        out: Tensor | None = None,
+        rounding: float | None = None,
+    ) -> tuple[Tensor, State]:
+        """One step of surgery.
+
+        Args:
+            gradients: ``(..., K, P)``, main first.
+            state: what `init` or the last call returned; left untouched, unless ``out`` is given.
+            losses: ``(..., K)`` or None.
+            gram: what `gram` returned for these gradients and this state, if it is known already.
+            out: ``(..., P)`` to write the direction into; the remembered rows of ``state`` are then moved in
+                place, so that nothing of their length is allocated.
+            rounding: the relative rounding of the gradients, where it is more than their dtype's: that of
+                bfloat16 for what was computed in it and is kept in float32.
+
+        Returns:
+            the direction ``(..., P)`` in the gradients' dtype, and the next state.
+
+        Raises:
+            ValueError: ``gradients`` has another number of objectives than the method is defined for, or
+                the method needs losses and got none.
+        """
+
+    @property
+    def single_backward(self) -> bool:
+        """Whether one backward pass gives the direction, for this method's settings."""
+        return False
+
+    def loss_weights(self, state: State, losses: Tensor) -> tuple[Tensor, State]:
+        """Weights of the losses whose weighted sum has the direction as its gradient.
+
+        Only where `single_backward`.
+
+        Args:
+            state: what `init` or the last step returned.
+            losses: ``(..., K)``.
+
+        Returns:
+            ``(..., K)`` in float64, and the next state.
+        """
+        raise TypeError(f"{self.name} does not weigh losses")
+
+    def _memory(self, k: int) -> tuple[EMA, ...]:
+        """The remembered rows, in the order in which they follow the gradients in G."""
+        return ()
+
+    def _leading(self, gradients: Tensor) -> torch.Size:
+        """The leading shape of what the method remembers."""
+        return gradients.shape[:-2]
+
+    def _lams(self, leading: torch.Size, k: int, like: Tensor) -> Tensor:
+        """λ of each auxiliary objective, ``(..., K - 1)`` for a leading shape ``(...)``."""
+        lam = torch.as_tensor(self.lam, dtype=like.dtype, device=like.device)
+        if lam.dim() < len(leading) + 1 or lam.shape[-1] != k - 1:
+            lam = lam[..., None]
+        return lam.expand(*leading, k - 1)
+
+    def _check(self, gradients: Tensor) -> None:
+        k = gradients.shape[-2]
+        if self.objectives is not None and k != self.objectives:
+            raise ValueError(f"{self.name} is defined for {self.objectives} objectives, got {k} gradients")
+
+    def _check_losses(self, losses: Tensor | None) -> None:
+        if losses is None and "needs_losses" in self.properties:
+            raise ValueError(f"{self.name} needs the losses: combine(gradients, state, losses)")
+
+
+REGISTRY: Registry[BaseMethod] = Registry("method", "methods")

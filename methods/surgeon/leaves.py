@@ -1,0 +1,224 @@
+"""Leaves of autograd's graph: whose they are, which of them a loss reaches, what runs at their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+from torch.optim import Optimizer
+
+from scalpel_bench.methods.surgeon.distributed import check_alike, is_sharded, placed
+from scalpel_bench.methods.surgeon.graph import kept, walk
+
+Parameters = Optimizer | Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
+
+
+class Owned:
+    """The parameters that a Surgeon was given: a list, or what the groups of an optimiser hold at present.
+
+    Args:
+        given: an optimiser, its ``param_groups``, parameters, or pairs of a name and a parameter.
+        shared: those of them that a method works on; None for all.
+
+    Raises:
+        ValueError: ``given`` is none of these, or holds what is no leaf.
+    """
+
+    def __init__(self, given: Parameters, shared: Iterable[Tensor] | None) -> None:
+        if isinstance(given, nn.Module | Tensor):
+            raise ValueError(
+                f"Surgeon got a {type(given).__name__}: give it the optimiser, or model.parameters()"
+            )
+        self._optimizer = given if hasattr(given, "param_groups") else None
+        # the list of an optimiser's groups is kept itself: it grows with add_param_group
+        self._items: Any = given if self._optimizer is None and isinstance(given, list) else None
+        if self._optimizer is None and self._items is None:
+            self._items = list(given)  # type: ignore[arg-type]
+        for parameter, _ in self._pairs():
+            if not isinstance(parameter, Tensor) or not parameter.is_leaf:
+                what = "a tensor that is no leaf" if isinstance(parameter, Tensor) else repr(parameter)
+                raise ValueError(f"Surgeon got {what}: give it the optimiser, or model.parameters()")
+
+        self._shared = None if shared is None else list(shared)
+
+    def divided(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The parameters that require grad at present: those that a method works on, and the others."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        chosen = {id(p) for p in (trained if self._shared is None else self._shared)}
+        return [p for p in trained if id(p) in chosen], [p for p in trained if id(p) not in chosen]
+
+    def check(self, shared: Sequence[Tensor], heads: Sequence[Tensor]) -> None:
+        """Refuse what `divided` returned where there can be no direction.
+
+        Raises:
+            ValueError: see `Surgeon`.
+        """
+        given = {id(parameter) for parameter in self.parameters()}
+        if any(id(parameter) not in given for parameter in self._shared or ()):
+            raise ValueError("a parameter of shared is not one of parameters: give the model's there")
+        if not shared:
+            raise ValueError("no parameter to work on: none (of shared) requires grad")
+        every = [*shared, *heads]
+        if any(parameter.is_complex() for parameter in every):
+            raise ValueError("complex parameters have no direction: train torch.view_as_real of them")
+        if len(devices := sorted({str(parameter.device) for parameter in every})) > 1:
+            raise ValueError(f"the parameters lie on {', '.join(devices)}: a Surgeon works on one device")
+        check_alike(every, self.describe)
+
+    def parameters(self) -> list[Tensor]:
+        """Each parameter once, frozen ones too."""
+        return list({id(parameter): parameter for parameter, _ in self._pairs()}.values())
+
+    def describe(self, parameter: Tensor) -> str:
+        """Its name where the optimiser or the caller knows it, else its place and shape."""
+        index = next(i for i, other in enumerate(self.parameters()) if other is parameter)
+        name = next(name for other, name in self._pairs() if other is parameter)
+        return f"parameter {name or index} of shape {tuple(parameter.shape)}"
+
+    def _pairs(self) -> Iterator[tuple[Tensor, str | None]]:
+        items = self._items if self._optimizer is None else self._optimizer.param_groups
+        for item in items:
+            if isinstance(item, dict):
+                own = item["params"] if isinstance(item["params"], list | tuple) else [item["params"]]
+                names = item.get("param_names", [None] * len(own))
+                yield from zip(own, names, strict=True)
+            elif isinstance(item, tuple):
+                yield item[1], item[0]
+            else:
+                yield item, None
+
+
+class Others:
+    """Leaves that a loss reaches and the Surgeon does not own: they get what ``backward()`` would give them.
+
+    Args:
+        owned: the parameters that the Surgeon owns.
+        weights: K, of the losses in the sum that ``backward()`` would have been called on.
+    """
+
+    def __init__(self, owned: Sequence[Tensor], weights: Sequence[float]) -> None:
+        self._owned = {id(parameter) for parameter in owned}
+        self._weights = weights
+        self._found: dict[int, Tensor] = {}
+        self._sums: dict[int, Tensor] = {}
+        self.nodes: set[Node] = set()
+        """The nodes of the graphs that were walked, and are to be passed again."""
+
+    def find(self, loss: Tensor) -> list[Tensor]:
+        """All that were found so far, after a walk of this loss's graph."""
+        for leaf in walk(loss, self.nodes):
+            if id(leaf) not in self._owned:
+                self._found[id(leaf)] = leaf
+        return list(self._found.values())
+
+    def add(self, k: int, gradients: Sequence[Tensor | None]) -> None:
+        """Add what loss k gives to the leaves that `find` returned."""
+        for (key, leaf), gradient in zip(self._found.items(), gradients, strict=True):
+            if gradient is None:
+                continue
+            weighted = gradient * self._weights[k]
+            self._sums[key] = self._sums[key] + weighted if key in self._sums else weighted.to(leaf.dtype)
+
+    @torch.no_grad()
+    def deliver(self) -> None:
+        """Add the sums to ``.grad``, and run the leaves' hooks."""
+        for key, gradient in self._sums.items():
+            leaf = self._found[key]
+            gradient = hooked(leaf, gradient)
+            leaf.grad = gradient if leaf.grad is None else leaf.grad.add_(gradient)
+            run_post_hooks(leaf)
+
+
+def differentiate(
+    loss: Tensor, leaves: Sequence[Tensor], keep: Collection[Node], apart: bool
+) -> list[Tensor | None]:
+    """The gradients of a loss, None where it reaches no such leaf; no hook of a leaf runs.
+
+    Args:
+        loss: a scalar.
+        leaves: they keep the ``.grad`` that they have.
+        keep: the nodes of the graph where it is kept for another loss, else none.
+        apart: by `torch.autograd.grad`, past what `DistributedDataParallel` has hung on the accumulation of
+            gradients; else by ``backward()``, which also passes reentrant checkpoints, and scatters the
+            gradients of ``fully_shard``.
+
+    Raises:
+        RuntimeError: the graph cannot be passed in this way, or not twice.
+    """
+    before = [leaf.grad for leaf in leaves]
+    try:
+        for leaf in leaves:
+            leaf.grad = None
+        with _silent(leaves), kept(keep), _explained():
+            if not apart:
+                loss.backward(retain_graph=bool(keep))  # type: ignore[no-untyped-call]
+                if not is_sharded(leaves[0]):
+                    return [leaf.grad for leaf in leaves]
+                return [None if leaf.grad is None else placed(leaf.grad, leaf) for leaf in leaves]
+            found: list[Tensor | None] = list(
+                torch.autograd.grad(loss, leaves, retain_graph=bool(keep), allow_unused=True)
+            )
+        if any(leaf.grad is not None for leaf in leaves):
+            raise RuntimeError(_REENTRANT)
+        return found
+    finally:
+        for leaf, gradient in zip(leaves, before, strict=True):
+            leaf.grad = gradient
+
+
+def hooked(leaf: Tensor, gradient: Tensor) -> Tensor:
+    """A gradient after the leaf's hooks (`Tensor.register_hook`)."""
+    for hook in list((leaf._backward_hooks or {}).values()):
+        changed = hook(gradient)
+        gradient = gradient if changed is None else changed
+    return gradient
+
+
+def run_post_hooks(leaf: Tensor) -> None:
+    """What was registered to run once ``.grad`` is there, such as an optimiser of this leaf alone."""
+    hooks = getattr(leaf, "_post_accumulate_grad_hooks", None)
+    for hook in list((hooks or {}).values()):
+        hook(leaf)
+
+
+_REENTRANT = (
+    "a reentrant checkpoint calls backward() inside of the graph, which averages gradients over processes "
+    "before surgery: checkpoint with use_reentrant=False"
+)
+_DONATED = (
+    "a compiled model gave away what a second backward pass needs: pass functions, "
+    "surgeon.backward(lambda: main, lambda: aux), each with a forward pass of its own"
+)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        for sign, remedy in (("donated buffers", _DONATED), ("use_reentrant=True", _REENTRANT)):
+            if sign in str(error):
+                raise RuntimeError(remedy) from error
+        raise
+
+
+@contextmanager
+def _silent(leaves: Sequence[Tensor]) -> Iterator[None]:
+    registered = [
+        hooks
+        for leaf in leaves
+        for hooks in (leaf._backward_hooks, getattr(leaf, "_post_accumulate_grad_hooks", None))
+        if hooks
+    ]
+    kept = [dict(hooks) for hooks in registered]
+    for hooks in registered:
+        hooks.clear()
+    try:
+        yield
+    finally:
+        for hooks, own in zip(registered, kept, strict=True):
+            hooks.update(own)

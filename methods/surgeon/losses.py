@@ -1,0 +1,88 @@
+"""What a Surgeon takes for a loss, and what the losses and G of a step tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite
+
+import torch
+from torch import Tensor
+
+from scalpel_bench.methods.engine import BaseMethod, row_cosine
+
+Loss = Tensor | float | Callable[[], Tensor | float]
+
+
+def objective_names(k: int) -> list[str]:
+    """``main``, ``aux``; with more than two, ``aux1``, ``aux2``, …"""
+    return ["main", "aux"] if k == 2 else ["main", *(f"aux{i}" for i in range(1, k))][:k]
+
+
+def check_loss(name: str, loss: object) -> None:
+    """Refuse what is neither a scalar with a graph nor a constant 0.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(loss, int | float) and loss == 0:
+        return
+    if not isinstance(loss, Tensor):
+        raise ValueError(f"the {name} loss must be a scalar tensor, got {type(loss).__name__}")
+    if not loss.requires_grad and loss.numel() == 1 and not loss.is_complex() and loss == 0:
+        return
+    if loss.numel() != 1 or not loss.is_floating_point():
+        what = f"shape {tuple(loss.shape)} and dtype {str(loss.dtype).removeprefix('torch.')}"
+        raise ValueError(f"the {name} loss must be one real number, got {what}: take its mean() or sum()")
+    if not loss.requires_grad:
+        raise ValueError(f"the {name} loss does not require grad: compute it without no_grad() and detach()")
+
+
+def find_overflow(gram: Tensor, losses: Tensor, own: Tensor, is_scaled: bool) -> bool:
+    """Whether gradients overflowed because a scaler scaled them.
+
+    Args:
+        gram: ``(R, R)``, the K gradients first.
+        losses: ``(K,)``.
+        own: the sum of all the gradients beside the rows.
+        is_scaled: whether a scaler scaled them.
+
+    Raises:
+        RuntimeError: a loss is not finite, or a gradient that no scaler scaled.
+    """
+    k = len(losses)
+    values = torch.cat([losses, gram.diagonal()[:k], own[None]]).tolist()
+    names = objective_names(k)
+    for name, loss in zip(names, values[:k], strict=True):
+        if not isfinite(loss):
+            raise RuntimeError(f"the {name} loss is {loss}: skip this batch, or lower the learning rate")
+    if all(map(isfinite, values)):
+        return False
+    if not is_scaled:
+        broken = [name for name, square in zip(names, values[k : 2 * k], strict=True) if not isfinite(square)]
+        whose = " and ".join(broken) or "main or auxiliary"
+        raise RuntimeError(
+            f"the gradient of the {whose} loss is not finite: skip this batch, or mend the loss there"
+        )
+    return True
+
+
+def diagnose(method: BaseMethod, gram: Tensor, losses: Tensor) -> dict[str, float]:
+    """What `Surgeon.diagnostics` tells.
+
+    Args:
+        method: whose remembered rows follow the gradients in G.
+        gram: ``(R, R)``.
+        losses: ``(K,)``.
+    """
+    k = len(losses)
+    names = objective_names(k)
+    remembered = [k + row for row, ema in enumerate(method._memory(k)) if ema.objective == 0]
+    onto = remembered[0] if remembered else 0
+    values = {f"{name}_loss": losses[i] for i, name in enumerate(names)}
+    values |= {f"{name}_norm": gram[i, i].sqrt() for i, name in enumerate(names)}
+    for i, name in enumerate(names[1:], 1):
+        values[f"main_{name}_cosine"] = row_cosine(gram, 0, i)
+        values[f"{name}_projected_share"] = row_cosine(gram, i, onto).square()
+    if remembered:
+        values["memory_main_cosine"] = row_cosine(gram, onto, 0)
+    return dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))

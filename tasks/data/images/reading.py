@@ -1,0 +1,163 @@
+"""Labelled images from the hub or a folder: checked, decoded once, and mapped into memory."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scalpel_bench.tasks.data import DataError, cache_folder, check_source, list_files, open_hub
+from scalpel_bench.tasks.data.images.decoding import decode
+from scalpel_bench.tasks.data.images.resident import Batch
+
+_VERSION = 2
+"""Of the way in which images are decoded: what was kept by another is decoded again."""
+
+
+class ImageSet(NamedTuple):
+    """A data set of the hub, and what its rows must be; ``shape`` is None where images differ in size."""
+
+    name: str
+    image: str
+    label: str
+    shape: tuple[int, int, int] | None
+    classes: int
+
+
+MNIST = ImageSet("ylecun/mnist", "image", "label", (28, 28, 1), 10)
+CIFAR10 = ImageSet("uoft-cs/cifar10", "img", "label", (32, 32, 3), 10)
+
+
+def read_images(known: ImageSet, source: str) -> dict[str, Batch]:
+    """The training and test images ``(N, H, W, C)`` uint8 and ``labels`` ``(N,)`` of a data set.
+
+    What has been decoded once is kept in `cache_folder`, and mapped into memory from there.
+
+    Raises:
+        DataError: the data set is missing, or a split or a row is not what it should be.
+    """
+    check_files(known, source, ("train", "test"))
+    hub = open_hub(known.name, source)
+    for split in ("train", "test"):
+        if split not in hub:
+            raise DataError(f"data set {known.name} has no split {split!r}; it has {', '.join(hub)}")
+    return {split: _decoded(known, split, hub[split]) for split in ("train", "test")}
+
+
+def _decoded(known: ImageSet, split: str, rows: Any) -> Batch:
+    where = f"data set {known.name}, split {split}"
+    check_columns(known, where, rows)
+    if not len(rows):
+        raise DataError(f"{where}: no rows")
+    labels = _labels(known, where, rows)
+    file = cache_folder() / f"{known.name.replace('/', '-')}-{split}-{rows._fingerprint}-{_VERSION}.npy"
+    if not file.exists():
+        decoded = _decode(known, where, rows)
+        temporary = file.with_suffix(f".{os.getpid()}.npy")
+        np.save(temporary, decoded)
+        temporary.replace(file)
+    return {"images": torch.from_numpy(np.load(file, mmap_mode="c")), "labels": labels}
+
+
+def check_columns(known: ImageSet, where: str, rows: Any) -> None:
+    """Refuse rows without the columns, with something else than encoded images, or with other classes.
+
+    Raises:
+        DataError: a column is missing, or not what it should be.
+    """
+    import datasets
+
+    for column in (known.image, known.label):
+        if column not in rows.features:
+            raise DataError(f"{where}: no column {column!r}; it has {', '.join(rows.features)}")
+    image = rows.features[known.image]
+    encoded = isinstance(image, datasets.Image) or (isinstance(image, dict) and "bytes" in image)
+    if not encoded and getattr(image, "dtype", None) not in ("binary", "large_binary"):
+        raise DataError(f"{where}: column {known.image!r} holds {image}, expected files of images as bytes")
+    named = getattr(rows.features[known.label], "num_classes", known.classes)
+    if named != known.classes:
+        raise DataError(f"{where}: {named} classes in column {known.label!r}, expected {known.classes}")
+
+
+def check_files(known: ImageSet, source: str, splits: Iterable[str]) -> None:
+    """Refuse Parquet files of a folder whose labels ``datasets`` would convert or rename without a word.
+
+    It casts every file to the columns of the first: booleans, fractions and text to whole numbers, and the
+    names of classes to those of the first file, in its order.
+
+    Raises:
+        DataError: a file cannot be read, has no rows, or has other labels than the first.
+    """
+    if check_source(source) != "folder":
+        return
+    from pyarrow import types
+    from pyarrow.parquet import read_metadata
+
+    files = list_files(known.name, source)
+    first: tuple[str, Any, list[str]] | None = None
+    for split in splits:
+        for file in map(Path, files.get(split, [])):
+            if file.suffix != ".parquet":
+                continue
+            where = f"data set {known.name}, split {split}, {file.name}"
+            try:
+                metadata = read_metadata(file)
+            except (OSError, ValueError) as error:
+                raise DataError(f"{where}: expected a Parquet file ({str(error).splitlines()[0]})") from error
+            if not metadata.num_rows:
+                raise DataError(f"{where}: no rows")
+            schema = metadata.schema.to_arrow_schema()
+            if schema.names.count(known.label) > 1:
+                raise DataError(f"{where}: two columns are named {known.label!r}")
+            if known.label not in schema.names:
+                continue
+            kind, names = schema.field(known.label).type, _class_names(known, schema)
+            first = first or (file.name, kind, names)
+            if types.is_integer(first[1]) and not types.is_integer(kind):
+                raise DataError(f"{where}: labels are {kind}, expected whole numbers as in {first[0]}")
+            if names != first[2]:
+                raise DataError(
+                    f"{where}: the classes are named {', '.join(names) or 'nothing'}, expected as in "
+                    f"{first[0]}: {', '.join(first[2]) or 'nothing'}"
+                )
+
+
+def _class_names(known: ImageSet, schema: Any) -> list[str]:
+    written = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    features = written.get("info", {}).get("features", {})
+    names: list[str] = features.get(known.label, {}).get("names", [])
+    return names
+
+
+def _labels(known: ImageSet, where: str, rows: Any) -> Tensor:
+    labels = list(rows[known.label])
+    for row, label in enumerate(labels):
+        check_label(known, label, f"{where}, row {row}")
+    return torch.tensor(labels, dtype=torch.int64)
+
+
+def check_label(known: ImageSet, label: Any, where: str) -> None:
+    """Refuse a label that is missing, or not the number of a class.
+
+    Raises:
+        DataError: it is.
+    """
+    expected = f"expected a whole number from 0 to {known.classes - 1}"
+    if label is None:
+        raise DataError(f"{where}: no label, {expected}")
+    if type(label) is not int or not 0 <= label < known.classes:
+        raise DataError(f"{where}: label {label!r} is none of {known.classes} classes, {expected}")
+
+
+def _decode(known: ImageSet, where: str, rows: Any) -> np.ndarray:
+    import datasets
+
+    encoded = rows.select_columns([known.image]).cast_column(known.image, datasets.Image(decode=False))
+    cells = enumerate(encoded)
+    return np.stack([decode(cell[known.image], known.shape, f"{where}, row {row}") for row, cell in cells])

@@ -1,0 +1,151 @@
+"""Which code a number depends on, and records of other code that are computed again."""
+
+import ast
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import scalpel_bench
+from scalpel_bench.benchmarks.commands.planning import recorded
+from scalpel_bench.benchmarks.commands.replay import replay
+from scalpel_bench.benchmarks.commands.sweep import sweep
+from scalpel_bench.benchmarks.execution import ExecutionOptions, code_of
+from scalpel_bench.benchmarks.records import Folder, Record, code_identity, fingerprint
+from tests.benchmarks.runs import conditioning, plan
+
+ROOT = Path(scalpel_bench.__file__).parent
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch) -> Path:
+    """A copy of the package's sources, which a test may edit."""
+    copy = tmp_path / "scalpel_bench"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("__pycache__", "assets", "*.toml"))
+    monkeypatch.setattr(fingerprint, "ROOT", copy)
+    return copy
+
+
+def identity(package: Path, method: str = "bloop") -> str:
+    files = ("benchmarks/training/loop.py", f"methods/{method}.py", "tasks/smooth_mlp.py")
+    return code_identity(*(package / file for file in files))
+
+
+def edit(file: Path, text: str) -> None:
+    file.write_text(file.read_text() + text)
+    fingerprint._scan.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "methods/bloop.py",
+        "methods/engine/base.py",
+        "methods/engine/passes.py",
+        "tasks/smooth_mlp.py",
+        "tasks/models/spectral.py",
+        "tasks/data/images/resident.py",
+        "benchmarks/training/loop.py",
+        "benchmarks/training/stepper.py",
+        "benchmarks/training/models.py",
+        "benchmarks/experiments/settings.py",
+    ],
+)
+def test_an_edit_to_what_decides_numbers_changes_it(package, file) -> None:
+    before = identity(package)
+    edit(package / file, "\n# a comment\n")
+    assert identity(package) == before
+    edit(package / file, "\nEDITED = 1\n")
+    assert identity(package) != before
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "methods/pcgrad.py",
+        "methods/__init__.py",
+        "methods/surgeon/surgeon.py",
+        "tasks/translation.py",
+        "benchmarks/figures/fronts.py",
+        "benchmarks/analysis/verdicts.py",
+        "benchmarks/cli/app.py",
+    ],
+)
+def test_an_edit_elsewhere_does_not(package, file) -> None:
+    before = identity(package)
+    edit(package / file, "\nEDITED = 1\n")
+    assert identity(package) == before
+
+
+def test_each_method_and_solver_has_its_own(package) -> None:
+    before = {name: identity(package, name) for name in ("sum", "bloop", "upgrad")}
+    assert len(set(before.values())) == 3
+    edit(package / "methods" / "engine" / "solvers.py", "\nEDITED = 1\n")
+    after = {name: identity(package, name) for name in before}
+    assert after["upgrad"] != before["upgrad"]
+
+
+def test_docstrings_do_not_count(package) -> None:
+    before, file = identity(package), package / "methods" / "bloop.py"
+    text = file.read_text()
+    (doc,) = {ast.get_docstring(ast.parse(text), clean=False)}
+    file.write_text(text.replace(str(doc), "Another summary."))
+    fingerprint._scan.cache_clear()
+    assert identity(package) == before
+
+
+@pytest.fixture
+def swept(tmp_path) -> Folder:
+    experiment = conditioning(lam=[0.1, 1.0], seeds=1)
+    experiment = experiment.model_copy(
+        update={"methods": {name: experiment.methods[name] for name in ("sum", "bloop")}}
+    )
+    assert sweep([experiment], ExecutionOptions(), tmp_path, False, "disabled") == 0
+    return Folder(tmp_path / "conditioning" / "smoke")
+
+
+def of_older_code(folder: Folder, changed: str | None = None) -> None:
+    for record in folder.read()[0]:
+        rows = json.loads(json.dumps(record.trajectory))
+        if record.run.label == changed:
+            rows[1]["train"]["main"] *= 1 + 1e-15
+        environment = {**record.environment, "code": "0" * 12}
+        folder.write(record.model_copy(update={"environment": environment, "trajectory": rows}))
+
+
+def current(folder: Folder) -> set[str]:
+    return {record.run.label for record in recorded({folder: folder.content()}).values()}
+
+
+def test_a_record_carries_the_code_that_made_it(swept) -> None:
+    for record in swept.read()[0]:
+        assert record.environment["code"] == code_of(record.run)
+    assert current(swept) == {"sum", "bloop"}
+
+
+def test_records_of_other_code_are_run_again_until_a_replay_adopts_them(swept, capsys) -> None:
+    of_older_code(swept)
+    assert current(swept) == set()
+    warned = "".join(capsys.readouterr().err.split())
+    assert "4recordsareofothercode" in warned
+    assert f"scalpelresultsreplay{swept.path}" in warned
+    assert replay(swept.path, 2, False, ExecutionOptions()) == 0
+    assert "the same bits" in capsys.readouterr().out
+    assert current(swept) == {"sum", "bloop"}
+    (swept.path / "replays.json").write_text("damaged")
+    assert current(swept) == set()
+
+
+def test_a_bit_that_differs_is_found_and_its_group_is_not_adopted(swept, capsys) -> None:
+    of_older_code(swept, changed="bloop")
+    assert replay(swept.path, 0, True, ExecutionOptions()) == 3
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "train.main was" in shown
+    assert current(swept) == {"sum"}
+
+
+def test_a_record_of_a_plugin_that_is_not_here_is_kept(folder) -> None:
+    run = plan(conditioning())[0].model_copy(update={"method": {"name": "gone"}})
+    folder.write(Record(id=run.id, run=run, status="completed", environment={}, trajectory=[{"step": 0}]))
+    assert set(recorded({folder: folder.content()})) == {run.id}
