@@ -30,6 +30,20 @@ def pairs() -> dict[str, Tensor]:
     }
 
 
+def dependent() -> dict[str, Tensor]:
+    """Gradients ``(K, 30)`` in float64 of a lower rank, which rounding raises to K."""
+    (rows,) = sampled(1, k=3)
+    main, aux, other = rows
+    return {
+        "parallel": torch.stack([main, main / 3]),
+        "opposed": torch.stack([main, -main / 3]),
+        "main, aux, main + aux": torch.stack([main, aux, main + aux]),
+        "aux 1e-4 of the main one": torch.stack([main, 1e-4 * aux, main + 1e-4 * aux]),
+        "parallel and another": torch.stack([main, main / 3, main / 7, aux]),
+        "five of rank 3": torch.stack([main, aux, other, main + aux / 3 + other, main / 3 + other]),
+    }
+
+
 def sampled(count: int, parameters: int = 30, seed: int = 0, k: int = 2) -> list[Tensor]:
     """Gradients ``(k, parameters)`` ~ N(0, 1) in float64."""
     generator = torch.Generator().manual_seed(seed)

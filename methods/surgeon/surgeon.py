@@ -307,7 +307,8 @@ class Surgeon:
             direction.fill_(inf)
         else:
             surgery, heads = torch.split(direction, [self._shared.size, self._heads.size])
-            _, self._state = method.combine(bucket.rows, state, losses, gram=gram, out=surgery)
+            eps = max(torch.finfo(parameter.dtype).eps for parameter in self._shared.parameters)
+            _, self._state = method.combine(bucket.rows, state, losses, gram=gram, out=surgery, rounding=eps)
             if scale is not None:
                 surgery *= scale
             heads.copy_(bucket.own)
