@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from scalpel_bench import methods
-from scalpel_bench.benchmarks.contract.inputs import pairs, sampled, trajectory
-from scalpel_bench.benchmarks.contract.rules import Broken, Rule, require, require_close, violations
-from scalpel_bench.methods import Method
+from ... import methods
+from ...methods import Method
+from .inputs import dependent, pairs, sampled, trajectory
+from .rules import Broken, Rule, require, require_close, violations
 
 
 def method_rules() -> dict[str, Rule]:
@@ -25,7 +25,8 @@ def method_rules() -> dict[str, Rule]:
         "written in place, directions and what is remembered are the same": _in_place,
         "no NaN on zero, parallel, opposed, huge or tiny gradients": _finite,
         "d(c g) = c d(g) in float64 for c from 1e-100 to 1e100": _equivariant_float64,
-        "d(c g) = c d(g) in float32 for c from 1e-12 to 1e12": _equivariant_float32,
+        "d(c g) = c d(g) in float32 for c from 1e-24 to 1e18": _equivariant_float32,
+        "dependent gradients in float32 and bfloat16 give the direction of float64": _dependent,
         "a batched call equals single calls": _batched,
         "per-block Gram matrices equal a call per block": _blocks,
         "an EMA of every gradient is taken, or refused in words": _smoothed,
@@ -113,7 +114,7 @@ def _equivariant_float64(name: str) -> None:
 
 
 def _equivariant_float32(name: str) -> None:
-    _equivariant(name, [1e-12, 1e-6, 1e6, 1e12], [g.float() for g in sampled(4)], 1e-4)
+    _equivariant(name, [1e-24, 1e-6, 1e6, 1e18], [g.float() for g in sampled(4)], 1e-4)
 
 
 def _equivariant(name: str, scales: list[float], steps: list[Tensor], tolerance: float) -> None:
@@ -122,6 +123,21 @@ def _equivariant(name: str, scales: list[float], steps: list[Tensor], tolerance:
         scaled = trajectory(methods.create(name, lam=0.3), [scale * g for g in steps])
         for a, b in zip(scaled, plain, strict=True):
             require_close(a / scale, b, tolerance, f"gradients times {scale:g}")
+
+
+def _dependent(name: str) -> None:
+    of = methods.get(name).objectives
+    for case, gradients in dependent().items():
+        if of not in (None, len(gradients)):
+            continue
+        (expected,) = trajectory(methods.create(name, lam=0.3), [gradients])
+        longest = torch.linalg.vector_norm(gradients, dim=-1).max()
+        scale = torch.maximum(longest, torch.linalg.vector_norm(expected))
+        for dtype, most in ((torch.float32, 1e-2), (torch.bfloat16, 0.1)):
+            (direction,) = trajectory(methods.create(name, lam=0.3), [gradients.to(dtype)])
+            error = float(torch.linalg.vector_norm(direction - expected) / scale)
+            found = f"{case} gradients in {dtype}: the direction is off by {error:.1e} of its length"
+            require(error <= most, f"{found}; decide rank by methods.engine.tolerance(gram)")
 
 
 def _batched(name: str) -> None:

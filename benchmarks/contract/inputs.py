@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods import BaseMethod
+from ...methods import BaseMethod
 
 
 def pairs() -> dict[str, Tensor]:
@@ -27,6 +27,20 @@ def pairs() -> dict[str, Tensor]:
         "huge": 1e80 * pair,
         "tiny": 1e-80 * pair,
         "unequal scales": torch.stack([1e12 * main, 1e-12 * aux]),
+    }
+
+
+def dependent() -> dict[str, Tensor]:
+    """Gradients ``(K, 30)`` in float64 of a lower rank, which rounding raises to K."""
+    (rows,) = sampled(1, k=3)
+    main, aux, other = rows
+    return {
+        "parallel": torch.stack([main, main / 3]),
+        "opposed": torch.stack([main, -main / 3]),
+        "main, aux, main + aux": torch.stack([main, aux, main + aux]),
+        "aux 1e-4 of the main one": torch.stack([main, 1e-4 * aux, main + 1e-4 * aux]),
+        "parallel and another": torch.stack([main, main / 3, main / 7, aux]),
+        "five of rank 3": torch.stack([main, aux, other, main + aux / 3 + other, main / 3 + other]),
     }
 
 

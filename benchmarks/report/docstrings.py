@@ -7,10 +7,10 @@ import re
 
 import pandas as pd
 
-from scalpel_bench.benchmarks.figures import style
-from scalpel_bench.entries import Entry
-from scalpel_bench.registry import catalogue
-from scalpel_bench.tasks import ImageTask
+from ...entries import Entry
+from ...registry import catalogue
+from ...tasks import ImageTask
+from ..figures import style
 
 _NAME = r"\b[A-ZÀ-Ý][\w'’-]+"
 

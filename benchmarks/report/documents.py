@@ -13,16 +13,16 @@ from typing import Any
 
 import pandas as pd
 
-from scalpel_bench.benchmarks import speed
-from scalpel_bench.benchmarks.analysis import comparisons, verdicts
-from scalpel_bench.benchmarks.analysis.indicators import REFERENCE
-from scalpel_bench.benchmarks.analysis.ratios import over_all_seeds, ratio_table
-from scalpel_bench.benchmarks.analysis.statistics import over_seeds
-from scalpel_bench.benchmarks.analysis.summary import SPLITS, end_values
-from scalpel_bench.benchmarks.analysis.wording import with_interval
-from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.report import docstrings
-from scalpel_bench.benchmarks.report.files import read_table
+from .. import speed
+from ..analysis import comparisons, verdicts
+from ..analysis.indicators import REFERENCE
+from ..analysis.ratios import over_all_seeds, ratio_table
+from ..analysis.statistics import over_seeds
+from ..analysis.summary import SPLITS, end_values
+from ..analysis.wording import with_interval
+from ..messages.errors import UserError
+from . import docstrings
+from .files import read_table
 
 _TABLE = re.compile(r"(<!-- (\w+): ([^\n]*?) -->\n).*?(<!-- end -->)", re.S)
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scalpel_bench import methods
-from scalpel_bench.benchmarks.experiments.settings import Training, TrainingRun
-from scalpel_bench.benchmarks.training.checkpoints import State
-from scalpel_bench.benchmarks.training.models import FlatModel, StackedModels
-from scalpel_bench.tasks import Batch, Known, Loss, Task
+from ... import methods
+from ...tasks import Batch, Known, Loss, Task
+from ..experiments.settings import Training, TrainingRun
+from .checkpoints import State
+from .models import FlatModel, StackedModels
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Stepper:
         self.precision = partial(
             torch.autocast, self.models.theta.device.type, torch.bfloat16, enabled=bool(options.bf16)
         )
+        self.rounding = torch.finfo(torch.bfloat16).eps if options.bf16 else None
         self.groups = self._groups()
         self.steps = options.epochs * task.steps_per_epoch
         self.optimizer = _optimizer(options, self.models.theta)
@@ -151,7 +152,11 @@ class Stepper:
         for i, (group, state) in enumerate(zip(self.groups, self.states, strict=True)):
             where = group.where
             _, self.states[i] = group.method.combine(
-                self.gradients[where], state, self.losses[where], out=self.direction[where]
+                self.gradients[where],
+                state,
+                self.losses[where],
+                out=self.direction[where],
+                rounding=self.rounding,
             )
 
     def _one_backward(self, batch: Batch) -> None:

@@ -19,12 +19,12 @@ PIECE = 2**18
 """Numbers of a row, over all replicas, that are worked on at once: 1 MiB in float32."""
 SHORT = 2**14
 """Numbers of a row up to which one product of stacked rows is quicker than a product per pair."""
-IN_DOUBLE = 2**15
-"""Numbers of a row that are taken to float64 at once: 256 KiB."""
+IN_DOUBLE = 2**16
+"""Numbers of a row that are taken to float64 at once: 512 KiB."""
 APART = 2.0**-7
 """Least eigenvalue of the cosines of a piece above which float32 products of it decide nothing."""
-MOST = 2.0**126
-"""Coefficients up to which float32 holds them."""
+HELD = 2.0**-126, 2.0**126
+"""Coefficients that float32 holds in full."""
 IN_RANGE = 2.0**-80, 2.0**100
 """Squared lengths of a piece that float32 sums without loss."""
 
@@ -47,10 +47,12 @@ def gram(rows: Sequence[Tensor]) -> Tensor:
     first = rows[0]
     if first.is_cuda:
         upper: Tensor = _compiled(_fused_products)(list(rows))
-        return _square(upper, len(rows))
-    if first.numel() <= SHORT:
-        return _products(rows, _of_stacked)
-    return torch.stack([_products(piece, _of_pairs) for piece in _pieces(rows)]).sum(0)
+    elif first.numel() <= SHORT:
+        upper = _products(rows, _of_stacked)
+    else:
+        upper = torch.stack([_products(piece, _of_pairs) for piece in _pieces(rows)]).sum(0)
+    square = upper.index_select(-1, _symmetric(len(rows), first.device))
+    return square.view(*upper.shape[:-1], len(rows), len(rows))
 
 
 def write(
@@ -69,7 +71,7 @@ def write(
         factors = [factor.to(dtype)[..., None].unbind(-2) for factor in _factors(coefficients)]
         _compiled(_fused_write)(*map(list, factors), list(rows), direction, list(moves))
         return
-    if not (coefficients.abs().amax() < MOST):
+    if not all(c == 0 or HELD[0] < abs(c) < HELD[1] for c in coefficients.flatten().tolist()):
         dtype = torch.float64
     weights = coefficients.to(dtype)[..., None].unbind(-2)
     for into, *piece in _pieces([direction, *rows]):
@@ -91,33 +93,34 @@ def _pieces(rows: Sequence[Tensor], most: int = PIECE) -> Iterator[list[Tensor]]
         yield [row[..., start : start + size] for row in rows]
 
 
-def _products(rows: Sequence[Tensor], multiply: Callable[[list[Tensor]], Tensor]) -> Tensor:
-    """``(..., R, R)`` in float64: G of a piece, multiplied in float64 where float32 could lose something."""
+def _products(rows: Sequence[Tensor], multiply: Callable[[Sequence[Tensor]], Tensor]) -> Tensor:
+    """``(..., R (R + 1) / 2)`` in float64: G of a piece, multiplied in float32 where that loses nothing."""
     products = multiply([working(row) for row in rows])
-    if products.dtype != torch.float64 and not _are_apart(products):
+    if products.dtype != torch.float64 and not _are_apart(products, len(rows)):
         doubled = [multiply([row.double() for row in piece]) for piece in _pieces(rows, IN_DOUBLE)]
         products = torch.stack(doubled).sum(0)
     return products.double()
 
 
-def _of_stacked(rows: list[Tensor]) -> Tensor:
-    stacked = torch.stack(rows, -2)
-    return stacked @ stacked.mT
-
-
-def _of_pairs(rows: list[Tensor]) -> Tensor:
+def _of_pairs(rows: Sequence[Tensor]) -> Tensor:
     pairs = combinations_with_replacement(rows, 2)
-    return _square(torch.stack([torch.linalg.vecdot(a, b) for a, b in pairs], -1), len(rows))
+    return torch.stack([torch.linalg.vecdot(a, b) for a, b in pairs], -1)
 
 
-def _are_apart(gram: Tensor) -> bool:
+def _of_stacked(rows: Sequence[Tensor]) -> Tensor:
+    stacked = torch.stack(list(rows), -2)
+    return (stacked @ stacked.mT).flatten(-2).index_select(-1, _upper(len(rows), stacked.device))
+
+
+def _are_apart(upper: Tensor, count: int) -> bool:
     """Whether rows are far from dependent, and their squares within the range of float32.
 
     In Python's numbers: a call into torch takes longer than all of these.
     """
-    if gram.dim() > 2:
-        return all(map(_are_apart, gram.flatten(0, -3)))
-    left: list[list[float]] = gram.tolist()
+    if upper.dim() > 1:
+        return all(_are_apart(one, count) for one in upper.flatten(0, -2))
+    numbers = iter(upper.tolist())
+    left = [[0.0] * i + [next(numbers) for _ in range(i, count)] for i in range(count)]
     for i, row in enumerate(left):
         if not IN_RANGE[0] < row[i] < IN_RANGE[1]:
             return False
@@ -125,17 +128,11 @@ def _are_apart(gram: Tensor) -> bool:
     for i, row in enumerate(left):  # Gaussian elimination: what has positive pivots is positive definite
         if not row[i] > 0:
             return False
-        for j in range(i + 1, len(left)):
+        for j in range(i + 1, count):
             share = row[j] / row[i]
-            for k in range(j, len(left)):
+            for k in range(j, count):
                 left[j][k] -= share * row[k]
     return True
-
-
-def _square(upper: Tensor, count: int) -> Tensor:
-    """``(..., R, R)`` out of its upper triangle ``(..., R (R + 1) / 2)``."""
-    square = upper.index_select(-1, _symmetric(count, upper.device))
-    return square.view(*upper.shape[:-1], count, count)
 
 
 def _write(
@@ -193,3 +190,11 @@ def _symmetric(count: int, device: torch.device) -> Tensor:
     index = torch.zeros(count, count, dtype=torch.int64)
     index[upper[0], upper[1]] = torch.arange(upper.shape[1])
     return torch.maximum(index, index.mT).flatten().to(device)
+
+
+@cache
+def _upper(count: int, device: torch.device) -> Tensor:
+    """``(R (R + 1) / 2,)``: where each entry of the upper triangle stands in G."""
+    row, column = torch.triu_indices(count, count)
+    upper: Tensor = row * count + column
+    return upper.to(device)

@@ -10,9 +10,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from scalpel_bench.methods.engine import BaseMethod, State
-from scalpel_bench.methods.surgeon.bucket import Bucket, Layout
-from scalpel_bench.methods.surgeon.distributed import (
+from ..engine import BaseMethod, State
+from .bucket import Bucket, Layout
+from .distributed import (
     UNSYNCHRONISED,
     check_synchronised,
     is_sharded,
@@ -22,8 +22,8 @@ from scalpel_bench.methods.surgeon.distributed import (
     reduce_shards,
     together,
 )
-from scalpel_bench.methods.surgeon.guard import Guard
-from scalpel_bench.methods.surgeon.leaves import (
+from .guard import Guard
+from .leaves import (
     Others,
     Owned,
     Parameters,
@@ -31,8 +31,8 @@ from scalpel_bench.methods.surgeon.leaves import (
     hooked,
     run_post_hooks,
 )
-from scalpel_bench.methods.surgeon.losses import Loss, check_loss, diagnose, find_overflow, objective_names
-from scalpel_bench.methods.surgeon.memory import handed_out, present, taken_in
+from .losses import Loss, check_loss, diagnose, find_overflow, objective_names
+from .memory import handed_out, present, taken_in
 
 if TYPE_CHECKING:
     from torch.amp.grad_scaler import GradScaler
@@ -307,7 +307,8 @@ class Surgeon:
             direction.fill_(inf)
         else:
             surgery, heads = torch.split(direction, [self._shared.size, self._heads.size])
-            _, self._state = method.combine(bucket.rows, state, losses, gram=gram, out=surgery)
+            eps = max(torch.finfo(parameter.dtype).eps for parameter in self._shared.parameters)
+            _, self._state = method.combine(bucket.rows, state, losses, gram=gram, out=surgery, rounding=eps)
             if scale is not None:
                 surgery *= scale
             heads.copy_(bucket.own)

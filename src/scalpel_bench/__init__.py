@@ -10,11 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scalpel_bench import benchmarks, methods, tasks
-    from scalpel_bench.methods import Method, Surgeon
-    from scalpel_bench.tasks import Task
+    from . import benchmarks, methods, tasks
+    from .methods import Method, Surgeon
 
-__all__ = ["Method", "Surgeon", "Task", "benchmarks", "methods", "tasks"]
+__all__ = ["Method", "Surgeon", "benchmarks", "methods", "tasks"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,8 +21,7 @@ def __getattr__(name: str) -> Any:
     if name in ("benchmarks", "methods", "tasks"):
         return importlib.import_module(f"scalpel_bench.{name}")
     if name in __all__:
-        package = "tasks" if name == "Task" else "methods"
-        return getattr(importlib.import_module(f"scalpel_bench.{package}"), name)
+        return getattr(importlib.import_module("scalpel_bench.methods"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

