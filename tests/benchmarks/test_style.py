@@ -58,12 +58,12 @@ def test_the_class_of_a_loose_file_names_its_own_title_and_colour(tmp_path) -> N
     assert style.look("coloured") == before
 
 
-def test_looks_are_read_without_importing_a_method() -> None:
+def test_titles_and_colours_are_known_without_importing_a_method() -> None:
     code = (
-        "import runpy, sys\n"
-        f"style = runpy.run_path({style.__file__!r})\n"
-        "assert style['title']('nash_mtl') == 'Nash-MTL'\n"
-        "assert style['look']('sum') == {'color': '#000000', 'marker': 'o'}\n"
+        "import sys\n"
+        "from scalpel_bench.registry import attributes\n"
+        "assert attributes('methods', 'nash_mtl')['title'] == 'Nash-MTL'\n"
+        "assert attributes('methods', 'sum')['color'] == '#000000'\n"
         "assert not {'torch', 'scalpel_bench.methods'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
