@@ -1,6 +1,14 @@
 """What all methods share: the contracts, the two passes over memory, small solvers."""
 
-from scalpel_bench.methods.engine.arithmetic import check_rho, divide, draw, row_cosine, uniform
+from scalpel_bench.methods.engine.arithmetic import (
+    adam,
+    adam_start,
+    check_rho,
+    divide,
+    draw,
+    row_cosine,
+    uniform,
+)
 from scalpel_bench.methods.engine.base import Method
 from scalpel_bench.methods.engine.contract import EMA, REGISTRY, BaseMethod, Order, Property, State
 from scalpel_bench.methods.engine.coordinates import CoordinateMethod
@@ -27,6 +35,8 @@ __all__ = [
     "Order",
     "Property",
     "State",
+    "adam",
+    "adam_start",
     "check_rho",
     "cosines",
     "definite",
