@@ -13,7 +13,7 @@ of this package's files are its attributes too:
 
 from typing import TYPE_CHECKING
 
-from scalpel_bench.methods.engine import (
+from .engine import (
     EMA,
     REGISTRY,
     BaseMethod,
@@ -29,35 +29,35 @@ from scalpel_bench.methods.engine import (
     row_cosine,
     uniform,
 )
-from scalpel_bench.methods.surgeon import Surgeon, kept_graph
+from .surgeon import Surgeon, kept_graph
 
 if TYPE_CHECKING:  # imported when they are asked for, so that a file that is broken harms no other
-    from scalpel_bench.methods.agem import AGEM as AGEM
-    from scalpel_bench.methods.aligned_mtl import AlignedMTL as AlignedMTL
-    from scalpel_bench.methods.bloop import Bloop as Bloop
-    from scalpel_bench.methods.bloop import BloopNoEMA as BloopNoEMA
-    from scalpel_bench.methods.cagrad import CAGrad as CAGrad
-    from scalpel_bench.methods.conflict_free import ConFIG as ConFIG
-    from scalpel_bench.methods.cosine_similarity import Cosine as Cosine
-    from scalpel_bench.methods.dualproj import DualProj as DualProj
-    from scalpel_bench.methods.dwa import DWA as DWA
-    from scalpel_bench.methods.dynamic_barrier import DynamicBarrier as DynamicBarrier
-    from scalpel_bench.methods.fairgrad import FairGrad as FairGrad
-    from scalpel_bench.methods.famo import FAMO as FAMO
-    from scalpel_bench.methods.gls import GLS as GLS
-    from scalpel_bench.methods.graddrop import GradDrop as GradDrop
-    from scalpel_bench.methods.gradvac import GradVac as GradVac
-    from scalpel_bench.methods.imtl_g import IMTLG as IMTLG
-    from scalpel_bench.methods.metabalance import MetaBalance as MetaBalance
-    from scalpel_bench.methods.mgda import MGDA as MGDA
-    from scalpel_bench.methods.moco import MoCo as MoCo
-    from scalpel_bench.methods.nash_mtl import NashMTL as NashMTL
-    from scalpel_bench.methods.pcgrad import PCGrad as PCGrad
-    from scalpel_bench.methods.rlw import RLW as RLW
-    from scalpel_bench.methods.stch import STCH as STCH
-    from scalpel_bench.methods.sum import Sum as Sum
-    from scalpel_bench.methods.uncertainty import UW as UW
-    from scalpel_bench.methods.upgrad import UPGrad as UPGrad
+    from .agem import AGEM as AGEM
+    from .aligned_mtl import AlignedMTL as AlignedMTL
+    from .bloop import Bloop as Bloop
+    from .bloop import BloopNoEMA as BloopNoEMA
+    from .cagrad import CAGrad as CAGrad
+    from .conflict_free import ConFIG as ConFIG
+    from .cosine_similarity import Cosine as Cosine
+    from .dualproj import DualProj as DualProj
+    from .dwa import DWA as DWA
+    from .dynamic_barrier import DynamicBarrier as DynamicBarrier
+    from .fairgrad import FairGrad as FairGrad
+    from .famo import FAMO as FAMO
+    from .gls import GLS as GLS
+    from .graddrop import GradDrop as GradDrop
+    from .gradvac import GradVac as GradVac
+    from .imtl_g import IMTLG as IMTLG
+    from .metabalance import MetaBalance as MetaBalance
+    from .mgda import MGDA as MGDA
+    from .moco import MoCo as MoCo
+    from .nash_mtl import NashMTL as NashMTL
+    from .pcgrad import PCGrad as PCGrad
+    from .rlw import RLW as RLW
+    from .stch import STCH as STCH
+    from .sum import Sum as Sum
+    from .uncertainty import UW as UW
+    from .upgrad import UPGrad as UPGrad
 
 available, create, get, origin = REGISTRY.available, REGISTRY.create, REGISTRY.get, REGISTRY.origin
 

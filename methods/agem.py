@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import Method, Property, State, divide, tolerance
+from .engine import Method, Property, State, divide, tolerance
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import EMA, Method, Order, State, check_rho, divide, tolerance
+from .engine import EMA, Method, Order, State, check_rho, divide, tolerance
 
 
 @dataclass(frozen=True)

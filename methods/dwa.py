@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import Method, Property, State, divide
+from .engine import Method, Property, State, divide
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import CoordinateMethod, Property, State, divide, draw
+from .engine import CoordinateMethod, Property, State, divide, draw
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import EMA, Method, Property, State, check_rho, simplex_projection, times
+from .engine import EMA, Method, Property, State, check_rho, simplex_projection, times
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import Method, State, divide, draw
+from .engine import Method, State, divide, draw
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import Method, State, draw
+from .engine import Method, State, draw
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import Method, State
+from .engine import Method, State
 
 
 @dataclass(frozen=True)

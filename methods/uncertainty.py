@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import Method, Property, State, adam, adam_start
+from .engine import Method, Property, State, adam, adam_start
 
 
 @dataclass(frozen=True)

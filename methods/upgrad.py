@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from scalpel_bench.methods.engine import (
+from .engine import (
     Method,
     Property,
     State,

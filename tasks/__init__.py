@@ -4,8 +4,8 @@
 >>> module = task.build()
 """
 
-from scalpel_bench.tasks.bases import REGISTRY, Batch, ImageTask, Known, Loss, Model, Task
-from scalpel_bench.tasks.data import Data, DataError, check_source
+from .bases import REGISTRY, Batch, ImageTask, Known, Loss, Model, Task
+from .data import Data, DataError, check_source
 
 available, create, get, origin = REGISTRY.available, REGISTRY.create, REGISTRY.get, REGISTRY.origin
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from scalpel_bench.tasks.bases import Batch, ImageTask, Model, Score
-from scalpel_bench.tasks.data import carve, check_source, with_validation
-from scalpel_bench.tasks.data.images import (
+from .bases import Batch, ImageTask, Model, Score
+from .data import carve, check_source, with_validation
+from .data.images import (
     CHUNK,
     CIFAR10,
     EMBEDDED_TEST_FRACTION,
@@ -23,7 +23,7 @@ from scalpel_bench.tasks.data.images import (
     load_patches,
     read_images,
 )
-from scalpel_bench.tasks.models import ResidualNet, Standardise
+from .models import ResidualNet, Standardise
 
 OPACITY = 128 / 255
 

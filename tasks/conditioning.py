@@ -10,8 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from scalpel_bench.tasks.bases import Batch, Model, Task
-from scalpel_bench.tasks.data import Data
+from .bases import Batch, Model, Task
+from .data import Data
 
 
 class _Point(nn.Module):

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from scalpel_bench.tasks.bases import Batch, Model, Task
-from scalpel_bench.tasks.data import SPECIALISED, Data, load_text
+from .bases import Batch, Model, Task
+from .data import SPECIALISED, Data, load_text
 
 VOCABULARY = 256
 

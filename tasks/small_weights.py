@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from scalpel_bench.tasks.bases import Batch, ImageTask, Known, Loss, Model, Score
-from scalpel_bench.tasks.data.images import Images, check_name, load_images
-from scalpel_bench.tasks.models import ResidualNet, Standardise
+from .bases import Batch, ImageTask, Known, Loss, Model, Score
+from .data.images import Images, check_name, load_images
+from .models import ResidualNet, Standardise
 
 Decay = Literal["all", "matrices"]
 

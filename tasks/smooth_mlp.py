@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from scalpel_bench.tasks.bases import Batch, Model, Task
-from scalpel_bench.tasks.data import Data, epochs, full_batches
-from scalpel_bench.tasks.data.images import load_digits
-from scalpel_bench.tasks.models import exact_log_norm, log_spectral_norm, start_basis
+from .bases import Batch, Model, Task
+from .data import Data, epochs, full_batches
+from .data.images import load_digits
+from .models import exact_log_norm, log_spectral_norm, start_basis
 
 
 @dataclass

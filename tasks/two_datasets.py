@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, cross_entropy
 
-from scalpel_bench.tasks.bases import Batch, ImageTask, Model, Score
-from scalpel_bench.tasks.data import Data
-from scalpel_bench.tasks.data.images import Images, check_name, load_images
-from scalpel_bench.tasks.models import ResidualNet, Standardise
+from .bases import Batch, ImageTask, Model, Score
+from .data import Data
+from .data.images import Images, check_name, load_images
+from .models import ResidualNet, Standardise
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,8 @@ def test_the_three_lines_of_the_readme() -> None:
     once, each = re.findall(r"^surgeon.*$", snippet, re.M)
     torch.manual_seed(0)
     model = nn.Linear(4, 3)
-    names = {"methods": methods, "model": model}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    names = {"methods": methods, "optimizer": optimizer}
     exec(once, names)
     outputs = model(torch.randn(5, 4))
     main_loss, aux_loss = outputs.square().mean(), outputs.abs().mean()

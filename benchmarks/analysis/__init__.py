@@ -1,6 +1,6 @@
 """From records to tables: fronts, indicators, statistics, verdicts."""
 
-from scalpel_bench.benchmarks.analysis.analyses import (
+from .analyses import (
     Analysis,
     MixedLossAnalysis,
     SimulationAnalysis,

@@ -9,7 +9,10 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from scalpel_bench.benchmarks.analysis import (
+from ..experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
+from ..records import Record, RecordedSweep
+from ..simulations import SIMULATIONS
+from . import (
     diagnostics,
     indicators,
     mixed_loss,
@@ -17,12 +20,9 @@ from scalpel_bench.benchmarks.analysis import (
     summary,
     verdicts,
 )
-from scalpel_bench.benchmarks.analysis.fronts import Points, attainment, front
-from scalpel_bench.benchmarks.analysis.ratios import ratio_table
-from scalpel_bench.benchmarks.analysis.summary import Protocol, end_points, splits
-from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
-from scalpel_bench.benchmarks.records import Record, RecordedSweep
-from scalpel_bench.benchmarks.simulations import SIMULATIONS
+from .fronts import Points, attainment, front
+from .ratios import ratio_table
+from .summary import Protocol, end_points, splits
 
 PERCENTILES = (25, 50, 75)
 METRIC_COLUMNS = ["protocol", "method", "split", "statistic", "seed", "value", "low", "high", "note"]

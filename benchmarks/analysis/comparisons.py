@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from scalpel_bench.benchmarks.analysis.fronts import front_ratio
-from scalpel_bench.benchmarks.records import Record
+from ..records import Record
+from .fronts import front_ratio
 
 Answer = tuple[dict[int, float], str]
 CELL = ["lam", "lr", "seed"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from scalpel_bench.benchmarks.records import Record
+from ..records import Record
 
 PANELS = {
     "relative_length": "‖d‖ / ‖g_m‖",

@@ -14,11 +14,7 @@ from typing import Literal
 
 import pandas as pd
 
-from scalpel_bench.benchmarks.analysis import comparisons
-from scalpel_bench.benchmarks.analysis.comparisons import Answer
-from scalpel_bench.benchmarks.analysis.statistics import Estimate, over_seeds
-from scalpel_bench.benchmarks.analysis.wording import with_interval
-from scalpel_bench.benchmarks.experiments.claims import (
+from ..experiments.claims import (
     Apart,
     Better,
     Bounds,
@@ -30,8 +26,12 @@ from scalpel_bench.benchmarks.experiments.claims import (
     Within,
     Worse,
 )
-from scalpel_bench.benchmarks.experiments.schema import Experiment
-from scalpel_bench.benchmarks.records import Record
+from ..experiments.schema import Experiment
+from ..records import Record
+from . import comparisons
+from .comparisons import Answer
+from .statistics import Estimate, over_seeds
+from .wording import with_interval
 
 Verdict = Literal["not supported", "inconclusive", "supported"]
 VERDICTS: tuple[Verdict, ...] = ("not supported", "inconclusive", "supported")

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
+ROUNDED_TO_0 = 2.0**-25
+"""What a main loss of exactly 0 counts as in a logarithm, at most: half of what float32 tells from 1."""
 
 
 def front(points: Points) -> NDArray[np.bool_]:
@@ -108,16 +110,21 @@ def front_ratio(points: Points, reference: Points, cap: float) -> Ratio:
     with main loss at most ``cap`` and, beyond its largest aux, its least main loss, since nobody has to have
     as much auxiliary loss as is allowed. The range begins where both fronts have begun, and ends where
     neither falls any more; if that is one auxiliary loss, they are compared there. So a front that dominates
-    another is better by this measure, even where it is a single point. The mean is exact (the interpolant's
-    integral). This is the Bjøntegaard delta of video codecs (Bjøntegaard 2001, VCEG-M33) with a monotone
-    interpolant (Fritsch & Butland 1984) for its polynomial, and the attained range for the covered one.
+    another is better by this measure, even where it is a single point or has a main loss of 0.
+    The mean is exact (the interpolant's integral). This is the Bjøntegaard delta of video codecs (Bjøntegaard
+    2001, VCEG-M33) with a monotone interpolant (Fritsch & Butland 1984) for its polynomial, and the attained
+    range for the covered one.
 
     Args:
         points: ``(n, 2)`` end points (main, aux) of one method and seed.
         reference: ``(m, 2)`` those that it is compared with.
         cap: the largest main loss that is of interest.
     """
-    ours, theirs = _inside(points, cap), _inside(reference, cap)
+    mains = np.concatenate([points, reference])[:, 0]
+    if (mains < 0).any():
+        return Ratio(None, note="a main loss is below 0, and has no logarithm")
+    zero = min([ROUNDED_TO_0, *mains[mains > 0]])
+    ours, theirs = _inside(points, cap, zero), _inside(reference, cap, zero)
     for which, inside in (("the front", ours), ("the reference", theirs)):
         if not len(inside):
             return Ratio(None, note=f"{which} has no point with main loss up to {cap:g}")
@@ -131,10 +138,11 @@ def _within(points: Points, main: float, aux: float) -> Points:
     return points[np.isfinite(points).all(axis=1) & (points < [main, aux]).all(axis=1)]
 
 
-def _inside(points: Points, cap: float) -> Points:
-    """The front's points of positive main loss up to the cap, in order of aux."""
+def _inside(points: Points, cap: float, zero: float) -> Points:
+    """The front's points of main loss up to the cap, in order of aux; a main loss of 0 counts as ``zero``."""
     chosen = points[front(points)]
-    chosen = chosen[(chosen[:, 0] > 0) & (chosen[:, 0] <= cap)]
+    chosen = chosen[chosen[:, 0] <= cap]
+    chosen[:, 0] = np.where(chosen[:, 0] == 0, zero, chosen[:, 0])
     return chosen[np.argsort(chosen[:, 1])]
 
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scalpel_bench.benchmarks.analysis.fronts import (
+from ..experiments.schema import Region
+from .fronts import (
     Points,
     Ratio,
     front_ratio,
@@ -15,7 +16,7 @@ from scalpel_bench.benchmarks.analysis.fronts import (
     igd_plus,
     pooled_front,
 )
-from scalpel_bench.benchmarks.analysis.statistics import (
+from .statistics import (
     Estimate,
     holm,
     over_seeds,
@@ -23,7 +24,6 @@ from scalpel_bench.benchmarks.analysis.statistics import (
     share,
     sign_flip,
 )
-from scalpel_bench.benchmarks.experiments.schema import Region
 
 REFERENCE = "sum"
 

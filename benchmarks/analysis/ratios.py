@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from scalpel_bench.benchmarks.analysis.wording import with_interval
+from .wording import with_interval
 
 
 def over_all_seeds(metrics: pd.DataFrame) -> pd.DataFrame:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from scalpel_bench.benchmarks.analysis.indicators import REFERENCE
-from scalpel_bench.benchmarks.analysis.statistics import over_seeds
+from .indicators import REFERENCE
+from .statistics import over_seeds
 
 LOSSES = ("main", "aux")
 COLUMNS = [

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from scalpel_bench.benchmarks.analysis.fronts import Points
-from scalpel_bench.benchmarks.analysis.indicators import REFERENCE
-from scalpel_bench.benchmarks.experiments.schema import Experiment
-from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.records import Record
+from ..experiments.schema import Experiment
+from ..experiments.settings import TrainingRun
+from ..records import Record
+from .fronts import Points
+from .indicators import REFERENCE
 
 SPLITS = ("train", "validation", "test")
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from scalpel_bench.benchmarks.analysis import comparisons
-from scalpel_bench.benchmarks.analysis.evidence import Evidence, Quantities, Runs, evidence
-from scalpel_bench.benchmarks.analysis.summary import Protocol
-from scalpel_bench.benchmarks.analysis.wording import with_interval
-from scalpel_bench.benchmarks.experiments.claims import Claim
-from scalpel_bench.benchmarks.experiments.schema import Common, Experiment
-from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.records import Record
+from ..experiments.claims import Claim
+from ..experiments.schema import Common, Experiment
+from ..experiments.settings import TrainingRun
+from ..records import Record
+from . import comparisons
+from .evidence import Evidence, Quantities, Runs, evidence
+from .summary import Protocol
+from .wording import with_interval
 
 COLUMNS = [
     *("id", "text", "paper", "protocol", "split", "verdict", "effect", "low", "high"),

@@ -8,7 +8,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command; where a package of the suite is missing, say in one line what to install."""
     try:
-        from scalpel_bench.benchmarks.cli.app import start
+        from .app import start
 
         start()
     except ModuleNotFoundError as error:

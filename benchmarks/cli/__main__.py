@@ -1,5 +1,5 @@
 """``python -m scalpel_bench.benchmarks.cli``."""
 
-from scalpel_bench.benchmarks.cli import main
+from . import main
 
 main()

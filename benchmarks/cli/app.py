@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from scalpel_bench.benchmarks.cli import recorded, running, suite
-from scalpel_bench.benchmarks.messages import UserError, terminal
+from ..messages import UserError, terminal
+from . import recorded, running, suite
 
 app = typer.Typer(
     name="scalpel",

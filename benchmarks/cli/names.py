@@ -8,8 +8,8 @@ import tomllib
 from importlib import resources
 from pathlib import Path
 
-from scalpel_bench.entries import plugins
-from scalpel_bench.registry import broken, catalogue
+from ...entries import plugins
+from ...registry import broken, catalogue
 
 METHOD_COLUMNS = ("name", "what it does", "source", "properties")
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from scalpel_bench.benchmarks.cli.names import complete_experiment
-from scalpel_bench.benchmarks.cli.parsing import execution_options
+from .names import complete_experiment
+from .parsing import execution_options
 
 if TYPE_CHECKING:
-    from scalpel_bench.benchmarks.execution import ExecutionOptions
+    from ..execution import ExecutionOptions
 
 Experiment = Annotated[
     str,

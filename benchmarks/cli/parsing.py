@@ -5,10 +5,10 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from scalpel_bench.benchmarks.messages import UserError, as_user_error
+from ..messages import UserError, as_user_error
 
 if TYPE_CHECKING:
-    from scalpel_bench.benchmarks.execution import ExecutionOptions
+    from ..execution import ExecutionOptions
 
 
 def execution_options(
@@ -26,8 +26,8 @@ def execution_options(
     Raises:
         UserError: there is no such data or device, or options contradict each other.
     """
-    from scalpel_bench import tasks
-    from scalpel_bench.benchmarks import execution
+    from ... import tasks
+    from .. import execution
 
     chosen = device or execution.default_device()
     if population != "auto" and not (population.isascii() and population.isdigit() and int(population)):

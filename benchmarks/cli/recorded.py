@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from scalpel_bench.benchmarks.cli import parsing
-from scalpel_bench.benchmarks.cli.options import Results
-from scalpel_bench.benchmarks.messages import terminal
+from ..messages import terminal
+from . import parsing
+from .options import Results
 
 app = typer.Typer(help="Look after recorded results.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -25,7 +25,7 @@ def report(
     ] = None,
 ) -> None:
     """Make the tables and figures of recorded runs again, and one page to compare them in."""
-    from scalpel_bench.benchmarks.commands import report as command
+    from ..commands import report as command
 
     command.report(paths, output)
 
@@ -43,7 +43,7 @@ def dashboard(
     results: Results = Path("results"),
 ) -> None:
     """Send recorded runs to Weights & Biases, with their tables, figures and saved views."""
-    from scalpel_bench.benchmarks.dashboard import push
+    from ..dashboard import push
 
     raise typer.Exit(push(paths or [], results, wandb, project, entity))
 
@@ -64,7 +64,7 @@ def verify(
     device: Annotated[str | None, typer.Option(help="For --repair: cpu, cuda, …")] = None,
 ) -> None:
     """Check records against their schema, their settings and the grid of their sweep."""
-    from scalpel_bench.benchmarks.commands import verify as command
+    from ..commands import verify as command
 
     options = parsing.execution_options(data, device, workers) if repair else None
     status = max(command.verify(path, options) for path in paths)
@@ -87,7 +87,7 @@ def replay(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
 ) -> None:
     """Compute recorded runs again and compare every bit; records of older code that agree are adopted."""
-    from scalpel_bench.benchmarks.commands import replay as command
+    from ..commands import replay as command
 
     options = parsing.execution_options(data, device, 1)
     raise typer.Exit(max(command.replay(path, sample, whole, options) for path in paths))
@@ -96,7 +96,7 @@ def replay(
 @app.command()
 def pack(paths: Folders) -> None:
     """Write all records of a folder into one compressed file, runs.jsonl.xz, which stands for them in git."""
-    from scalpel_bench.benchmarks.records import Folder
+    from ..records import Folder
 
     for path in paths:
         folder = Folder(path)
@@ -110,7 +110,7 @@ def fill(
     results: Annotated[Path, typer.Option(help="Folder of the recorded results.")] = Path("results"),
 ) -> None:
     """Fill the tables of documents from recorded results; each stands after a line <!-- KIND: WORDS -->."""
-    from scalpel_bench.benchmarks.report import fill as fill_tables
+    from ..report import fill as fill_tables
 
     for each in pages:
         fill_tables(each, results)

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from scalpel_bench.benchmarks.cli import parsing
-from scalpel_bench.benchmarks.cli.names import complete_experiment, complete_method, complete_task
-from scalpel_bench.benchmarks.cli.options import (
+from ..messages import UserError, terminal
+from . import parsing
+from .names import complete_experiment, complete_method, complete_task
+from .options import (
     Data,
     Device,
     DryRun,
@@ -24,7 +25,6 @@ from scalpel_bench.benchmarks.cli.options import (
     Wandb,
     with_shared_options,
 )
-from scalpel_bench.benchmarks.messages import UserError, terminal
 
 
 def run(
@@ -47,7 +47,7 @@ def run(
     wandb: Wandb = "disabled",
 ) -> None:
     """Train one method on one task, with the settings of the experiment that uses the task."""
-    from scalpel_bench.benchmarks.commands import run as command
+    from ..commands import run as command
 
     overrides = parsing.settings(set_ or [])
     if rho is not None:
@@ -74,10 +74,10 @@ def sweep(
     set_: Set = None,
 ) -> None:
     """Run an experiment: methods x λ x seeds x axes, then its tables and figures. Recorded runs are kept."""
-    from scalpel_bench.benchmarks.commands import planning
-    from scalpel_bench.benchmarks.commands import sweep as command
-    from scalpel_bench.benchmarks.experiments.schema import load
-    from scalpel_bench.benchmarks.experiments.settings import LEARNING_RATE
+    from ..commands import planning
+    from ..commands import sweep as command
+    from ..experiments.schema import load
+    from ..experiments.settings import LEARNING_RATE
 
     overrides = {**parsing.settings(set_ or []), **options.overrides}
     if method_settings := overrides.pop("method", None):
@@ -111,8 +111,8 @@ def reproduce(
     ] = None,
 ) -> None:
     """Run the paper's experiments at one scale, and draw its figures."""
-    from scalpel_bench.benchmarks.commands import sweep as command
-    from scalpel_bench.benchmarks.experiments.schema import available, load
+    from ..commands import sweep as command
+    from ..experiments.schema import available, load
 
     loaded = [load(name, options.scale, options.overrides) for name in names or available()]
     execution = options.execution()
@@ -136,8 +136,8 @@ def plan(
     gpu_share: GpuShare = 1.0,
 ) -> None:
     """Say what a sweep will cost in hours, memory and disk, from steps measured on this machine."""
-    from scalpel_bench.benchmarks.commands import plan as command
-    from scalpel_bench.benchmarks.experiments.schema import load
+    from ..commands import plan as command
+    from ..experiments.schema import load
 
     options = parsing.execution_options(data, device, None, gpu_share=gpu_share)
     slots = options.workers if gpus is None else max(1, int(gpus / gpu_share))

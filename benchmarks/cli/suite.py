@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from scalpel_bench.benchmarks.cli import names
-from scalpel_bench.benchmarks.cli.options import Device, Results
-from scalpel_bench.benchmarks.messages import terminal
+from ..messages import terminal
+from . import names
+from .options import Device, Results
 
 
 def list_(
@@ -32,7 +32,7 @@ def check(
     name: Annotated[str, typer.Argument(help="A method or task, a plugin's too, or path/to/file.py:Class.")],
 ) -> None:
     """Check a method or a task against the contract, and say in words what fails."""
-    from scalpel_bench.benchmarks.commands import check as command
+    from ..commands import check as command
 
     problems = command.check(name)
     terminal.checks(name, problems)
@@ -45,7 +45,7 @@ def new(
     folder: Annotated[Path, typer.Option(help="Where to write it.")] = Path(),
 ) -> None:
     """Write a commented template of a method or a task, and its test, which runs at once."""
-    from scalpel_bench.benchmarks.commands import new as command
+    from ..commands import new as command
 
     for line in command.new(kind, name, folder):
         terminal.say(line)
@@ -58,8 +58,8 @@ def bench(
     results: Results = Path("results"),
 ) -> None:
     """Measure speed and memory: ratios beside their targets, recorded under results/bench."""
-    from scalpel_bench.benchmarks import speed
-    from scalpel_bench.benchmarks.execution import check_device, default_device
+    from .. import speed
+    from ..execution import check_device, default_device
 
     chosen = device or default_device()
     check_device(chosen)

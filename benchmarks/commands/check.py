@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks import contract
-from scalpel_bench.benchmarks.messages import as_user_error
+from ... import methods, tasks
+from .. import contract
+from ..messages import as_user_error
 
 
 def check(name: str) -> dict[str, str]:

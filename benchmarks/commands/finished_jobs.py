@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from scalpel_bench.benchmarks.dashboard import Tracker
-from scalpel_bench.benchmarks.execution import FinishedJob
-from scalpel_bench.benchmarks.messages import Stopped, terminal
+from ..dashboard import Tracker
+from ..execution import FinishedJob
+from ..messages import Stopped, terminal
 
 
 def collect(runs: Iterable[FinishedJob], tracker: Tracker) -> list[FinishedJob]:

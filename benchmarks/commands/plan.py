@@ -14,12 +14,12 @@ from itertools import cycle
 import pandas as pd
 import torch
 
-from scalpel_bench.benchmarks.execution import ExecutionOptions, as_key, describe_data, get_task
-from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment
-from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.messages import UserError
-from scalpel_bench.benchmarks.training import Stepper
-from scalpel_bench.tasks import Task
+from ...tasks import Task
+from ..execution import ExecutionOptions, as_key, describe_data, get_task
+from ..experiments.schema import AnyExperiment, Experiment
+from ..experiments.settings import TrainingRun
+from ..messages import UserError
+from ..training import Stepper
 
 BUDGET = 2.0
 """Seconds of timed steps per kind of run; at least one step is timed."""

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks import contract
-from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, code_of, describe_data
-from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment
-from scalpel_bench.benchmarks.messages import UserError, as_user_error, terminal
-from scalpel_bench.benchmarks.records import Content, Folder, Origin, Record, adopted, origin_of
+from ... import methods, tasks
+from .. import contract
+from ..execution import ExecutionOptions, Job, code_of, describe_data
+from ..experiments.schema import AnyExperiment, Experiment
+from ..messages import UserError, as_user_error, terminal
+from ..records import Content, Folder, Origin, Record, adopted, origin_of
 
 
 def with_methods(experiment: AnyExperiment, labels: list[str]) -> AnyExperiment:

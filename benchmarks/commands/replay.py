@@ -11,12 +11,12 @@ from typing import Any
 import pandas as pd
 import torch
 
-from scalpel_bench.benchmarks.execution import ExecutionOptions, code_of, describe_data, get_task
-from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.messages import UserError, terminal
-from scalpel_bench.benchmarks.records import Folder, Origin, Record, adopt, adopted, load_sweep, origin_of
-from scalpel_bench.benchmarks.simulations import SIMULATIONS
-from scalpel_bench.benchmarks.training import train
+from ..execution import ExecutionOptions, code_of, describe_data, get_task
+from ..experiments.settings import TrainingRun
+from ..messages import UserError, terminal
+from ..records import Folder, Origin, Record, adopt, adopted, load_sweep, origin_of
+from ..simulations import SIMULATIONS
+from ..training import train
 
 ROUNDING = 1e-3
 """Relative difference up to which a run of a population agrees with the same run trained alone."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from scalpel_bench.benchmarks.analysis import Analysis, analyse, verdicts
-from scalpel_bench.benchmarks.messages import UserError, terminal
-from scalpel_bench.benchmarks.records import Folder, RecordedSweep, load_sweep
-from scalpel_bench.benchmarks.report import write_files, write_page
+from ..analysis import Analysis, analyse, verdicts
+from ..messages import UserError, terminal
+from ..records import Folder, RecordedSweep, load_sweep
+from ..report import write_files, write_page
 
 
 def report(paths: list[Path], output: Path | None) -> None:

@@ -8,15 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.commands.finished_jobs import collect, tell_failures
-from scalpel_bench.benchmarks.commands.planning import check_experiment, recorded
-from scalpel_bench.benchmarks.dashboard import Tracker
-from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, describe_data, execute_all, get_task
-from scalpel_bench.benchmarks.experiments.schema import Experiment, available, load
-from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.messages import UserError, as_user_error, terminal
-from scalpel_bench.benchmarks.records import Folder, Record
+from ... import methods, tasks
+from ..dashboard import Tracker
+from ..execution import ExecutionOptions, Job, describe_data, execute_all, get_task
+from ..experiments.schema import Experiment, available, load
+from ..experiments.settings import TrainingRun
+from ..messages import UserError, as_user_error, terminal
+from ..records import Folder, Record
+from .finished_jobs import collect, tell_failures
+from .planning import check_experiment, recorded
 
 
 def run(

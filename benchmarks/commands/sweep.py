@@ -9,12 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from scalpel_bench import tasks
-from scalpel_bench.benchmarks.commands.finished_jobs import collect, tell_failures
-from scalpel_bench.benchmarks.commands.planning import announce, fingerprint_of, plan_jobs, recorded
-from scalpel_bench.benchmarks.commands.report import make_page, report_sweep, show_verdicts
-from scalpel_bench.benchmarks.dashboard import Tracker
-from scalpel_bench.benchmarks.execution import (
+from ... import tasks
+from ..dashboard import Tracker
+from ..execution import (
     ExecutionOptions,
     FinishedJob,
     Job,
@@ -22,9 +19,9 @@ from scalpel_bench.benchmarks.execution import (
     get_task,
     populations,
 )
-from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
-from scalpel_bench.benchmarks.messages import terminal
-from scalpel_bench.benchmarks.records import (
+from ..experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
+from ..messages import terminal
+from ..records import (
     Content,
     Folder,
     RecordedSweep,
@@ -32,7 +29,10 @@ from scalpel_bench.benchmarks.records import (
     source_of,
     write_manifest,
 )
-from scalpel_bench.benchmarks.report import FIGURES
+from ..report import FIGURES
+from .finished_jobs import collect, tell_failures
+from .planning import announce, fingerprint_of, plan_jobs, recorded
+from .report import make_page, report_sweep, show_verdicts
 
 
 def sweep(
@@ -131,6 +131,6 @@ def _draw_samples(experiment: AnyExperiment, options: ExecutionOptions, folder: 
         if (folder.path / FIGURES / "samples.pdf").exists():
             return
         if samples := task.samples(16):
-            from scalpel_bench.benchmarks.figures import draw_samples
+            from ..figures import draw_samples
 
             draw_samples(folder.path / FIGURES, samples, f"Training images: {task.dataset.name}")

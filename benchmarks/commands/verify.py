@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.commands.planning import fingerprint_of
-from scalpel_bench.benchmarks.commands.sweep import sweep
-from scalpel_bench.benchmarks.execution import ExecutionOptions
-from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
-from scalpel_bench.benchmarks.experiments.settings import AnyRun, TrainingRun
-from scalpel_bench.benchmarks.messages import UserError, terminal
-from scalpel_bench.benchmarks.records import ANY_DATA, Folder, cell, read_manifest, sort_out
+from ... import methods, tasks
+from ..execution import ExecutionOptions
+from ..experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
+from ..experiments.settings import AnyRun, TrainingRun
+from ..messages import UserError, terminal
+from ..records import ANY_DATA, Folder, cell, read_manifest, sort_out
+from .planning import fingerprint_of
+from .sweep import sweep
 
 COLUMNS = ["what", "where", "why"]
 

@@ -1,9 +1,9 @@
 """The rules that every method and every task must keep."""
 
-from scalpel_bench.benchmarks.contract.for_methods import check_method, method_rules
-from scalpel_bench.benchmarks.contract.for_tasks import check_task, task_rules
-from scalpel_bench.benchmarks.contract.inputs import pairs, sampled, trajectory
-from scalpel_bench.benchmarks.contract.rules import Broken, Rule
+from .for_methods import check_method, method_rules
+from .for_tasks import check_task, task_rules
+from .inputs import pairs, sampled, trajectory
+from .rules import Broken, Rule
 
 __all__ = [
     "Broken",

@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from scalpel_bench import methods
-from scalpel_bench.benchmarks.contract.inputs import dependent, pairs, sampled, trajectory
-from scalpel_bench.benchmarks.contract.rules import Broken, Rule, require, require_close, violations
-from scalpel_bench.methods import Method
+from ... import methods
+from ...methods import Method
+from .inputs import dependent, pairs, sampled, trajectory
+from .rules import Broken, Rule, require, require_close, violations
 
 
 def method_rules() -> dict[str, Rule]:

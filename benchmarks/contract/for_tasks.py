@@ -6,9 +6,9 @@ import math
 
 import torch
 
-from scalpel_bench import tasks
-from scalpel_bench.benchmarks.contract.rules import Rule, require, require_close, violations
-from scalpel_bench.benchmarks.training import FlatModel
+from ... import tasks
+from ..training import FlatModel
+from .rules import Rule, require, require_close, violations
 
 
 def task_rules() -> dict[str, Rule]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods import BaseMethod
+from ...methods import BaseMethod
 
 
 def pairs() -> dict[str, Tensor]:

@@ -6,13 +6,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from scalpel_bench.benchmarks.analysis.analyses import Analysis, TrainingAnalysis, analyse
-from scalpel_bench.benchmarks.dashboard import saved_views
-from scalpel_bench.benchmarks.dashboard.runs import WandbRun, of_record, of_sweep
-from scalpel_bench.benchmarks.dashboard.saved_views import SentSweep
-from scalpel_bench.benchmarks.dashboard.tracker import Tracker
-from scalpel_bench.benchmarks.messages import UserError, terminal
-from scalpel_bench.benchmarks.records import (
+from ..analysis.analyses import Analysis, TrainingAnalysis, analyse
+from ..messages import UserError, terminal
+from ..records import (
     Folder,
     Record,
     has_manifest,
@@ -20,7 +16,11 @@ from scalpel_bench.benchmarks.records import (
     none_of,
     write_atomically,
 )
-from scalpel_bench.benchmarks.report import write_files
+from ..report import write_files
+from . import saved_views
+from .runs import WandbRun, of_record, of_sweep
+from .saved_views import SentSweep
+from .tracker import Tracker
 
 
 def push(paths: list[Path], results: Path, mode: str, project: str | None, entity: str | None) -> int:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from scalpel_bench.benchmarks.analysis.analyses import Analysis, TrainingAnalysis
-from scalpel_bench.benchmarks.experiments.settings import LEARNING_RATE, TrainingRun
-from scalpel_bench.benchmarks.records import Record
-from scalpel_bench.benchmarks.report import FIGURES
+from ..analysis.analyses import Analysis, TrainingAnalysis
+from ..experiments.settings import LEARNING_RATE, TrainingRun
+from ..records import Record
+from ..report import FIGURES
 
 TABLES = {"runs": "summary", "fronts": "fronts", "metrics": "metrics", "claims": "claims"}
 """What W&B calls the tables of an analysis."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from scalpel_bench.benchmarks.dashboard.runs import ANALYSIS, FIELDS, STEP, WandbRun
-from scalpel_bench.benchmarks.dashboard.sender import CHART
-from scalpel_bench.benchmarks.figures import style
+from ..figures import style
+from .runs import ANALYSIS, FIELDS, STEP, WandbRun
+from .sender import CHART
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace

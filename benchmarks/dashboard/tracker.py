@@ -17,10 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from scalpel_bench.benchmarks.analysis.analyses import Analysis
-from scalpel_bench.benchmarks.dashboard.runs import WandbRun, of_record, of_sweep
-from scalpel_bench.benchmarks.messages import UserError, terminal
-from scalpel_bench.benchmarks.records import Folder, Record
+from ..analysis.analyses import Analysis
+from ..messages import UserError, terminal
+from ..records import Folder, Record
+from .runs import WandbRun, of_record, of_sweep
 
 PROJECT = "scalpel"
 PATIENCE = 60.0

@@ -1,17 +1,17 @@
 """Where and in which order runs are executed, and who may execute which."""
 
-from scalpel_bench.benchmarks.execution.code import code_of
-from scalpel_bench.benchmarks.execution.job import FinishedJob, Job
-from scalpel_bench.benchmarks.execution.loaded_tasks import as_key, describe_data, get_task
-from scalpel_bench.benchmarks.execution.options import (
+from .code import code_of
+from .job import FinishedJob, Job
+from .loaded_tasks import as_key, describe_data, get_task
+from .options import (
     ExecutionOptions,
     check_device,
     default_device,
     default_workers,
 )
-from scalpel_bench.benchmarks.execution.populations import fastest, populations
-from scalpel_bench.benchmarks.execution.supervision import execute_all
-from scalpel_bench.benchmarks.execution.worker import execute
+from .populations import fastest, populations
+from .supervision import execute_all
+from .worker import execute
 
 __all__ = [
     "ExecutionOptions",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
-from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.experiments.settings import AnyRun, TrainingRun
-from scalpel_bench.benchmarks.records import code_identity
-from scalpel_bench.benchmarks.simulations import SIMULATIONS
-from scalpel_bench.benchmarks.training import train
+from ... import methods, tasks
+from ..experiments.settings import AnyRun, TrainingRun
+from ..records import code_identity
+from ..simulations import SIMULATIONS
+from ..training import train
 
 
 def code_of(run: AnyRun) -> str:

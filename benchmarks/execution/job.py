@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scalpel_bench.benchmarks.experiments.settings import AnyRun, TrainingRun
-from scalpel_bench.benchmarks.records import Folder, Record, Stamp
+from ..experiments.settings import AnyRun, TrainingRun
+from ..records import Folder, Record, Stamp
 
 
 @dataclass(frozen=True)

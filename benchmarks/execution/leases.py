@@ -14,8 +14,8 @@ from typing import Self
 
 from filelock import FileLock
 
-from scalpel_bench.benchmarks.messages import UserError
-from scalpel_bench.benchmarks.records import write_atomically
+from ..messages import UserError
+from ..records import write_atomically
 
 HEARTBEAT = 10.0
 """Seconds between two signs of life of an owner."""

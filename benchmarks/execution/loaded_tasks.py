@@ -6,10 +6,10 @@ import functools
 from collections.abc import Hashable
 from typing import Any
 
-from scalpel_bench import tasks
-from scalpel_bench.benchmarks.execution.options import ExecutionOptions
-from scalpel_bench.benchmarks.experiments.settings import DataRecord
-from scalpel_bench.benchmarks.messages import as_user_error
+from ... import tasks
+from ..experiments.settings import DataRecord
+from ..messages import as_user_error
+from .options import ExecutionOptions
 
 
 def as_key(settings: dict[str, Any]) -> tuple[tuple[str, Hashable], ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from scalpel_bench.benchmarks.messages import UserError
+from ..messages import UserError
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from itertools import islice
 
 import torch
 
-from scalpel_bench.benchmarks.execution.job import Job
-from scalpel_bench.benchmarks.execution.loaded_tasks import as_key, get_task
-from scalpel_bench.benchmarks.execution.options import ExecutionOptions
-from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.training import Stepper
-from scalpel_bench.tasks import Task
+from ...tasks import Task
+from ..experiments.settings import TrainingRun
+from ..training import Stepper
+from .job import Job
+from .loaded_tasks import as_key, get_task
+from .options import ExecutionOptions
 
 SIZES = (1, 4, 16, 64, 256)
 STEPS = 10

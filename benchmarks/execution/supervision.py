@@ -9,14 +9,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.execution import executors
-from scalpel_bench.benchmarks.execution.executors import Executor, Lost, OnStep, ignore
-from scalpel_bench.benchmarks.execution.job import FinishedJob, Job
-from scalpel_bench.benchmarks.execution.leases import Leases
-from scalpel_bench.benchmarks.execution.options import ExecutionOptions
-from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.records import Record, environment
+from ... import methods, tasks
+from ..experiments.settings import TrainingRun
+from ..records import Record, environment
+from . import executors
+from .executors import Executor, Lost, OnStep, ignore
+from .job import FinishedJob, Job
+from .leases import Leases
+from .options import ExecutionOptions
 
 POLL = 0.5
 """Seconds between two looks at the runs that another sweep executes."""

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.execution.code import code_of
-from scalpel_bench.benchmarks.execution.job import FinishedJob, Job
-from scalpel_bench.benchmarks.execution.loaded_tasks import get_task
-from scalpel_bench.benchmarks.execution.options import ExecutionOptions
-from scalpel_bench.benchmarks.experiments.settings import Simulation, TrainingRun
-from scalpel_bench.benchmarks.messages import UserError
-from scalpel_bench.benchmarks.records import Record, environment
-from scalpel_bench.benchmarks.simulations import SIMULATIONS
-from scalpel_bench.benchmarks.training import Checkpoint, train
+from ... import methods, tasks
+from ..experiments.settings import Simulation, TrainingRun
+from ..messages import UserError
+from ..records import Record, environment
+from ..simulations import SIMULATIONS
+from ..training import Checkpoint, train
+from .code import code_of
+from .job import FinishedJob, Job
+from .loaded_tasks import get_task
+from .options import ExecutionOptions
 
 
 def execute(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from scalpel_bench.benchmarks.experiments.settings import Settings
+from .settings import Settings
 
 Split = Literal["train", "validation", "test"]
 Measure = Literal["front_ratio", "main", "aux"]

@@ -8,8 +8,8 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
-from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment, available, load
-from scalpel_bench.benchmarks.messages.errors import UserError
+from ..messages.errors import UserError
+from .schema import AnyExperiment, Experiment, available, load
 
 _DATA = {"folder": "PATH", "hub": "hub"}
 

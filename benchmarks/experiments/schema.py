@@ -12,9 +12,11 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 
-from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.experiments.claims import Claim, ComparisonClaim, SimulationClaim
-from scalpel_bench.benchmarks.experiments.settings import (
+from ... import methods, tasks
+from ...utf8 import NotUTF8, decode_utf8
+from ..messages.errors import UserError, as_user_error, explain
+from .claims import Claim, ComparisonClaim, SimulationClaim
+from .settings import (
     LEARNING_RATE,
     DataRecord,
     Name,
@@ -26,8 +28,6 @@ from scalpel_bench.benchmarks.experiments.settings import (
     check_names,
     variation,
 )
-from scalpel_bench.benchmarks.messages.errors import UserError, as_user_error, explain
-from scalpel_bench.utf8 import NotUTF8, decode_utf8
 
 SCALES = ("smoke", "laptop", "workstation", "paper")
 MANIFEST = "manifest"

@@ -5,25 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalpel_bench.benchmarks.figures import style
+from . import style
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scalpel_bench.benchmarks.analysis import Analysis
+    from ..analysis import Analysis
 
 __all__ = ["draw", "draw_samples", "style"]
 
 
 def draw(analysis: Analysis, folder: Path) -> list[Path]:
     """Draw all figures of an analysis into a folder."""
-    from scalpel_bench.benchmarks.figures.drawing import draw_all
+    from .drawing import draw_all
 
     return draw_all(analysis, folder)
 
 
 def draw_samples(folder: Path, samples: list[tuple[Tensor, str]], title: str) -> list[Path]:
     """Draw training examples of a task: images ``(H, W, 3)``, each with what it shows."""
-    from scalpel_bench.benchmarks.figures import samples as images
+    from . import samples as images
 
     return images.draw(folder, samples, title)

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from scalpel_bench.benchmarks.figures import style
-from scalpel_bench.benchmarks.simulations import convergence_rates as simulated
+from ..simulations import convergence_rates as simulated
+from . import style
 
 _LOOKS = {"ema_error": "bloop", "main_gradient": "sum"}
 

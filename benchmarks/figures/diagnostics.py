@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from matplotlib.ticker import NullFormatter
 
-from scalpel_bench.benchmarks.analysis.analyses import TrainingAnalysis
-from scalpel_bench.benchmarks.analysis.diagnostics import LOGARITHMIC, PANELS
-from scalpel_bench.benchmarks.figures import style
-from scalpel_bench.benchmarks.figures.panels import Drawn, caption, figures_of, legend, side_by_side
+from ..analysis.analyses import TrainingAnalysis
+from ..analysis.diagnostics import LOGARITHMIC, PANELS
+from . import style
+from .panels import Drawn, caption, figures_of, legend, side_by_side
 
 MOST_TICKS = 7
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from scalpel_bench.benchmarks.analysis import Analysis
-from scalpel_bench.benchmarks.figures import (
+from ..analysis import Analysis
+from . import (
     diagnostics,
     fronts,
     mixed_loss,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from scalpel_bench.benchmarks.analysis.analyses import TrainingAnalysis
-from scalpel_bench.benchmarks.experiments.schema import Experiment
-from scalpel_bench.benchmarks.figures import style
-from scalpel_bench.benchmarks.figures.panels import (
+from ..analysis.analyses import TrainingAnalysis
+from ..experiments.schema import Experiment
+from . import style
+from .panels import (
     SHOWN_SPLITS,
     Drawn,
     caption,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from scalpel_bench.benchmarks.analysis.analyses import MixedLossAnalysis
-from scalpel_bench.benchmarks.figures import style
-from scalpel_bench.benchmarks.figures.panels import (
+from ..analysis.analyses import MixedLossAnalysis
+from . import style
+from .panels import (
     SHOWN_SPLITS,
     Drawn,
     caption,

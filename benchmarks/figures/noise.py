@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from scalpel_bench.benchmarks.figures import style
+from . import style
 
 
 def draw(axes: Axes, frame: pd.DataFrame) -> None:

@@ -12,8 +12,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from scalpel_bench.benchmarks.analysis.analyses import Analysis
-from scalpel_bench.benchmarks.experiments.schema import AnyExperiment
+from ..analysis.analyses import Analysis
+from ..experiments.schema import AnyExperiment
 
 SETTINGS: Any = {
     "font.size": 9,

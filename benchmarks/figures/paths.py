@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from scalpel_bench.benchmarks.analysis.analyses import TrainingAnalysis
-from scalpel_bench.benchmarks.figures import style
-from scalpel_bench.benchmarks.figures.panels import Drawn, caption, figures_of, side_by_side
+from ..analysis.analyses import TrainingAnalysis
+from . import style
+from .panels import Drawn, caption, figures_of, side_by_side
 
 
 @figures_of(TrainingAnalysis)

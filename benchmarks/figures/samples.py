@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from scalpel_bench.benchmarks.figures.panels import save
+from .panels import save
 
 IN_A_ROW = 8
 

@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from scalpel_bench.benchmarks.analysis.analyses import SimulationAnalysis
-from scalpel_bench.benchmarks.figures import convergence_rates, noise
-from scalpel_bench.benchmarks.figures.panels import Drawn, caption_of, figures_of
+from ..analysis.analyses import SimulationAnalysis
+from . import convergence_rates, noise
+from .panels import Drawn, caption_of, figures_of
 
 _DRAW: dict[str, Callable[[Axes, pd.DataFrame], None]] = {
     "noise": noise.draw,

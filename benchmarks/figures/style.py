@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from scalpel_bench.registry import attributes
+from ...registry import attributes
 
 _COLOURS = ["#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C8C8C"]
 _COLOURS += ["#882255", "#A6A600", "#332288", "#66C2B2", "#8B5A2B"]

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from scalpel_bench.benchmarks.analysis.analyses import TrainingAnalysis
-from scalpel_bench.benchmarks.experiments.settings import LEARNING_RATE, TrainingRun
-from scalpel_bench.benchmarks.figures import style
-from scalpel_bench.benchmarks.figures.panels import (
+from ..analysis.analyses import TrainingAnalysis
+from ..experiments.settings import LEARNING_RATE, TrainingRun
+from ..records import Record
+from . import style
+from .panels import (
     SHOWN_SPLITS,
     Drawn,
     caption,
@@ -20,7 +21,6 @@ from scalpel_bench.benchmarks.figures.panels import (
     legend,
     side_by_side,
 )
-from scalpel_bench.benchmarks.records import Record
 
 _LEFT_OUT = 0.5
 """Share of training that the frame may leave out: runs start far away, at the same point, and part late."""

@@ -1,6 +1,6 @@
 """What a person is told: errors in one line, and what the terminal shows."""
 
-from scalpel_bench.benchmarks.messages import terminal
-from scalpel_bench.benchmarks.messages.errors import Stopped, UserError, as_user_error, explain
+from . import terminal
+from .errors import Stopped, UserError, as_user_error, explain
 
 __all__ = ["Stopped", "UserError", "as_user_error", "explain", "terminal"]

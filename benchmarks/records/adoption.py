@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.records.files import write_atomically
-from scalpel_bench.benchmarks.records.folder import Folder
-from scalpel_bench.benchmarks.records.record import Record
+from ..experiments.settings import TrainingRun
+from .files import write_atomically
+from .folder import Folder
+from .record import Record
 
 FILE = "replays.json"
 

@@ -7,7 +7,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from scalpel_bench.benchmarks.messages import UserError
+from ..messages import UserError
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

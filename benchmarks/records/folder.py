@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from scalpel_bench.benchmarks.messages import UserError
-from scalpel_bench.benchmarks.records.files import write_atomically
-from scalpel_bench.benchmarks.records.record import Record, parse
+from ..messages import UserError
+from .files import write_atomically
+from .record import Record, parse
 
 Stamp = tuple[int, int, int] | None
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from scalpel_bench.benchmarks.experiments.command_line import sweep_command
-from scalpel_bench.benchmarks.experiments.schema import (
+from ..experiments.command_line import sweep_command
+from ..experiments.schema import (
     ADAPTER,
     MANIFEST,
     AnyExperiment,
@@ -16,9 +16,9 @@ from scalpel_bench.benchmarks.experiments.schema import (
     available,
     load,
 )
-from scalpel_bench.benchmarks.messages import UserError
-from scalpel_bench.benchmarks.records.files import write_atomically
-from scalpel_bench.benchmarks.records.folder import Folder
+from ..messages import UserError
+from .files import write_atomically
+from .folder import Folder
 
 FILE = "experiment.json"
 

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment
-from scalpel_bench.benchmarks.experiments.settings import (
+from ..experiments.schema import AnyExperiment, Experiment
+from ..experiments.settings import (
     LEARNING_RATE,
     AnyRun,
     DataRecord,
     TrainingRun,
 )
-from scalpel_bench.benchmarks.records.record import Record
+from .record import Record
 
 ANY_DATA = DataRecord(name="any", fingerprint="0")
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from scalpel_bench.benchmarks.experiments.settings import Run
+from ..experiments.settings import Run
 
 
 class Record(BaseModel):

@@ -9,12 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
-from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
-from scalpel_bench.benchmarks.messages import UserError
-from scalpel_bench.benchmarks.records.folder import Content, Folder, none_of
-from scalpel_bench.benchmarks.records.manifest import Manifest, read_manifest
-from scalpel_bench.benchmarks.records.membership import LeftOut, sort_out
-from scalpel_bench.benchmarks.records.record import Record
+from ..experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
+from ..messages import UserError
+from .folder import Content, Folder, none_of
+from .manifest import Manifest, read_manifest
+from .membership import LeftOut, sort_out
+from .record import Record
 
 
 @dataclass(frozen=True)

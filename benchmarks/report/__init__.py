@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from scalpel_bench.benchmarks.report.files import FIGURES, provenance_of, write_files
-from scalpel_bench.benchmarks.report.page import write_page
+from .files import FIGURES, provenance_of, write_files
+from .page import write_page
 
 __all__ = ["FIGURES", "fill", "provenance_of", "write_files", "write_page"]
 
 
 def fill(document: Path, results: Path) -> None:
     """Fill the tables of a document from recorded results; `documents.fill` says what is refused."""
-    from scalpel_bench.benchmarks.report import documents
+    from . import documents
 
     documents.fill(document, results)

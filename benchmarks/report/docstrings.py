@@ -5,30 +5,55 @@ from __future__ import annotations
 import inspect
 import re
 
-from scalpel_bench import methods, tasks
-from scalpel_bench.tasks import ImageTask
+import pandas as pd
+
+from ...entries import Entry
+from ...registry import catalogue
+from ...tasks import ImageTask
+from ..figures import style
+
+_NAME = r"\b[A-ZÀ-Ý][\w'’-]+"
 
 
 def of_methods() -> str:
     """A section for every method of the suite: formula, source, what differs, settings, properties."""
     sections = []
-    for name in methods.available():
-        if methods.origin(name):
-            continue
-        method = methods.get(name)
-        promised = ", ".join(sorted(method.properties)).replace("_", " ")
-        text = markdown(inspect.getdoc(method) or "")
-        sections.append(_section(name, text + (f"\n\nPromised and tested: {promised}." if promised else "")))
+    for name, entry in _own("methods").items():
+        promised = ", ".join(sorted(entry.attributes.get("properties", ()))).replace("_", " ")
+        text = markdown(entry.doc) + (f"\n\nPromised and tested: {promised}." if promised else "")
+        sections.append(_section(name, text))
     return "".join(sections)
 
 
 def of_tasks() -> str:
     """A section for every task of the suite, and for the settings that those on images share."""
-    return "".join(
-        _section(name, markdown(inspect.getdoc(tasks.get(name)) or ""))
-        for name in tasks.available()
-        if not tasks.origin(name)
-    ) + _section("ImageTask", markdown(inspect.getdoc(ImageTask) or ""))
+    sections = [_section(name, markdown(entry.doc)) for name, entry in _own("tasks").items()]
+    return "".join(sections) + _section("ImageTask", markdown(inspect.getdoc(ImageTask) or ""))
+
+
+def table_of_methods() -> pd.DataFrame:
+    """A row for every method of the suite: its docstring's first line and its source, in order of legends."""
+    own = _own("methods")
+    return pd.DataFrame(
+        {
+            "method": f"`{name}`",
+            "direction": markdown(own[name].doc.partition("\n")[0]).replace("|", "\\|"),
+            "source": citations(own[name].doc),
+        }
+        for name in style.order(list(own))
+    )
+
+
+def citations(docstring: str) -> str:
+    """Who and when of the works that a docstring gives as its source, linked where it has an arXiv id."""
+    source = " ".join(docstring.partition("Source:")[2].partition("\n\n")[0].partition("Differs:")[0].split())
+    works = list(re.finditer(rf"(?:{_NAME}(?:, | & ))*{_NAME}(?: et al\.)? \d{{4}}\b", source))
+    ends = [work.start() for work in works[1:]] + [len(source)]
+    cited = []
+    for work, end in zip(works, ends, strict=True):
+        arxiv = re.search(r"arXiv (\d{4}\.\d{5})", source[work.end() : end])
+        cited.append(f"[{work[0]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else work[0])
+    return "; ".join(cited)
 
 
 def markdown(docstring: str) -> str:
@@ -43,6 +68,10 @@ def markdown(docstring: str) -> str:
     items = re.sub(r"\n {8}", " ", re.sub(r"(?m)^ {4}(\w[\w, ]*): ", r"- `\1`: ", arguments))
     items = re.sub(r"``(.+?)``", r"`\1`", re.sub(r"(?<=[\w`]), (?=[\w, ]*`: )", "`, `", items))
     return f"{prose}\n\n{items}" + (f"\n\n{after}" if after else "")
+
+
+def _own(package: str) -> dict[str, Entry]:
+    return {name: entry for name, entry in catalogue(package).items() if entry.origin is None}
 
 
 def _section(name: str, text: str) -> str:

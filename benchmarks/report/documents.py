@@ -13,16 +13,16 @@ from typing import Any
 
 import pandas as pd
 
-from scalpel_bench.benchmarks import speed
-from scalpel_bench.benchmarks.analysis import comparisons, verdicts
-from scalpel_bench.benchmarks.analysis.indicators import REFERENCE
-from scalpel_bench.benchmarks.analysis.ratios import over_all_seeds, ratio_table
-from scalpel_bench.benchmarks.analysis.statistics import over_seeds
-from scalpel_bench.benchmarks.analysis.summary import SPLITS, end_values
-from scalpel_bench.benchmarks.analysis.wording import with_interval
-from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.report import docstrings
-from scalpel_bench.benchmarks.report.files import read_table
+from .. import speed
+from ..analysis import comparisons, verdicts
+from ..analysis.indicators import REFERENCE
+from ..analysis.ratios import over_all_seeds, ratio_table
+from ..analysis.statistics import over_seeds
+from ..analysis.summary import SPLITS, end_values
+from ..analysis.wording import with_interval
+from ..messages.errors import UserError
+from . import docstrings
+from .files import read_table
 
 _TABLE = re.compile(r"(<!-- (\w+): ([^\n]*?) -->\n).*?(<!-- end -->)", re.S)
 
@@ -157,6 +157,13 @@ def _docstrings(results: Path, what: str) -> str:
     return texts[what]() + "\n"
 
 
+def _methods(results: Path, which: str) -> pd.DataFrame:
+    """The direction and the source of ``all`` methods, as their classes say."""
+    if which != "all":
+        raise UserError(f"methods: {which}: write all")
+    return docstrings.table_of_methods()
+
+
 TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
     "bench": _speed,
     "ratios": _ratios,
@@ -165,6 +172,7 @@ TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
     "ends": _ends,
     "runs": _runs,
     "docstrings": _docstrings,
+    "methods": _methods,
 }
 """The kinds of tables, with the words that each takes."""
 

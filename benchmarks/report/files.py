@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from scalpel_bench.benchmarks import figures
-from scalpel_bench.benchmarks.analysis.analyses import Analysis
-from scalpel_bench.benchmarks.experiments.command_line import sweep_command
-from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.records import Folder, code_identity, write_atomically
+from .. import figures
+from ..analysis.analyses import Analysis
+from ..experiments.command_line import sweep_command
+from ..experiments.settings import TrainingRun
+from ..records import Folder, code_identity, write_atomically
 
 PROVENANCE = "provenance.json"
 FIGURES = "figures"

@@ -14,13 +14,13 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from scalpel_bench.benchmarks.analysis.analyses import Analysis, TrainingAnalysis
-from scalpel_bench.benchmarks.analysis.summary import SPLITS
-from scalpel_bench.benchmarks.figures.style import order, title
-from scalpel_bench.benchmarks.messages import UserError
-from scalpel_bench.benchmarks.records import Record, write_atomically
-from scalpel_bench.benchmarks.report import page_data, page_tables
-from scalpel_bench.benchmarks.report.files import FIGURES, provenance_of
+from ..analysis.analyses import Analysis, TrainingAnalysis
+from ..analysis.summary import SPLITS
+from ..figures.style import order, title
+from ..messages import UserError
+from ..records import Record, write_atomically
+from . import page_data, page_tables
+from .files import FIGURES, provenance_of
 
 _SYMBOLS = {"supported": "✓", "not supported": "✗", "inconclusive": "?"}
 

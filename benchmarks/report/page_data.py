@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from scalpel_bench.benchmarks.analysis.analyses import TrainingAnalysis
-from scalpel_bench.benchmarks.analysis.summary import SPLITS
-from scalpel_bench.benchmarks.figures.style import look, on_dark, order, title
-from scalpel_bench.benchmarks.records import Record
+from ..analysis.analyses import TrainingAnalysis
+from ..analysis.summary import SPLITS
+from ..figures.style import look, on_dark, order, title
+from ..records import Record
 
 NUMBERS = 350_000
 """How many numbers of trajectories one page may hold: about 2 MB."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from scalpel_bench.benchmarks.analysis.ratios import over_all_seeds
-from scalpel_bench.benchmarks.analysis.wording import with_interval
-from scalpel_bench.benchmarks.figures.style import order, title
+from ..analysis.ratios import over_all_seeds
+from ..analysis.wording import with_interval
+from ..figures.style import order, title
 
 _PROTOCOLS = ["fixed", "main-tuned", "per-method"]
 _WIDEST = 4.0

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from scalpel_bench import methods
-from scalpel_bench.benchmarks.experiments.settings import RatesRun
-from scalpel_bench.benchmarks.simulations.registry import SimulatedFigure, register
+from ... import methods
+from ..experiments.settings import RatesRun
+from .registry import SimulatedFigure, register
 
 RHO_FACTOR = 0.5
 QUANTITIES = {

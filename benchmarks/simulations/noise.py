@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from scalpel_bench import methods
-from scalpel_bench.benchmarks.experiments.settings import NoiseRun
-from scalpel_bench.benchmarks.simulations.registry import SimulatedFigure, register
+from ... import methods
+from ..experiments.settings import NoiseRun
+from .registry import SimulatedFigure, register
 
 
 def simulate(run: NoiseRun) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records import environment, write_atomically
-from scalpel_bench.benchmarks.speed.measurements import PARTS, Measurement
+from ..messages.errors import UserError
+from ..records import environment, write_atomically
+from .measurements import PARTS, Measurement
 
 PEERS = ("torchjd", "LibMTL")
 
@@ -78,7 +78,7 @@ def record_path(results: Path, full: bool, gpu: bool = False) -> Path:
 
 
 def _measured(device: str, full: bool, parts: str) -> Iterator[Measurement]:
-    from scalpel_bench.benchmarks.speed import peers, population, steps, surgeon, surgery, sweeps
+    from . import peers, population, steps, surgeon, surgery, sweeps
 
     parts_by_letter: dict[str, Callable[[], Iterator[Measurement]]] = {
         "a": partial(steps.measure_time, device, full),

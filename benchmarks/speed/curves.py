@@ -12,9 +12,9 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, ScalarFormatter
 
-from scalpel_bench.benchmarks.figures import style
-from scalpel_bench.benchmarks.speed.bench import BenchRecord
-from scalpel_bench.benchmarks.speed.measurements import Measurement
+from ..figures import style
+from .bench import BenchRecord
+from .measurements import Measurement
 
 SETTINGS: Any = {
     "font.size": 9,

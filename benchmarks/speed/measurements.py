@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from scalpel_bench.benchmarks.speed.timing import Name, Times, milliseconds, ratio
+from .timing import Name, Times, milliseconds, ratio
 
 Verdict = Literal["met", "missed", "no target", "not measured"]
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from scalpel_bench.tasks import Batch
+from ...tasks import Batch
 
 MARK = "measured step"
 

@@ -17,13 +17,13 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from scalpel_bench.benchmarks.speed import memory, workloads
-from scalpel_bench.benchmarks.speed.measurements import Measurement
-from scalpel_bench.benchmarks.speed.steps import plain
-from scalpel_bench.benchmarks.speed.timing import in_turns
-from scalpel_bench.benchmarks.speed.workloads import Workload
-from scalpel_bench.benchmarks.training import Stepper
-from scalpel_bench.tasks import Batch, Known, Task
+from ...tasks import Batch, Known, Task
+from ..training import Stepper
+from . import memory, workloads
+from .measurements import Measurement
+from .steps import plain
+from .timing import in_turns
+from .workloads import Workload
 
 INSTALL = "not installed: pip install 'scalpel-bench[peers]'"
 _TORCHJD = {"pcgrad": "PCGrad", "mgda": "MGDA", "upgrad": "UPGrad"}

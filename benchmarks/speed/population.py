@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from scalpel_bench.benchmarks.speed import workloads
-from scalpel_bench.benchmarks.speed.measurements import Measurement
-from scalpel_bench.benchmarks.speed.timing import in_turns, milliseconds, ratio
-from scalpel_bench.benchmarks.training import Stepper
+from ..training import Stepper
+from . import workloads
+from .measurements import Measurement
+from .timing import in_turns, milliseconds, ratio
 
 SIZES = (1, 4, 16, 64, 256)
 SEEDS = 4

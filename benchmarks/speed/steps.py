@@ -9,13 +9,13 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from scalpel_bench import methods
-from scalpel_bench.benchmarks.speed import memory, workloads
-from scalpel_bench.benchmarks.speed.measurements import Measurement
-from scalpel_bench.benchmarks.speed.timing import in_turns
-from scalpel_bench.benchmarks.speed.workloads import Workload
-from scalpel_bench.tasks import Batch, Model, Task
-from scalpel_bench.tasks.models import log_spectral_norm, start_basis
+from ... import methods
+from ...tasks import Batch, Model, Task
+from ...tasks.models import log_spectral_norm, start_basis
+from . import memory, workloads
+from .measurements import Measurement
+from .timing import in_turns
+from .workloads import Workload
 
 FEW_AT_A_TIME = 5
 FEW = ("sum", "pcgrad", "mgda", "dynamic_barrier", "bloop", "bloop_no_ema")

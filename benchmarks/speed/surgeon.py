@@ -17,14 +17,14 @@ from torch.multiprocessing.spawn import spawn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
-from scalpel_bench import methods
-from scalpel_bench.benchmarks.experiments.schema import Experiment, load
-from scalpel_bench.benchmarks.experiments.settings import DataRecord
-from scalpel_bench.benchmarks.speed.measurements import Measurement
-from scalpel_bench.benchmarks.speed.timing import in_turns
-from scalpel_bench.benchmarks.training import Stepper
-from scalpel_bench.tasks import Model
-from scalpel_bench.tasks.language_model import LanguageModel
+from ... import methods
+from ...tasks import Model
+from ...tasks.language_model import LanguageModel
+from ..experiments.schema import Experiment, load
+from ..experiments.settings import DataRecord
+from ..training import Stepper
+from .measurements import Measurement
+from .timing import in_turns
 
 ROUNDS = 20
 PROCESSES = 2

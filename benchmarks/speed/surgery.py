@@ -10,10 +10,10 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from scalpel_bench import methods
-from scalpel_bench.benchmarks.speed import memory, workloads
-from scalpel_bench.benchmarks.speed.measurements import Measurement
-from scalpel_bench.benchmarks.speed.timing import in_turns, milliseconds
+from ... import methods
+from . import memory, workloads
+from .measurements import Measurement
+from .timing import in_turns, milliseconds
 
 MOVED = 8
 """Measurement reads and writes of a direction of Bloop: g_m, g_a and m are read twice, d and m written."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from scalpel_bench.benchmarks.execution import (
+from ..execution import (
     ExecutionOptions,
     Job,
     default_workers,
@@ -16,9 +16,9 @@ from scalpel_bench.benchmarks.execution import (
     execute,
     execute_all,
 )
-from scalpel_bench.benchmarks.experiments.schema import Experiment, load
-from scalpel_bench.benchmarks.records import Folder
-from scalpel_bench.benchmarks.speed.measurements import Measurement
+from ..experiments.schema import Experiment, load
+from ..records import Folder
+from .measurements import Measurement
 
 WORKERS = 2
 FIGURE = "wall time of a sweep on two cores / (the runs' own training time / 2)"

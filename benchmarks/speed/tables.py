@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from scalpel_bench.benchmarks.speed.bench import BenchRecord
-from scalpel_bench.benchmarks.speed.measurements import Measurement
+from .bench import BenchRecord
+from .measurements import Measurement
 
 
 def chosen(record: BenchRecord, what: str) -> pd.DataFrame:

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from scalpel_bench.benchmarks.experiments.settings import DataRecord, Training, TrainingRun
-from scalpel_bench.benchmarks.training import Stepper
-from scalpel_bench.tasks import Batch, Data, Model, Task
-from scalpel_bench.tasks.cifar_mnist import CifarMnist
-from scalpel_bench.tasks.data.images import ResidentImages
-from scalpel_bench.tasks.language_model import LanguageModel
-from scalpel_bench.tasks.small_weights import SmallWeights
-from scalpel_bench.tasks.smooth_mlp import SmoothMLP
+from ...tasks import Batch, Data, Model, Task
+from ...tasks.cifar_mnist import CifarMnist
+from ...tasks.data.images import ResidentImages
+from ...tasks.language_model import LanguageModel
+from ...tasks.small_weights import SmallWeights
+from ...tasks.smooth_mlp import SmoothMLP
+from ..experiments.settings import DataRecord, Training, TrainingRun
+from ..training import Stepper
 
 
 class MNISTShapes(SmoothMLP):

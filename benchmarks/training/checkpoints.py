@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from scalpel_bench.benchmarks.records import write_atomically
-from scalpel_bench.benchmarks.training import stopping
+from ..records import write_atomically
+from . import stopping
 
 State = dict[str, Any]
 """Tensors, numbers, strings, and lists and dicts of these."""

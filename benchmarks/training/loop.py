@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from scalpel_bench.benchmarks.experiments.settings import TrainingRun
-from scalpel_bench.benchmarks.training import stopping
-from scalpel_bench.benchmarks.training.checkpoints import NO_CHECKPOINT, Checkpoint, State
-from scalpel_bench.benchmarks.training.stepper import Stepper, stream
-from scalpel_bench.tasks import Task
+from ...tasks import Task
+from ..experiments.settings import TrainingRun
+from . import stopping
+from .checkpoints import NO_CHECKPOINT, Checkpoint, State
+from .stepper import Stepper, stream
 
 Trajectory = list[dict[str, Any]]
 

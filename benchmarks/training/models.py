@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from scalpel_bench.methods import kept_graph
-from scalpel_bench.tasks import Batch, Known, Loss, Model, Task
+from ...methods import kept_graph
+from ...tasks import Batch, Known, Loss, Model, Task
 
 
 class FlatModel:

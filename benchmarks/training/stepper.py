@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scalpel_bench import methods
-from scalpel_bench.benchmarks.experiments.settings import Training, TrainingRun
-from scalpel_bench.benchmarks.training.checkpoints import State
-from scalpel_bench.benchmarks.training.models import FlatModel, StackedModels
-from scalpel_bench.tasks import Batch, Known, Loss, Task
+from ... import methods
+from ...tasks import Batch, Known, Loss, Task
+from ..experiments.settings import Training, TrainingRun
+from .checkpoints import State
+from .models import FlatModel, StackedModels
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What all methods share: the contracts, the two passes over memory, small solvers."""
 
-from scalpel_bench.methods.engine.arithmetic import (
+from .arithmetic import (
     adam,
     adam_start,
     check_rho,
@@ -9,11 +9,11 @@ from scalpel_bench.methods.engine.arithmetic import (
     row_cosine,
     uniform,
 )
-from scalpel_bench.methods.engine.base import Method
-from scalpel_bench.methods.engine.contract import EMA, REGISTRY, BaseMethod, Order, Property, State
-from scalpel_bench.methods.engine.coordinates import CoordinateMethod
-from scalpel_bench.methods.engine.passes import gram
-from scalpel_bench.methods.engine.solvers import (
+from .base import Method
+from .contract import EMA, REGISTRY, BaseMethod, Order, Property, State
+from .coordinates import CoordinateMethod
+from .passes import gram
+from .solvers import (
     cosines,
     definite,
     lost,

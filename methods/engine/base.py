@@ -12,10 +12,10 @@ from typing import ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import passes
-from scalpel_bench.methods.engine.arithmetic import check_rho, divide, rounded
-from scalpel_bench.methods.engine.contract import EMA, BaseMethod, State
-from scalpel_bench.methods.engine.passes import working, write
+from . import passes
+from .arithmetic import check_rho, divide, rounded
+from .contract import EMA, BaseMethod, State
+from .passes import working, write
 
 
 @dataclass(frozen=True)

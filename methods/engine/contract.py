@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import passes
-from scalpel_bench.methods.engine.arithmetic import seeds
-from scalpel_bench.registry import Registry
+from ...registry import Registry
+from . import passes
+from .arithmetic import seeds
 
 State = dict[str, Tensor]
 Order = Literal["after", "before"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.contract import BaseMethod, State
+from .contract import BaseMethod, State
 
 
 @dataclass(frozen=True)

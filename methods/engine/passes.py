@@ -196,4 +196,5 @@ def _symmetric(count: int, device: torch.device) -> Tensor:
 def _upper(count: int, device: torch.device) -> Tensor:
     """``(R (R + 1) / 2,)``: where each entry of the upper triangle stands in G."""
     row, column = torch.triu_indices(count, count)
-    return (row * count + column).to(device)
+    upper: Tensor = row * count + column
+    return upper.to(device)

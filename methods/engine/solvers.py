@@ -1,11 +1,12 @@
 """Small dense problems that methods share: batched, a fixed number of iterations, no word to the host."""
 
+import math
 from functools import cache
 
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine.arithmetic import divide, rounding
+from .arithmetic import divide, rounding
 
 
 def cosines(gram: Tensor) -> tuple[Tensor, Tensor]:
@@ -30,7 +31,7 @@ def lost(gram: Tensor) -> float:
     2 √R ε^(3/4), for rows that are known to ε: of what is longer, rounding is a share of at most ε^(1/4), and
     what is shorter is little enough to be dropped.
     """
-    return 2.0 * gram.shape[-1] ** 0.5 * float(rounding(gram)) ** 0.75
+    return 2.0 * math.sqrt(gram.shape[-1]) * float(rounding(gram) ** 0.75)
 
 
 def tolerance(gram: Tensor) -> float:

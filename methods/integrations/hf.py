@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer
 from transformers.training_args import OptimizerNames
 
-from scalpel_bench.methods.engine import BaseMethod
-from scalpel_bench.methods.surgeon import Surgeon
+from ..engine import BaseMethod
+from ..surgeon import Surgeon
 
 STATE = "surgery.pt"
 

@@ -1,6 +1,6 @@
 """Surgery in any training loop."""
 
-from scalpel_bench.methods.surgeon.graph import kept_graph
-from scalpel_bench.methods.surgeon.surgeon import Surgeon
+from .graph import kept_graph
+from .surgeon import Surgeon
 
 __all__ = ["Surgeon", "kept_graph"]

@@ -8,7 +8,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.surgeon.distributed import local
+from .distributed import local
 
 
 class Layout:

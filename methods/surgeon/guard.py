@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.weak import TensorWeakRef
 
-from scalpel_bench.methods.surgeon.distributed import local
+from .distributed import local
 
 
 class Guard:

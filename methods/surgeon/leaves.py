@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.optim import Optimizer
 
-from scalpel_bench.methods.surgeon.distributed import check_alike, is_sharded, placed
-from scalpel_bench.methods.surgeon.graph import kept, walk
+from .distributed import check_alike, is_sharded, placed
+from .graph import kept, walk
 
 Parameters = Optimizer | Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
 

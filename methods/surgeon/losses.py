@@ -8,7 +8,7 @@ from math import isfinite
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import BaseMethod, row_cosine
+from ..engine import BaseMethod, row_cosine
 
 Loss = Tensor | float | Callable[[], Tensor | float]
 

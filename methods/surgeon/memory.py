@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scalpel_bench.methods.engine import BaseMethod, Method, State
-from scalpel_bench.methods.surgeon.bucket import Layout
+from ..engine import BaseMethod, Method, State
+from .bucket import Layout
 
 
 def handed_out(state: State | None, layout: Layout) -> State | None:

@@ -10,9 +10,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from scalpel_bench.methods.engine import BaseMethod, State
-from scalpel_bench.methods.surgeon.bucket import Bucket, Layout
-from scalpel_bench.methods.surgeon.distributed import (
+from ..engine import BaseMethod, State
+from .bucket import Bucket, Layout
+from .distributed import (
     UNSYNCHRONISED,
     check_synchronised,
     is_sharded,
@@ -22,8 +22,8 @@ from scalpel_bench.methods.surgeon.distributed import (
     reduce_shards,
     together,
 )
-from scalpel_bench.methods.surgeon.guard import Guard
-from scalpel_bench.methods.surgeon.leaves import (
+from .guard import Guard
+from .leaves import (
     Others,
     Owned,
     Parameters,
@@ -31,7 +31,7 @@ from scalpel_bench.methods.surgeon.leaves import (
     hooked,
     run_post_hooks,
 )
-from scalpel_bench.methods.surgeon.losses import (
+from .losses import (
     Loss,
     check_loss,
     check_positive,
@@ -39,7 +39,7 @@ from scalpel_bench.methods.surgeon.losses import (
     find_overflow,
     objective_names,
 )
-from scalpel_bench.methods.surgeon.memory import handed_out, present, taken_in
+from .memory import handed_out, present, taken_in
 
 if TYPE_CHECKING:
     from torch.amp.grad_scaler import GradScaler

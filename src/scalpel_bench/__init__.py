@@ -10,8 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scalpel_bench import benchmarks, methods, tasks
-    from scalpel_bench.methods import Method, Surgeon
+    from . import benchmarks, methods, tasks
+    from .methods import Method, Surgeon
 
 __all__ = ["Method", "Surgeon", "benchmarks", "methods", "tasks"]
 

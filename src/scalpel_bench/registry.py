@@ -16,7 +16,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from scalpel_bench.entries import (
+from .entries import (
     Entry,
     cause,
     of_class,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from scalpel_bench.tasks.bases.task import Task
-from scalpel_bench.tasks.models import BLOCKS, STEMS
+from ..models import BLOCKS, STEMS
+from .task import Task
 
 
 @dataclass

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from scalpel_bench.registry import Registry
-from scalpel_bench.tasks.data import Data
+from ...registry import Registry
+from ..data import Data
 
 Batch = dict[str, Tensor]
 

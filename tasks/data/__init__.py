@@ -3,11 +3,11 @@
 Images have a room of their own, `tasks.data.images`.
 """
 
-from scalpel_bench.tasks.data.batches import crop_flip, epochs, full_batches
-from scalpel_bench.tasks.data.source import Data, DataError, cache_folder, check_source, list_files, open_hub
-from scalpel_bench.tasks.data.splits import carve, with_validation
-from scalpel_bench.tasks.data.text import SPECIALISED, load_text
-from scalpel_bench.tasks.data.tokens import (
+from .batches import crop_flip, epochs, full_batches
+from .source import Data, DataError, cache_folder, check_source, list_files, open_hub
+from .splits import carve, with_validation
+from .text import SPECIALISED, load_text
+from .tokens import (
     BEGIN,
     END,
     PAD,

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scalpel_bench.tasks.data.source import DataError, cache_folder
+from .source import DataError, cache_folder
 
 SEPARATOR = 0xFF
 """The byte after every document; UTF-8 never uses it."""

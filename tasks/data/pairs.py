@@ -9,9 +9,9 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from scalpel_bench.tasks.data import cldr
-from scalpel_bench.tasks.data.source import DataError, check_source, open_hub
-from scalpel_bench.tasks.data.tables import Table, open_tables
+from . import cldr
+from .source import DataError, check_source, open_hub
+from .tables import Table, open_tables
 
 Pair = tuple[str, str]
 Row = tuple[str, str, str]

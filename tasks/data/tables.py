@@ -21,8 +21,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
-from scalpel_bench.tasks.data.source import DataError, list_files
-from scalpel_bench.utf8 import NotUTF8, decode_utf8
+from ...utf8 import NotUTF8, decode_utf8
+from .source import DataError, list_files
 
 Row = dict[str, str | None]
 _Numbered = Iterator[tuple[str, dict[str, Any]]]

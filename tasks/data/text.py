@@ -14,9 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from scalpel_bench.tasks.data.corpus import Documents, read_corpus
-from scalpel_bench.tasks.data.source import Data, DataError, check_source, open_hub
-from scalpel_bench.tasks.data.tables import Resumable, open_tables
+from .corpus import Documents, read_corpus
+from .source import Data, DataError, check_source, open_hub
+from .tables import Resumable, open_tables
 
 GENERIC = "allenai/c4"
 SPECIALISED = ("reuters21578", "rcv1")

@@ -17,9 +17,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor
 
-from scalpel_bench.tasks.data import cldr, pairs, tables
-from scalpel_bench.tasks.data.pairs import SPLITS, Corpus, Pair, Row, normalise, open_corpora
-from scalpel_bench.tasks.data.source import Data, DataError, cache_folder, check_source
+from . import cldr, pairs, tables
+from .pairs import SPLITS, Corpus, Pair, Row, normalise, open_corpora
+from .source import Data, DataError, cache_folder, check_source
 
 PAD, BEGIN, END = 0, 1, 2
 SIDES = ("source", "target")

@@ -1,7 +1,7 @@
 """Networks, and norms of their layers."""
 
-from scalpel_bench.tasks.models.residual import BLOCKS, STEMS, ResidualNet, Standardise
-from scalpel_bench.tasks.models.spectral import exact_log_norm, log_spectral_norm, start_basis
+from .residual import BLOCKS, STEMS, ResidualNet, Standardise
+from .spectral import exact_log_norm, log_spectral_norm, start_basis
 
 __all__ = [
     "BLOCKS",

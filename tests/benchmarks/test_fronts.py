@@ -129,3 +129,17 @@ def test_attainment_orders_seeds() -> None:
         surface = surfaces[surfaces[:, 2] == percentile, :2]
         assert surface == pytest.approx(STEPS[::-1] + shift)
     assert attainment([np.full((1, 2), np.nan)], [50]).shape == (0, 3)
+
+
+def test_a_main_loss_of_exactly_0_is_better_than_any_other() -> None:
+    reference = np.array([[1.0, 1.0], [0.5, 2.0], [0.25, 3.0]])
+    better, perfect = np.array([[0.0, 2.0], [1.0, 1.0]]), np.array([[0.0, 1.0]])
+    ratios = [front_ratio(points, reference, cap=10.0).value for points in (perfect, better, reference)]
+    assert ratios == sorted(ratios)
+    assert 0 < ratios[0] < 1e-6
+    assert ratios[1] < 1 == ratios[2]
+    assert front_ratio(reference, perfect, cap=10.0).value == pytest.approx(1 / ratios[0])
+    tiny = np.array([[1e-12, 1.0]])
+    assert front_ratio(perfect, tiny, cap=10.0).value == pytest.approx(1.0)
+    below = front_ratio(np.array([[-0.1, 1.0]]), reference, cap=10.0)
+    assert (below.value, below.note) == (None, "a main loss is below 0, and has no logarithm")

@@ -19,14 +19,30 @@ from scalpel_bench.registry import catalogue
 ROOT = Path(__file__).parents[2]
 
 
-def scalpel(*arguments: str, cwd: Path, status: int = 0, path: str = "") -> str:
+ONE_AFTER_THE_OTHER = """
+import json, sys
+from scalpel_bench.benchmarks.cli import main
+status = 0
+for arguments in json.loads(sys.argv[1]):
+    sys.argv[1:] = arguments
+    try:
+        main()
+    except SystemExit as ended:
+        status = status or ended.code
+sys.exit(status)
+"""
+
+
+def scalpel(*commands: str, cwd: Path, status: int = 0, path: str = "") -> str:
+    """What commands say, one after the other in one process, of which the first that fails has the status."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT / "src"), path])),
         "COLUMNS": "160",
     }
+    arguments = json.dumps([command.split() for command in commands])
     done = subprocess.run(
-        [sys.executable, "-m", "scalpel_bench.benchmarks.cli", *arguments],
+        [sys.executable, "-c", ONE_AFTER_THE_OTHER, arguments],
         capture_output=True,
         text=True,
         cwd=cwd,
@@ -40,17 +56,8 @@ def scalpel(*arguments: str, cwd: Path, status: int = 0, path: str = "") -> str:
 
 def test_a_file_takes_part_in_a_sweep_and_its_content_in_the_identity(tmp_path) -> None:
     new("method", "my_idea", tmp_path)
-    sweep = [
-        "sweep",
-        "conditioning",
-        "--scale",
-        "smoke",
-        "--workers",
-        "2",
-        "--methods",
-        "sum,my_idea.py:MyIdea",
-    ]
-    assert "4 runs, 0 recorded already" in scalpel(*sweep, cwd=tmp_path)
+    sweep = "sweep conditioning --scale smoke --workers 2 --methods sum,my_idea.py:MyIdea"
+    assert "4 runs, 0 recorded already" in scalpel(sweep, cwd=tmp_path)
     runs = [json.loads(f.read_text())["run"] for f in tmp_path.glob("results/conditioning/smoke/runs/*")]
     mine = [run for run in runs if run["label"] == "my_idea"]
     assert len(mine) == 2
@@ -58,7 +65,7 @@ def test_a_file_takes_part_in_a_sweep_and_its_content_in_the_identity(tmp_path) 
     assert ".py" not in json.dumps(mine)
     file = tmp_path / "my_idea.py"
     file.write_text(file.read_text() + "\n# changed\n")
-    assert "2 recorded already, 2 to do" in scalpel(*sweep, "--dry-run", cwd=tmp_path)
+    assert "2 recorded already, 2 to do" in scalpel(f"{sweep} --dry-run", cwd=tmp_path)
 
 
 EXPERIMENT = """
@@ -79,18 +86,16 @@ def test_an_experiment_file_may_name_task_and_method_files(tmp_path) -> None:
     new("method", "my_idea", tmp_path)
     new("task", "my_task", tmp_path)
     (tmp_path / "mine.toml").write_text(EXPERIMENT)
-    assert "4 runs in" in scalpel("sweep", "mine.toml", "--workers", "1", cwd=tmp_path)
+    run = "run --task conditioning --method my_idea.py:MyIdea --scale smoke --results other"
+    assert "4 runs in" in scalpel("sweep mine.toml --workers 1", run, cwd=tmp_path)
+    assert all(".py" not in f.read_text() for f in tmp_path.glob("other/run/smoke/runs/*"))
     texts = [f.read_text() for f in tmp_path.glob("results/mine/laptop/runs/*")]
     assert all('"status":"completed"' in text and ".py" not in text for text in texts)
     assert ".py" not in (tmp_path / "results/mine/laptop/experiment.json").read_text()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    assert "main loss relative to sum" in scalpel(
-        "report", str(tmp_path / "results/mine/laptop"), cwd=elsewhere
-    )
-    run = ["run", "--task", "conditioning", "--method", "my_idea.py:MyIdea", "--scale", "smoke"]
-    scalpel(*run, "--results", "other", cwd=tmp_path)
-    assert all(".py" not in f.read_text() for f in tmp_path.glob("other/run/smoke/runs/*"))
+    report = f"report {tmp_path}/results/mine/laptop"
+    assert "main loss relative to sum" in scalpel(report, cwd=elsewhere)
 
 
 def test_the_templates_pass_their_own_tests(tmp_path) -> None:
@@ -170,19 +175,10 @@ def test_a_file_that_breaks_the_contract_is_refused_before_anything_is_run(tmp_p
     file.write_text(
         file.read_text().replace("divide(agreement, gram[..., 0, 0])", "agreement / gram[..., 0, 0]")
     )
-    output = scalpel(
-        "sweep",
-        "conditioning",
-        "--scale",
-        "smoke",
-        "--methods",
-        "sum,my_idea.py:MyIdea",
-        cwd=tmp_path,
-        status=2,
-    )
+    sweep = "sweep conditioning --scale smoke --methods sum,my_idea.py:MyIdea"
+    output = scalpel(sweep, "check my_idea.py:MyIdea", cwd=tmp_path, status=2)
     assert "my_idea.py:MyIdea breaks the rule 'no NaN on zero" in output
     assert not (tmp_path / "results").exists()
-    output = scalpel("check", "my_idea.py:MyIdea", cwd=tmp_path, status=2)
     assert "FAIL  no NaN on zero" in output
     assert "ok    equal calls give equal directions" in output
 
@@ -333,18 +329,20 @@ def test_a_file_of_the_folder_is_imported_when_asked_for_and_a_broken_one_harms_
 
 
 def test_an_installed_package_adds_its_method(installed, tmp_path) -> None:
-    output = scalpel("list", "methods", cwd=tmp_path, path=str(installed))
-    assert "half_step" in output
+    sweep = "sweep conditioning --scale smoke --methods sum,half_step"
+    output = scalpel("list methods", "check half_step", sweep, cwd=tmp_path, path=str(installed))
     assert "scalpel-example-plugin 0.1.0" in output
-    checked = scalpel("check", "half_step", cwd=tmp_path, path=str(installed))
-    assert re.search(r"(\d+) of \1 rules hold", checked)
-    sweep = ["sweep", "conditioning", "--scale", "smoke", "--methods", "sum,half_step"]
-    assert "4 runs in" in scalpel(*sweep, cwd=tmp_path, path=str(installed))
+    assert re.search(r"half_step: (\d+) of \1 rules hold", output)
+    assert "4 runs in" in output
 
 
 def test_an_installed_package_that_does_not_import_is_named_and_harms_nothing(installed, tmp_path) -> None:
     reason = (
         "method plugin 'broken' of broken-plugin (broken_plugin:Broken) cannot be used: ModuleNotFoundError"
     )
-    assert reason in " ".join(scalpel("list", "methods", cwd=tmp_path, path=str(installed)).split())
-    assert reason in scalpel("check", "broken", cwd=tmp_path, path=str(installed), status=2)
+    listed, checked = (
+        scalpel(command, cwd=tmp_path, path=str(installed), status=status)
+        for command, status in (("list methods", 0), ("check broken", 2))
+    )
+    assert reason in " ".join(listed.split())
+    assert reason in checked

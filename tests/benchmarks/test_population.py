@@ -172,7 +172,9 @@ def test_recorded_like_single_runs_with_the_size_of_their_population(tmp_path) -
     ]
     together = [done.record for done in execute(jobs_of(runs, tmp_path / "2"), ExecutionOptions())]
     for one, other in zip(alone, together, strict=True):
-        assert (one.id, one.status, one.trajectory) == (other.id, other.status, other.trajectory)
+        assert (one.id, one.status) == (other.id, other.status)
+        for ours, theirs in zip(one.trajectory, other.trajectory, strict=True):
+            assert ours["train"] == pytest.approx(theirs["train"], rel=1e-5)
         assert (one.environment["population"], other.environment["population"]) == (1, len(runs))
         assert one.environment["code"] == other.environment["code"]
 

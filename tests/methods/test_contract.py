@@ -120,7 +120,8 @@ def test_methods_on_coordinates_have_no_gram_matrix_to_smooth_or_to_cut() -> Non
 def test_every_method_class_is_exported_by_its_package() -> None:
     exported = (Path(methods.__file__).parent / "__init__.py").read_text()
     for entry in catalogue("methods").values():
-        line = f"    from {entry.module} import {entry.class_name} as {entry.class_name}"
+        module = entry.module.rpartition(".")[2]
+        line = f"    from .{module} import {entry.class_name} as {entry.class_name}"
         if entry.origin is None:
             assert f"{line}\n" in exported, f"add to methods/__init__.py, under TYPE_CHECKING:\n{line}"
             assert getattr(methods, entry.class_name) is methods.get(entry.name)

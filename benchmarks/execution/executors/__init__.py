@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
-from scalpel_bench.benchmarks.execution.job import FinishedJob, Job
-from scalpel_bench.benchmarks.execution.options import ExecutionOptions
-from scalpel_bench.benchmarks.execution.worker import execute
-from scalpel_bench.benchmarks.training import Interrupted
+from ...training import Interrupted
+from ..job import FinishedJob, Job
+from ..options import ExecutionOptions
+from ..worker import execute
 
 OnStep = Callable[[int], None]
 """What is told how many steps a population has done."""
@@ -68,9 +68,9 @@ def create(options: ExecutionOptions, on_step: OnStep = ignore) -> Executor:
         UserError: it cannot be had here.
     """
     if options.executor == "ray":
-        from scalpel_bench.benchmarks.execution.executors.ray_cluster import RayExecutor
+        from .ray_cluster import RayExecutor
 
         return RayExecutor(options)
-    from scalpel_bench.benchmarks.execution.executors.local import LocalExecutor
+    from .local import LocalExecutor
 
     return LocalExecutor(options, on_step)

@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
-from scalpel_bench.benchmarks.execution.executors import Lost, OnStep, attempt, ignore
-from scalpel_bench.benchmarks.execution.job import FinishedJob, Job
-from scalpel_bench.benchmarks.execution.options import ExecutionOptions
-from scalpel_bench.benchmarks.training import stopping_on
+from ...training import stopping_on
+from ..job import FinishedJob, Job
+from ..options import ExecutionOptions
+from . import Lost, OnStep, attempt, ignore
 
 CONTEXT: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
 """Workers are forked from a process that has imported what they need, and nothing else."""

@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 
-from scalpel_bench.benchmarks.execution.executors import Lost, attempt
-from scalpel_bench.benchmarks.execution.job import FinishedJob, Job
-from scalpel_bench.benchmarks.execution.options import ExecutionOptions
-from scalpel_bench.benchmarks.messages import UserError
-from scalpel_bench.benchmarks.records import Folder
-from scalpel_bench.benchmarks.training import stopping_on
+from ...messages import UserError
+from ...records import Folder
+from ...training import stopping_on
+from ..job import FinishedJob, Job
+from ..options import ExecutionOptions
+from . import Lost, attempt
 
 REFRESH = 1.0
 """Seconds between two looks at what the cluster has."""

@@ -1,12 +1,12 @@
 """Labelled images: found by name, read and checked, kept in memory or streamed."""
 
-from scalpel_bench.tasks.data.images.catalogue import check_name, load_images
-from scalpel_bench.tasks.data.images.decoding import decode
-from scalpel_bench.tasks.data.images.digits import EMBEDDED_TEST_FRACTION, embedded_digits, load_digits
-from scalpel_bench.tasks.data.images.photographs import load_patches
-from scalpel_bench.tasks.data.images.reading import CIFAR10, MNIST, ImageSet, read_images
-from scalpel_bench.tasks.data.images.resident import CHUNK, Images, ResidentImages
-from scalpel_bench.tasks.data.images.stream import IMAGENET, stream_images
+from .catalogue import check_name, load_images
+from .decoding import decode
+from .digits import EMBEDDED_TEST_FRACTION, embedded_digits, load_digits
+from .photographs import load_patches
+from .reading import CIFAR10, MNIST, ImageSet, read_images
+from .resident import CHUNK, Images, ResidentImages
+from .stream import IMAGENET, stream_images
 
 __all__ = [
     "CHUNK",

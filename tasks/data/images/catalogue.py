@@ -1,11 +1,11 @@
 """Image data sets by name, from any source."""
 
-from scalpel_bench.tasks.data import carve, check_source, with_validation
-from scalpel_bench.tasks.data.images.digits import EMBEDDED_TEST_FRACTION, embedded_digits
-from scalpel_bench.tasks.data.images.photographs import load_patches
-from scalpel_bench.tasks.data.images.reading import CIFAR10, MNIST, read_images
-from scalpel_bench.tasks.data.images.resident import Images, ResidentImages
-from scalpel_bench.tasks.data.images.stream import IMAGENET, stream_images
+from .. import carve, check_source, with_validation
+from .digits import EMBEDDED_TEST_FRACTION, embedded_digits
+from .photographs import load_patches
+from .reading import CIFAR10, MNIST, read_images
+from .resident import Images, ResidentImages
+from .stream import IMAGENET, stream_images
 
 _RESIDENT = {"mnist": MNIST, "cifar10": CIFAR10}
 _EMBEDDED = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scalpel_bench.tasks.data import DataError
+from .. import DataError
 
 FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "TIFF", "WEBP")
 """Pillow's names of the formats whose bits per channel are checked; MPO is a JPEG with further pictures."""

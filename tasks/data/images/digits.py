@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from scalpel_bench.tasks.data import Data, carve, check_source, with_validation
-from scalpel_bench.tasks.data.images.reading import MNIST, read_images
+from .. import Data, carve, check_source, with_validation
+from .reading import MNIST, read_images
 
 EMBEDDED_TEST_FRACTION = 0.2
 _INK = 16

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scalpel_bench.tasks.data import DataError, cache_folder, check_source, list_files, open_hub
-from scalpel_bench.tasks.data.images.decoding import decode
-from scalpel_bench.tasks.data.images.resident import Batch
+from .. import DataError, cache_folder, check_source, list_files, open_hub
+from .decoding import decode
+from .resident import Batch
 
 _VERSION = 2
 """Of the way in which images are decoded: what was kept by another is decoded again."""

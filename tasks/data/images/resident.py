@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scalpel_bench.tasks.data import Data, crop_flip, epochs, full_batches
+from .. import Data, crop_flip, epochs, full_batches
 
 Batch = dict[str, Tensor]
 CHUNK = 500

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from scalpel_bench.tasks.data import DataError, check_source, full_batches, list_files, open_hub
-from scalpel_bench.tasks.data.images.decoding import decode
-from scalpel_bench.tasks.data.images.reading import ImageSet, check_columns, check_files, check_label
-from scalpel_bench.tasks.data.images.resident import CHUNK, Batch, Images
+from .. import DataError, check_source, full_batches, list_files, open_hub
+from .decoding import decode
+from .reading import ImageSet, check_columns, check_files, check_label
+from .resident import CHUNK, Batch, Images
 
 IMAGENET = ImageSet("ILSVRC/imagenet-1k", "image", "label", None, 1000)
 SPLITS = {"train": "train", "test": "validation"}
