@@ -14,6 +14,7 @@ class DWA(Method):
     """d = Σ w_k λ_k g_k, w = K softmax(r / T), r_k = L_k(t − 1) / L_k(t − 2).
 
     L_k(t) is the mean loss over the t-th period of steps; the weights are 1 in the first two.
+    The rate at which a loss falls has no meaning where it is 0 or less, which is refused.
 
     Source: Liu, Johns & Davison 2019, arXiv 1803.10704. Differs: periods of a fixed number of
     steps instead of epochs.
@@ -35,6 +36,7 @@ class DWA(Method):
     marker: ClassVar[str] = "d"
     weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True
+    positive_losses: ClassVar[bool] = True
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant", "needs_losses"})
 
     def __post_init__(self) -> None:

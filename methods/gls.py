@@ -6,14 +6,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .engine import Method, Property, State, divide
+from .engine import Method, Property, State
 
 
 @dataclass(frozen=True)
 class GLS(Method):
     """d = Σ (∏_j L_j)^(1/K) / (K L_k) · λ_k g_k, the gradient of the losses' geometric mean (at λ = 1).
 
-    It needs positive losses: where one is not, the mean counts as 0 and so does the direction.
+    A loss of 0 or less has no geometric mean with others, and is refused.
 
     Source: Chennupati et al. 2019, arXiv 1904.08492 (MultiNet++).
     """
@@ -24,11 +24,11 @@ class GLS(Method):
     marker: ClassVar[str] = "s"
     weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True
+    positive_losses: ClassVar[bool] = True
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant", "needs_losses"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``."""
         assert losses is not None
-        k, positive = gram.shape[-1], losses.clamp(min=0)
-        mean = torch.exp(positive.log().mean(-1, keepdim=True))
-        return divide(mean, k * positive)
+        mean = torch.exp(losses.log().mean(-1, keepdim=True))
+        return mean / (gram.shape[-1] * losses)

@@ -38,6 +38,7 @@ class SmoothMLP(Task):
     validation_fraction: float = 0.1
 
     name: ClassVar[str] = "smooth_mlp"
+    nonpositive: ClassVar[frozenset[str]] = frozenset({"aux"})
 
     def __post_init__(self) -> None:
         self.hidden = tuple(self.hidden)

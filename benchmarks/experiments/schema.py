@@ -129,6 +129,21 @@ class Experiment(Common):
         return resolved
 
     @model_validator(mode="after")
+    def _defined_losses(self, info: ValidationInfo) -> Self:
+        """Refuse a method for positive losses where the task has others, but for what has been recorded."""
+        task = self.task["name"]
+        if info.context == MANIFEST or task not in tasks.available():
+            return self
+        for label, settings in self.methods.items():
+            needs = settings["name"] in methods.available() and methods.get(settings["name"]).positive_losses
+            if needs and (others := ", ".join(sorted(tasks.get(task).nonpositive))):
+                raise ValueError(
+                    f"methods: {label} is defined for positive losses only, and the {others} loss of {task} "
+                    "may be 0 or less: leave it out"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _known_axes(self) -> Self:
         for axis, values in self.axes.items():
             if axis.partition(".")[0] not in ("training", "method", "task") or not axis.partition(".")[2]:

@@ -103,7 +103,12 @@ class _Trajectories:
         return None not in self.diverged_at
 
     def evaluate(self, step: int) -> None:
-        """Append a row to each run; the step of divergence, and no row, where something is not finite."""
+        """Append a row to each run; the step of divergence, and no row, where something is not finite.
+
+        Raises:
+            ValueError: a loss was one that the method is not defined for.
+        """
+        self.stepper.check_losses()
         bad = self.stepper.bad_step.reshape(-1).tolist()
         started = time.perf_counter()
         self.stepper.models.module.eval()

@@ -68,6 +68,7 @@ class Stepper:
         self.step_norm = torch.zeros(leading, device=device)
         self.done = torch.zeros((), dtype=torch.int64, device=device)
         self.bad_step = torch.full(leading, -1, dtype=torch.int64, device=device)
+        self.nonpositive = torch.zeros(*leading, k, dtype=torch.bool, device=device)
         single = all(group.method.single_backward for group in self.groups)
         self.single_backward = single and task.shared_forward
 
@@ -125,6 +126,9 @@ class Stepper:
         self.optimizer.step()
         self.scheduler.step()
         self.done += 1
+        self.nonpositive |= (self.losses <= 0) & (self.bad_step < 0)[..., None]
+        if any(group.method.observes for group in self.groups):
+            self._observe(batch)
         fine = self.losses.isfinite().all(-1) | (self.bad_step >= 0)
         self.bad_step = torch.where(fine, self.bad_step, self.done)
         if self.bad_step.dim():
@@ -175,6 +179,34 @@ class Stepper:
                 self.models.gradient(loss, self.gradients[..., k, :], keep=False)
                 self.direction.addcmul_(self.gradients[..., k, :], weights[..., k, None])
 
+    @torch.no_grad()
+    def _observe(self, batch: Batch) -> None:
+        """Tell the methods the losses after the step; buffers and random numbers stay what they were."""
+        buffers = {name: buffer.clone() for name, buffer in self.models.buffers.items()}
+        after = torch.empty_like(self.losses)
+        with torch.random.fork_rng(), self.precision():
+            for k, loss in enumerate(self.models.losses(self.task, batch)):
+                after[..., k] = _value(loss)
+        for name, buffer in self.models.buffers.items():
+            buffer.copy_(buffers[name])
+        for i, (group, state) in enumerate(zip(self.groups, self.states, strict=True)):
+            self.states[i] = group.method.observe(state, after[group.where])
+
+    def check_losses(self) -> None:
+        """Refuse losses that the methods are not defined for; it waits for the device.
+
+        Raises:
+            ValueError: a loss was 0 or less at any step so far, under a method for positive losses only.
+        """
+        for group in self.groups:
+            found = self.nonpositive[group.where].reshape(-1, len(self.task.objectives)).any(0).tolist()
+            if group.method.positive_losses and any(found):
+                name = next(name for name, bad in zip(self.task.objectives, found, strict=True) if bad)
+                raise ValueError(
+                    f"{group.method.name} is defined for positive losses only, and the {name} loss was 0 or "
+                    f"less by step {int(self.done)}"
+                )
+
     def _start(self) -> None:
         if not self.states:
             self.states = [g.method.init(self.gradients[g.where], g.seeds) for g in self.groups]
@@ -195,6 +227,7 @@ class Stepper:
             "scheduler": self.scheduler.state_dict(),
             "methods": self.states,
             "bad_step": self.bad_step,
+            "nonpositive": self.nonpositive,
             "generator": torch.get_rng_state(),
             "device_generator": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         }
@@ -211,6 +244,7 @@ class Stepper:
         self.states = [{name: tensor.to(device) for name, tensor in s.items()} for s in saved["methods"]]
         self.done.fill_(saved["done"])
         self.bad_step.copy_(saved["bad_step"])
+        self.nonpositive.copy_(saved["nonpositive"])
         torch.set_rng_state(saved["generator"])
         if device.type == "cuda":
             torch.cuda.set_rng_state(saved["device_generator"], device)

@@ -1,6 +1,14 @@
 """What all methods share: the contracts, the two passes over memory, small solvers."""
 
-from .arithmetic import check_rho, divide, draw, row_cosine, uniform
+from .arithmetic import (
+    adam,
+    adam_start,
+    check_rho,
+    divide,
+    draw,
+    row_cosine,
+    uniform,
+)
 from .base import Method
 from .contract import EMA, REGISTRY, BaseMethod, Order, Property, State
 from .coordinates import CoordinateMethod
@@ -27,6 +35,8 @@ __all__ = [
     "Order",
     "Property",
     "State",
+    "adam",
+    "adam_start",
     "check_rho",
     "cosines",
     "definite",

@@ -33,6 +33,33 @@ def rounded(gram: Tensor, rounding: float) -> Tensor:
     return gram
 
 
+def adam_start(parameters: Tensor) -> dict[str, Tensor]:
+    """What `adam` remembers, before its first step on parameters ``(..., K)``."""
+    zeros = torch.zeros_like(parameters)
+    return {"adam_mean": zeros, "adam_square": zeros, "adam_steps": torch.zeros_like(parameters[..., :1])}
+
+
+def adam(state: dict[str, Tensor], name: str, gradient: Tensor, lr: float, where: Tensor) -> None:
+    """One step of Adam on ``state[name]`` ``(..., K)``, with β = (0.9, 0.999) and ε = 1e-8.
+
+    Source: Kingma & Ba 2015, arXiv 1412.6980, Algorithm 1.
+
+    Args:
+        state: written; it also holds what `adam_start` returned.
+        name: of the parameters.
+        gradient: ``(..., K)``.
+        lr: learning rate.
+        where: ``(..., 1)``; entries where it is False stay as they are.
+    """
+    steps = state["adam_steps"] + 1
+    mean = 0.9 * state["adam_mean"] + 0.1 * gradient
+    square = 0.999 * state["adam_square"] + 0.001 * gradient**2
+    length = (square / (1 - 0.999**steps)).sqrt() + 1e-8
+    moved = state[name] - lr * mean / (1 - 0.9**steps) / length
+    new = {"adam_steps": steps, "adam_mean": mean, "adam_square": square, name: moved}
+    state |= {key: torch.where(where, value, state[key]) for key, value in new.items()}
+
+
 def check_rho(rho: float, name: str = "rho") -> None:
     """Refuse an EMA coefficient outside (0, 1].
 

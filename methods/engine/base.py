@@ -156,7 +156,7 @@ class Method(BaseMethod):
         k, next_state = losses.shape[-1], dict(state)
         unused = torch.eye(k, dtype=torch.float64, device=losses.device).expand(*losses.shape[:-1], k, k)
         eps = torch.finfo(losses.dtype).eps
-        return self._row_coefficients(unused, k, next_state, losses.double(), eps), next_state
+        return self._row_coefficients(unused, k, next_state, self._valid(losses), eps), next_state
 
     @property
     def single_backward(self) -> bool:
@@ -185,7 +185,13 @@ class Method(BaseMethod):
     def _per_part(self, losses: Tensor | None) -> Tensor | None:
         if losses is None:
             return None
-        return losses.double()[..., None, :] if self._blocks else losses.double()
+        seen = self._valid(losses)
+        return seen[..., None, :] if self._blocks else seen
+
+    def _valid(self, losses: Tensor) -> Tensor:
+        """In float64; NaN where the method is not defined for them."""
+        exact = losses.double()
+        return torch.where(exact > 0, exact, torch.nan) if self.positive_losses else exact
 
     def _memory(self, k: int) -> tuple[EMA, ...]:
         if self.ema is None:
@@ -204,6 +210,8 @@ class Method(BaseMethod):
         if not self.lam_last:
             gram = scale[..., :, None] * gram * scale[..., None, :]
         coefficients = self._smoothed(gram, k, state, losses, eps)
+        if self.positive_losses and losses is not None:
+            coefficients = torch.where(losses.isnan().any(-1, keepdim=True), torch.nan, coefficients)
         if self.rescale:
             coefficients = coefficients / (1 + lam.sum(-1, keepdim=True))
         return (scale * coefficients) @ seen

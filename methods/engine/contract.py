@@ -64,6 +64,11 @@ class BaseMethod(ABC):
     weights_losses: ClassVar[bool] = False
     """Whether the direction is the gradient of a weighted sum of the losses whose weights depend on the
     losses and the state alone: of ``gram`` only the shape and type are read."""
+    positive_losses: ClassVar[bool] = False
+    """Whether the method is defined for positive losses only: the runner and `Surgeon` refuse others, and
+    `combine` makes them a direction of NaN."""
+    observes: ClassVar[bool] = False
+    """Whether the method learns from the losses after the step (`observe`)."""
     projects_auxiliary: ClassVar[bool] = False
     """Whether d = g_m + λ π(g_a; ·) for two objectives, so that d tells how much of g_a is projected out."""
     properties: ClassVar[frozenset[Property]] = frozenset()
@@ -152,6 +157,10 @@ class BaseMethod(ABC):
             ValueError: ``gradients`` has another number of objectives than the method is defined for, or
                 the method needs losses and got none.
         """
+
+    def observe(self, state: State, losses: Tensor) -> State:
+        """Learn from the losses ``(..., K)`` of this batch after the step, where the method `observes`."""
+        return state
 
     @property
     def single_backward(self) -> bool:

@@ -66,6 +66,22 @@ def find_overflow(gram: Tensor, losses: Tensor, own: Tensor, is_scaled: bool) ->
     return True
 
 
+def check_positive(method: BaseMethod, losses: Tensor) -> None:
+    """Refuse losses ``(K,)`` that a method is not defined for.
+
+    Raises:
+        ValueError: one is 0 or less, and the method is defined for positive losses only.
+    """
+    if not method.positive_losses:
+        return
+    for name, loss in zip(objective_names(len(losses)), losses.tolist(), strict=True):
+        if not loss > 0:
+            raise ValueError(
+                f"the {name} loss is {loss:g}, and {method.name} is defined for positive losses only: "
+                "skip this batch, or take another method"
+            )
+
+
 def diagnose(method: BaseMethod, gram: Tensor, losses: Tensor) -> dict[str, float]:
     """What `Surgeon.diagnostics` tells.
 

@@ -31,7 +31,14 @@ from .leaves import (
     hooked,
     run_post_hooks,
 )
-from .losses import Loss, check_loss, diagnose, find_overflow, objective_names
+from .losses import (
+    Loss,
+    check_loss,
+    check_positive,
+    diagnose,
+    find_overflow,
+    objective_names,
+)
 from .memory import handed_out, present, taken_in
 
 if TYPE_CHECKING:
@@ -302,6 +309,7 @@ class Surgeon:
             reduce_shards(gram, (losses, own), shared)
         whole = gram if gram.dim() == 2 else gram.sum(0)
         overflow = find_overflow(whole, losses, own, self._scaler is not None)
+        check_positive(method, losses)
         direction = bucket.blank()
         if overflow:
             direction.fill_(inf)

@@ -63,6 +63,8 @@ class Task(ABC):
 
     name: ClassVar[str] = ""
     objectives: ClassVar[tuple[str, ...]] = ("main", "aux")
+    nonpositive: ClassVar[frozenset[str]] = frozenset()
+    """Objectives whose loss may be 0 or less in training, for which some methods are not defined."""
     shared_forward: ClassVar[bool] = False
     """Whether the losses share a forward pass, so that its graph must outlive the first gradient."""
 

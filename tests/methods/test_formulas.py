@@ -313,12 +313,61 @@ def test_loss_weightings() -> None:
     dwa = weights_over("dwa", [[1.0, 1.0], [3.0, 1.0], [1.0, 1.0], [1.0, 3.0], [9.0, 9.0]], period=2)
     torch.testing.assert_close(dwa[:4], torch.ones(4, 2).double())
     torch.testing.assert_close(dwa[4], 2 * (torch.tensor([1 / 2, 2 / 1]).double() / 2).softmax(0))
-    uncertain = weights_over("uncertainty", [[2.0, 0.5]] * 4000, lr=0.05)
-    torch.testing.assert_close(uncertain[0], torch.tensor([0.5, 0.5]).double())
-    torch.testing.assert_close(uncertain[-1], torch.tensor([0.25, 1.0]).double(), rtol=1e-3, atol=1e-3)
-    famo = weights_over("famo", [[1.0, 1.0], [0.5, 1.0], [0.25, 1.0]])
-    assert famo[0, 0] == famo[0, 1]
-    assert famo[1, 0] < famo[1, 1] * 2
+
+
+def descended(losses: list[list[float]], lr: float) -> Tensor:
+    """The weights ½ exp(−s) before each step of PyTorch's Adam on s."""
+    s, seen = torch.zeros(len(losses[0]), dtype=torch.float64, requires_grad=True), []
+    optimizer = torch.optim.Adam([s], lr)
+    for values in losses:
+        seen.append(torch.exp(-s.detach()) / 2)
+        optimizer.zero_grad()
+        (torch.exp(-s) * torch.tensor(values, dtype=torch.float64) + s).sum().div(2).backward()
+        optimizer.step()
+    return torch.stack(seen)
+
+
+def test_uncertainty_descends_by_adam_and_tends_to_the_inverse_of_twice_the_loss() -> None:
+    varied = [[1e4, 1.0], [9e3, 0.5], [1e4, 2.0], [1e-3, 1e-6]] * 5
+    torch.testing.assert_close(weights_over("uncertainty", varied, lr=0.05), descended(varied, 0.05))
+    constant = weights_over("uncertainty", [[2.0, 0.5]] * 1000, lr=0.05)
+    torch.testing.assert_close(constant[-1], torch.tensor([0.25, 1.0]).double(), rtol=1e-3, atol=1e-3)
+    large = weights_over("uncertainty", [[1e4, 1.0]] * 1000)
+    assert 1e-3 < large[-1, 0] < 1e-2  # plain descent puts it at exp(−125) after one step
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_famo_descends_by_adam_on_what_the_losses_fell(told: bool) -> None:
+    """PyTorch's Adam, its weight decay as γ, on the Jacobian by autograd; untold, the next losses serve."""
+    before = [[1.0, 1.0], [0.5, 1.0], [0.25, 0.9], [0.3, 1e-3]]
+    after = [[0.6, 1.0], [0.3, 1.0], [0.2, 0.5], [0.1, 1e-3]] if told else [*before[1:], before[-1]]
+    xi = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([xi], 0.1, weight_decay=0.02)
+    method, rows = methods.create("famo", beta=0.1, gamma=0.02), torch.eye(2, dtype=torch.float64)
+    state = method.init(rows)
+    for first, second in zip(torch.tensor(before).double(), torch.tensor(after).double(), strict=True):
+        found, state = method.combine(rows, state, first)
+        state = method.observe(state, second) if told else state
+        share = xi.detach().softmax(-1) / (first + 1e-8)
+        torch.testing.assert_close(found, share / share.sum())
+        fallen = (first + 1e-8).log() - (second + 1e-8).log()
+        xi.grad = torch.autograd.grad(xi.softmax(-1) @ fallen, xi)[0]
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", [n for n in methods.available() if methods.get(n).positive_losses])
+@pytest.mark.parametrize("loss", [0.0, -1.0])
+def test_a_loss_that_a_method_is_not_defined_for_is_loud(name: str, loss: float) -> None:
+    (gradients,) = sampled(1)
+    method = methods.create(name)
+    losses = torch.tensor([1.0, loss])
+    direction, _ = method.combine(gradients, method.init(gradients), losses)
+    assert direction.isnan().all()
+    parameter = torch.nn.Parameter(torch.ones(2))
+    surgeon = methods.Surgeon([parameter], methods.create(name))
+    with pytest.raises(ValueError, match=f"the aux loss is {loss:g}, and {name} is defined for positive"):
+        surgeon.backward(parameter.sum(), parameter[0] - 1 + loss)
+    assert parameter.grad is None
 
 
 def test_random_weights_are_the_softmax_of_normal_numbers() -> None:
