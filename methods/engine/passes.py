@@ -96,10 +96,14 @@ def _pieces(rows: Sequence[Tensor], most: int = PIECE) -> Iterator[list[Tensor]]
 def _products(rows: Sequence[Tensor], multiply: Callable[[Sequence[Tensor]], Tensor]) -> Tensor:
     """``(..., R (R + 1) / 2)`` in float64: G of a piece, multiplied in float32 where that loses nothing."""
     products = multiply([working(row) for row in rows])
-    if products.dtype != torch.float64 and not _are_apart(products, len(rows)):
-        doubled = [multiply([row.double() for row in piece]) for piece in _pieces(rows, IN_DOUBLE)]
-        products = torch.stack(doubled).sum(0)
-    return products.double()
+    if products.dtype == torch.float64:
+        return products
+    apart = [_are_apart(one, len(rows)) for one in products.reshape(-1, products.shape[-1])]
+    if all(apart):
+        return products.double()
+    doubled = [multiply([row.double() for row in piece]) for piece in _pieces(rows, IN_DOUBLE)]
+    kept = torch.tensor(apart).view(products.shape[:-1])[..., None]
+    return torch.where(kept, products.double(), torch.stack(doubled).sum(0))
 
 
 def _of_pairs(rows: Sequence[Tensor]) -> Tensor:
@@ -113,12 +117,10 @@ def _of_stacked(rows: Sequence[Tensor]) -> Tensor:
 
 
 def _are_apart(upper: Tensor, count: int) -> bool:
-    """Whether rows are far from dependent, and their squares within the range of float32.
+    """Whether the rows of one G are far from dependent, and their squares within the range of float32.
 
     In Python's numbers: a call into torch takes longer than all of these.
     """
-    if upper.dim() > 1:
-        return all(_are_apart(one, count) for one in upper.flatten(0, -2))
     numbers = iter(upper.tolist())
     left = [[0.0] * i + [next(numbers) for _ in range(i, count)] for i in range(count)]
     for i, row in enumerate(left):
