@@ -15,6 +15,7 @@ from .engine import (
     lost,
     power,
     rank,
+    times,
     tolerance,
 )
 
@@ -24,7 +25,8 @@ class IMTLG(Method):
     """d = Σ_i α_i g_i with ⟨d, g_i⟩ / ‖g_i‖ equal for all i and Σ_i α_i = 1.
 
     α ``(..., K)`` is proportional to diag(d)⁻¹ C⁻¹ 1 with the cosines C and the lengths d of the gradients.
-    Zero gradients take no part. Where no such α exists, as between opposed gradients, the direction is zero.
+    Zero gradients take no part. Where no such α exists, as between opposed gradients (1 ⊥ range(C)), the
+    direction is zero.
 
     Source: Liu et al. 2021, "Towards impartial multi-task learning", ICLR, the closed form of IMTL-G.
     Differs: C⁻¹ is a pseudo-inverse, so that linearly dependent gradients have an answer (Quinton & Rey 2024,
@@ -41,6 +43,9 @@ class IMTLG(Method):
         """``(..., K)``, of sum 1 or 0."""
         unit, lengths = cosines(gram)
         inverse, _ = power(unit, -1, rank(unit, tolerance(gram)))
-        weights = divide(inverse.sum(-1), lengths)
+        x = torch.where(lengths == 0, 0.0, inverse.sum(-1))
+        weights = divide(x, lengths)
+        projected = torch.linalg.vector_norm(times(unit, x), dim=-1, keepdim=True)
         total, size = weights.sum(-1, keepdim=True), weights.abs().sum(-1, keepdim=True)
-        return torch.where(total.abs() > lost(gram) * size, divide(weights, total), 0.0)
+        exists = (projected > lost(gram)) & (total.abs() > lost(gram) * size)
+        return torch.where(exists, divide(weights, total), 0.0)

@@ -37,6 +37,8 @@ def dependent() -> dict[str, Tensor]:
     return {
         "parallel": torch.stack([main, main / 3]),
         "opposed": torch.stack([main, -main / 3]),
+        "two opposed pairs": torch.stack([main, -main / 3, aux, -aux / 3]),
+        "parallel and zero": torch.stack([main, main / 3, 0 * main]),
         "main, aux, main + aux": torch.stack([main, aux, main + aux]),
         "aux 1e-4 of the main one": torch.stack([main, 1e-4 * aux, main + 1e-4 * aux]),
         "parallel and another": torch.stack([main, main / 3, main / 7, aux]),

@@ -47,7 +47,8 @@ def test_g_of_pieces_in_float32_and_in_float64() -> None:
 
 
 @pytest.mark.parametrize(
-    ("main", "aux"), [(1e18, 1e-24), (1e-24, 1e18), (1e-24, 1e-24), (1e18, 1e18), (1.0, 1e-40)]
+    ("main", "aux"),
+    [(1e18, 1e-24), (1e-24, 1e18), (1e-24, 1e-24), (1e-21, 1e-21), (1e19, 1e19), (1.0, 1e-40)],
 )
 @pytest.mark.parametrize("name", methods.available())
 def test_lengths_whose_squares_float32_does_not_hold(name: str, main: float, aux: float) -> None:
@@ -143,9 +144,23 @@ def test_more_losses_than_numbers_in_a_block(name: str) -> None:
 
 
 def test_auxiliary_gradients_that_cancel_leave_agem_the_main_one() -> None:
-    main, aux = sampled(1, parameters=1000)[0]
-    rows = torch.stack([main, 3 * aux, -aux, -2 * aux]).float()
-    assert error(direction("agem", rows), main, rows) < 1e-6
+    for main, aux in sampled(10, parameters=1000):
+        rows = torch.stack([main, 3 * aux, -aux, -2 * aux]).bfloat16()
+        assert error(direction("agem", rows), main, rows) < 1e-2
+
+
+def test_weights_of_imtl_g_whose_sum_cancels_leave_nothing() -> None:
+    """The third of three independent gradients has the opposite weight, and is short enough to outweigh."""
+    generator, met = torch.Generator().manual_seed(0), 0
+    for _ in range(100):
+        units = torch.randn(3, 4, generator=generator, dtype=torch.float64) + 1
+        units /= torch.linalg.vector_norm(units, dim=-1, keepdim=True)
+        x = torch.linalg.solve(units @ units.T, torch.ones(3, dtype=torch.float64))
+        if x[2] < -0.1:
+            met += 1
+            rows = (units * torch.stack([x[0] / x[0], x[1] / x[1], -x[2] / (x[0] + x[1])])[:, None]).float()
+            assert error(direction("imtl_g", rows), torch.zeros(4), rows) == 0
+    assert met >= 5
 
 
 def test_bloop_of_three_levels_projects_on_one_of_two_parallel_references() -> None:

@@ -19,9 +19,9 @@ What differs is taken out of TorchJD, or a property that decides the same questi
 | moco             | ρ = 1, against MoDo with one batch     | it has no tracked gradients                  |
 | pcgrad, gradvac, | it draws what the method drew          | all draw at random                           |
 | graddrop, rlw    |                                        |                                              |
-| famo             | plain gradient descent on ξ, the next  | its Adam; its second pass over a batch       |
-|                  | batch in place of the second pass      |                                              |
-| uncertainty      | plain gradient descent on s            | it leaves the optimiser to the user          |
+| famo             | the next batch in place of the second  | there is no model here to pass it through    |
+|                  | pass over a batch                      |                                              |
+| uncertainty      | Adam on s                              | it leaves the optimiser to the user          |
 | stch             | weights of 1                           | it divides the losses by K                   |
 """
 
@@ -338,9 +338,9 @@ def test_weights_that_remember(name: str, k: int, monkeypatch: pytest.MonkeyPatc
         "famo": scalarization.FAMO(k),
         "rlw": scalarization.Random(),
     }[name].double()
-    descent = torch.optim.SGD(oracle.parameters(), lr=0.1) if name == "uncertainty" else None
+    descent = torch.optim.Adam(oracle.parameters(), lr=0.1) if name == "uncertainty" else None
     if name == "famo":
-        oracle._optimizer = torch.optim.SGD([oracle._w], lr=0.3, weight_decay=0.01)
+        oracle._optimizer = torch.optim.Adam([oracle._w], lr=0.3, weight_decay=0.01)
     state = method.init(torch.eye(k, dtype=torch.float64))
     for step, losses in enumerate(losses_over(200, k)):
         if name == "famo" and step:
