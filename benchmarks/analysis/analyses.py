@@ -21,7 +21,7 @@ from . import (
     verdicts,
 )
 from .fronts import Points, attainment, front
-from .ratios import ratio_table
+from .ratio_table import ratio_table
 from .summary import Protocol, end_points, splits
 
 PERCENTILES = (25, 50, 75)

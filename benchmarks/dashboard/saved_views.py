@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..figures import style
 from .runs import ANALYSIS, FIELDS, STEP, WandbRun
-from .sender import CHART
+from .wandb_process import CHART
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace

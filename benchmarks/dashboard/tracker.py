@@ -78,7 +78,7 @@ class Tracker:
         except OSError as error:
             raise UserError(f"W&B folder {self.folder} cannot be written: {error.strerror}") from error
         self._sender = subprocess.Popen(
-            [sys.executable, "-P", "-m", "scalpel_bench.benchmarks.dashboard.sender"],
+            [sys.executable, "-P", "-m", "scalpel_bench.benchmarks.dashboard.wandb_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

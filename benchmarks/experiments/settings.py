@@ -132,7 +132,7 @@ class NoiseRun(Simulation):
 
 
 class RatesRun(Simulation):
-    """The error of the EMA and of the main loss over step sizes (`simulations.convergence_rates`)."""
+    """The error of the EMA and of the main loss over step sizes (`simulations.theorem2`)."""
 
     kind: Literal["rates"] = "rates"
     dimension: int = Field(gt=1)

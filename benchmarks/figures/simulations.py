@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..analysis.analyses import SimulationAnalysis
-from . import convergence_rates, noise
+from . import noise, theorem2
 from .panels import Drawn, caption_of, figures_of
 
 _DRAW: dict[str, Callable[[Axes, pd.DataFrame], None]] = {
     "noise": noise.draw,
-    "rates": convergence_rates.draw,
+    "rates": theorem2.draw,
 }
 
 

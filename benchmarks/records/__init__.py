@@ -1,8 +1,8 @@
 """Records of runs: one file each, whole or not there, and folders of them."""
 
 from .adoption import Origin, adopt, adopted, origin_of
+from .atomic_write import write_atomically
 from .environment import environment
-from .files import write_atomically
 from .fingerprint import code_identity
 from .folder import Content, Folder, Stamp, none_of
 from .manifest import Manifest, has_manifest, read_manifest, write_manifest

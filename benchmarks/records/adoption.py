@@ -9,7 +9,7 @@ import json
 from typing import Any, NamedTuple
 
 from ..experiments.settings import TrainingRun
-from .files import write_atomically
+from .atomic_write import write_atomically
 from .folder import Folder
 from .record import Record
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..messages import UserError
-from .files import write_atomically
+from .atomic_write import write_atomically
 from .record import Record, parse
 
 Stamp = tuple[int, int, int] | None

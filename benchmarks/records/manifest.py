@@ -17,7 +17,7 @@ from ..experiments.schema import (
     load,
 )
 from ..messages import UserError
-from .files import write_atomically
+from .atomic_write import write_atomically
 from .folder import Folder
 
 FILE = "experiment.json"

@@ -16,7 +16,7 @@ import pandas as pd
 from .. import speed
 from ..analysis import comparisons, verdicts
 from ..analysis.indicators import REFERENCE
-from ..analysis.ratios import over_all_seeds, ratio_table
+from ..analysis.ratio_table import over_all_seeds, ratio_table
 from ..analysis.statistics import over_seeds
 from ..analysis.summary import SPLITS, end_values
 from ..analysis.wording import with_interval

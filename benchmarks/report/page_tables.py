@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..analysis.ratios import over_all_seeds
+from ..analysis.ratio_table import over_all_seeds
 from ..analysis.wording import with_interval
 from ..figures.style import order, title
 

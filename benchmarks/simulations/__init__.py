@@ -1,6 +1,6 @@
 """Figures that need no training, by kind: one file each, which registers itself."""
 
-from . import convergence_rates, noise
+from . import noise, theorem2
 from .registry import SIMULATIONS
 
-__all__ = ["SIMULATIONS", "convergence_rates", "noise"]
+__all__ = ["SIMULATIONS", "noise", "theorem2"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -17,6 +17,7 @@ from ...tasks import Batch, Known, Loss, Task
 from ..experiments.settings import Training, TrainingRun
 from .checkpoints import State
 from .models import FlatModel, StackedModels
+from .schedule import learning_rate_factor
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Stepper:
         self.groups = self._groups()
         self.steps = options.epochs * task.steps_per_epoch
         self.optimizer = _optimizer(options, self.models.theta)
-        rate = _schedule(options, task.steps_per_epoch, self.steps)
+        rate = learning_rate_factor(options, task.steps_per_epoch, self.steps)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate)
         *leading, parameters = self.models.theta.shape
         k, device = len(task.objectives), self.models.theta.device
@@ -299,20 +300,6 @@ def _optimizer(training: Training, theta: Tensor) -> torch.optim.Optimizer:
     return torch.optim.SGD(
         [theta], lr=training.lr, momentum=training.momentum, nesterov=training.momentum > 0, fused=True
     )
-
-
-def _schedule(training: Training, steps_per_epoch: int, steps: int) -> Callable[[int], float]:
-    """The factor on the learning rate of step 0, 1, …: linear warm-up, then constant or cosine to zero."""
-    warmup = round(training.warmup_epochs * steps_per_epoch)
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        if training.schedule == "constant":
-            return 1.0
-        return (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1))) / 2
-
-    return factor
 
 
 def stream(seed: int, purpose: str) -> int:

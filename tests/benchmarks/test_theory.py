@@ -10,7 +10,7 @@ from scalpel_bench.benchmarks.experiments.schema import load
 from scalpel_bench.benchmarks.experiments.settings import Simulation
 from scalpel_bench.benchmarks.figures import simulations as figures
 from scalpel_bench.benchmarks.simulations import SIMULATIONS, noise
-from scalpel_bench.benchmarks.simulations import convergence_rates as rates
+from scalpel_bench.benchmarks.simulations import theorem2 as rates
 from scalpel_bench.benchmarks.simulations.registry import register
 from tests.benchmarks.runs import DATA
 

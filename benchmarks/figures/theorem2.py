@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ..simulations import convergence_rates as simulated
+from ..simulations import theorem2 as simulated
 from . import style
 
 _LOOKS = {"ema_error": "bloop", "main_gradient": "sum"}
@@ -16,7 +16,7 @@ def draw(axes: Axes, frame: pd.DataFrame) -> None:
     """Means over seeds, and lines of the theory's slopes through their geometric means.
 
     Args:
-        frame: the rows of `simulations.convergence_rates`, with a column ``seed``.
+        frame: the rows of `simulations.theorem2`, with a column ``seed``.
     """
     for column, (meaning, theory) in simulated.QUANTITIES.items():
         look, mean = style.look(_LOOKS[column]), frame.groupby("eta")[column].mean()
