@@ -79,7 +79,8 @@ def sweep(
         analyses = []
         for e in experiments:
             folder = folders[e.name]
-            _draw_samples(e, options, folder)
+            if folder in changed or not (folder.path / FIGURES / "samples.pdf").exists():
+                _draw_samples(e, options, folder)
             loaded[folder.path] = load_sweep(folder, None if folder in changed else found[folder], loaded)
             analyses.append(report_sweep(loaded[folder.path]))
             tracker.log_sweep(analyses[-1])
@@ -128,8 +129,6 @@ def _execute(jobs: list[Job], options: ExecutionOptions, retries: int, tracker: 
 def _draw_samples(experiment: AnyExperiment, options: ExecutionOptions, folder: Folder) -> None:
     if isinstance(experiment, Experiment):
         task = get_task(experiment.task, options.in_this_process)
-        if (folder.path / FIGURES / "samples.pdf").exists():
-            return
         if samples := task.samples(16):
             from ..figures import draw_samples
 

@@ -79,7 +79,8 @@ def _imported(tree: ast.Module, file: Path) -> Iterator[Path]:
         if isinstance(node, ast.Import):
             for name in node.names:
                 yield from _found(name.name, None, set())
-        elif isinstance(node, ast.ImportFrom) and (module := _module(node, file)).startswith(PACKAGE):
+        elif isinstance(node, ast.ImportFrom):
+            module = _module(node, file)
             for name in node.names:
                 yield from _found(module, name.name, used.get(name.asname or name.name, set()))
 

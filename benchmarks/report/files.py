@@ -21,13 +21,10 @@ DRAWING = Path(figures.__file__).with_name("drawing.py")
 """The module whose imports decide how figures look."""
 
 
-def write_files(analysis: Analysis) -> dict[str, Any]:
+def write_files(analysis: Analysis) -> None:
     """Write the tables of an analysis as CSV, its figures, and where the numbers come from.
 
     Figures are drawn again only where the records, or the code that draws, have changed.
-
-    Returns:
-        the provenance.
 
     Raises:
         UserError: a file cannot be written.
@@ -39,7 +36,6 @@ def write_files(analysis: Analysis) -> dict[str, Any]:
     if _read(folder).get("drawn_from") != provenance["drawn_from"] or not _drawn(folder):
         figures.draw(analysis, folder.path / FIGURES)
     write_atomically(folder.path / PROVENANCE, json.dumps(provenance, indent=1) + "\n")
-    return provenance
 
 
 def provenance_of(analysis: Analysis) -> dict[str, Any]:
@@ -55,7 +51,7 @@ def provenance_of(analysis: Analysis) -> dict[str, Any]:
         "data": sorted(f"{each.name} {each.fingerprint}" for each in data),
         "environments": [{**json.loads(text), "runs": count} for text, count in environments.most_common()],
         "train_seconds": round(sum(record.timings.get("train", 0.0) for record in records), 1),
-        "drawn_from": f"{sweep.digest} {code_identity(Path(figures.__file__).with_name('drawing.py'))}",
+        "drawn_from": f"{sweep.digest} {code_identity(DRAWING)}",
     }
 
 
