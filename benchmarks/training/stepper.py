@@ -255,10 +255,10 @@ class Stepper:
         where = (replica,) if self.bad_step.dim() else ()
         main, aux, *_ = self.gradients[where]
         rows = {"main": main, "aux": aux, "direction": self.direction[where]}
-        for group, state in zip(self.groups, self.states, strict=True):
-            first, end, _ = group.where.indices(len(self.runs))
-            if "memory" in state and first <= replica < end:
-                rows["memory"] = state["memory"][(replica - first,) if where else ()][0]
+        group = self._group_of(replica)
+        if "memory" in (state := self.states[group]):
+            first, _, _ = self.groups[group].where.indices(len(self.runs))
+            rows["memory"] = state["memory"][(replica - first,) if where else ()][0]
         gram = methods.gram([row.double() for row in rows.values()])
         norms = gram.diagonal().sqrt()
         cosines = dict(zip(rows, (gram / (norms[:, None] * norms[None, :])).tolist(), strict=True))
@@ -272,6 +272,10 @@ class Stepper:
         values |= self._projected_share(replica, gram)
         return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
+    def _group_of(self, replica: int) -> int:
+        """The place of a run's group among the groups."""
+        return next(i for i, g in enumerate(self.groups) if replica in range(len(self.runs))[g.where])
+
     def _projected_share(self, replica: int, gram: Tensor) -> dict[str, float]:
         """1 − ⟨d − g_m, g_a⟩ / (λ ‖g_a‖²), the share of g_a that is not in d = g_m + λ π(g_a; ·).
 
@@ -282,7 +286,7 @@ class Stepper:
             gram: of g_m, g_a, d and more.
         """
         lam = self.runs[replica].lam
-        method = next(g.method for g in self.groups if replica in range(len(self.runs))[g.where])
+        method = self.groups[self._group_of(replica)].method
         if not method.projects_auxiliary or len(self.task.objectives) != 2 or not lam:
             return {}
         scale = 1 + lam if method.rescale else 1.0
