@@ -30,6 +30,7 @@ from .settings import (
 )
 
 SCALES = ("smoke", "laptop", "workstation", "paper")
+"""What every experiment of the suite has; some have ``released`` too, the script of the paper's authors."""
 MANIFEST = "manifest"
 """Validation context of an experiment as it was recorded."""
 

@@ -1,5 +1,6 @@
 """Networks, and norms of their layers."""
 
+from .linear import lecun_normal
 from .residual import BLOCKS, STEMS, ResidualNet, Standardise
 from .spectral import exact_log_norm, log_spectral_norm, start_basis
 
@@ -9,6 +10,7 @@ __all__ = [
     "ResidualNet",
     "Standardise",
     "exact_log_norm",
+    "lecun_normal",
     "log_spectral_norm",
     "start_basis",
 ]

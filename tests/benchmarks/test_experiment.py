@@ -25,10 +25,21 @@ def test_fig3a_is_the_papers_at_its_scale() -> None:
         "hidden": (256, 128),
         "batch_size": 256,
         "validation_fraction": 0.0,
+        "squared": False,
     }
     assert fig3a.lam == pytest.approx([10 ** (-4 + k / 2) for k in range(9)])
     bloop = {k: v for k, v in fig3a.methods["bloop"].items() if v is not None}
     assert bloop == {"name": "bloop", "rescale": False, "rho": 0.01, "order": "after"}
+
+
+def test_fig3a_is_the_authors_script_as_released() -> None:
+    fig3a = load("fig3a", "released")
+    assert isinstance(fig3a, Experiment)
+    training = fig3a.training
+    assert (training.optimizer, training.lr, training.epochs) == ("adam", 3e-4, 25)
+    assert (training.schedule, training.warmup_epochs) == ("constant", 0)
+    assert (fig3a.task["squared"], fig3a.task["validation_fraction"]) == (True, 0.0)
+    assert fig3a.methods["bloop"]["order"] == "before"
 
 
 BAD = {

@@ -10,6 +10,7 @@ from scalpel_bench.benchmarks.contract import task_rules
 from scalpel_bench.benchmarks.training import FlatModel
 from scalpel_bench.tasks import DataError
 from scalpel_bench.tasks.data import carve, epochs
+from scalpel_bench.tasks.models import lecun_normal
 from tests.gradients import gradient
 
 NAMES = tasks.available()
@@ -99,6 +100,40 @@ def test_smooth_mlp_evaluates_the_exact_bound() -> None:
     assert 0 <= metrics["accuracy"] <= 1
 
 
+def test_smooth_mlp_doubles_its_auxiliary_loss_where_norms_are_squared() -> None:
+    found = []
+    for squared in (False, True):
+        torch.manual_seed(0)
+        task = tasks.create("smooth_mlp", squared=squared)
+        flat = FlatModel(task.build(), "cpu")
+        main, aux = task.losses(flat.model(), next(task.batches(torch.Generator().manual_seed(0))))
+        metrics = task.evaluate(flat.model(), "test")
+        found.append((main.item(), aux.item(), metrics["main"], metrics["aux"], gradient(flat, aux)))
+    (main, aux, main_test, aux_test, slope), squared_ones = found
+    assert squared_ones[:4] == pytest.approx((main, 2 * aux, main_test, 2 * aux_test), rel=1e-6)
+    torch.testing.assert_close(squared_ones[4], 2 * slope)
+
+
+def test_smooth_mlp_sees_standardised_pixels_by_train_alone() -> None:
+    splits = tasks.create("smooth_mlp").dataset.splits
+    train = splits["train"]["images"].double()
+    assert train.mean().item() == pytest.approx(0, abs=1e-6)
+    assert train.std(correction=0).item() == pytest.approx(1, rel=1e-6)
+    raw = {name: (split["images"].double() - train.min()) for name, split in splits.items()}
+    darkest = raw["train"].max()
+    assert {round(16 * (x.max() / darkest).item(), 4) for x in raw.values()} == {16}
+    assert abs(splits["test"]["images"].mean()) > 1e-4
+
+
+def test_lecun_normal_has_the_variance_after_truncation() -> None:
+    torch.manual_seed(0)
+    linear = lecun_normal(torch.nn.Linear(400, 2000))
+    scaled = linear.weight.detach().double() * 20
+    assert scaled.var().item() == pytest.approx(1, abs=5e-3)
+    assert scaled.abs().max().item() == pytest.approx(2 / 0.8796256610342398, rel=1e-3)  # Flax's constant
+    assert not linear.bias.any()
+
+
 def test_quadratic_gradients_are_those_of_its_formulas() -> None:
     task = tasks.create("quadratic")
     flat = FlatModel(task.build(), "cpu")
@@ -142,7 +177,7 @@ class TestFolder:
         assert (data.source, data.name) == ("folder", "ylecun/mnist")
         assert data.splits["train"]["images"].shape == (36, 784)
         assert data.splits["test"]["labels"].tolist() == [i % 10 for i in range(20)]
-        assert 0 <= data.splits["train"]["images"].min() < data.splits["train"]["images"].max() <= 1
+        assert data.splits["train"]["images"].double().std(correction=0).item() == pytest.approx(1, rel=1e-6)
 
     def test_a_missing_folder_or_data_set_is_named(self, tmp_path) -> None:
         with pytest.raises(DataError, match="nowhere: no such folder"):

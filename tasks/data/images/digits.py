@@ -12,7 +12,9 @@ _INK = 16
 
 
 def load_digits(source: str, validation_fraction: float) -> Data:
-    """Digit images ``(N, H * W)`` float32 in [0, 1] under ``images``, classes under ``labels``.
+    """Digit images ``(N, H * W)`` float32 under ``images``, classes under ``labels``.
+
+    Pixels are standardised: less their mean over the training split, and over their deviation there.
 
     MNIST (LeCun, Cortes, Burges) keeps its own test split; scikit-learn's digits (1,797 images; Alpaydin &
     Kaynak 1998) have none, and give a fifth. Validation is carved from train; without it there is none.
@@ -31,7 +33,11 @@ def load_digits(source: str, validation_fraction: float) -> Data:
         train, test = (
             _flat(splits[s]["images"].double() / 255, splits[s]["labels"]) for s in ("train", "test")
         )
-    return Data(kind, name, with_validation(train, test, validation_fraction))
+    splits = with_validation(train, test, validation_fraction)
+    deviation, mean = torch.std_mean(splits["train"]["images"].double(), correction=0)
+    for split in splits.values():
+        split["images"] = ((split["images"] - mean) / deviation).float()
+    return Data(kind, name, splits)
 
 
 def embedded_digits() -> dict[str, Tensor]:
