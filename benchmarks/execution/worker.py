@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from ... import methods, tasks
-from ..experiments.settings import Simulation, TrainingRun
+from ..experiments.settings import AnyRun, Simulation, TrainingRun
 from ..messages import UserError
 from ..records import Record, environment
 from ..simulations import SIMULATIONS
@@ -64,11 +67,13 @@ def _outcomes(
     for file in options.task_files:
         tasks.get(file)
     if isinstance(run := jobs[0].run, Simulation):
-        trajectory = SIMULATIONS[run.kind].simulate(run)
-        return [{"status": "completed", "trajectory": trajectory, "environment": {"code": code_of(run)}}]
+        with _threads(1):
+            trajectory = SIMULATIONS[run.kind].simulate(run)
+        return [{"status": "completed", "trajectory": trajectory, "environment": _facts(run, 1)}]
     runs = [job.run for job in jobs if isinstance(job.run, TrainingRun)]
     task = get_task(runs[0].task, options)
-    outcomes = train(runs, task, on_step, _checkpoint(jobs, options))
+    with _threads(count := runs[0].training.threads or 1):
+        outcomes = train(runs, task, on_step, _checkpoint(jobs, options))
     return [
         {
             "status": "completed" if outcome.diverged_at is None else "diverged",
@@ -77,10 +82,26 @@ def _outcomes(
             "notes": task.dataset.notes,
             "trajectory": outcome.trajectory,
             "timings": outcome.timings,
-            "environment": {"code": code_of(run)},
+            "environment": _facts(run, count),
         }
         for run, outcome in zip(runs, outcomes, strict=True)
     ]
+
+
+def _facts(run: AnyRun, threads: int) -> dict[str, Any]:
+    """What only the worker knows."""
+    return {"code": code_of(run), "threads": threads}
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """This many threads of the CPU, however many cores it has: they decide the rounding of long sums."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _checkpoint(jobs: Sequence[Job], options: ExecutionOptions) -> Checkpoint:

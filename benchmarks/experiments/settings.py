@@ -49,7 +49,7 @@ class Training(Settings):
 
     Options for speed, off unless set: ``channels_last`` lays convolutions out by pixel; ``bf16`` runs the
     forward passes of training in bfloat16 autocast (evaluation stays in float32); ``compile`` compiles the
-    model.
+    model. ``threads`` of the CPU, which decide the rounding of long sums: one unless set, on any machine.
     """
 
     optimizer: Literal["adam", "sgd"]
@@ -62,6 +62,7 @@ class Training(Settings):
     channels_last: Option = None
     bf16: Option = None
     compile: Option = None
+    threads: int | None = Field(None, gt=0)
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Self:

@@ -39,6 +39,18 @@ def test_worker_processes_record_what_a_single_process_does(jobs, tmp_path) -> N
         assert alone.status == "completed"
 
 
+def test_a_run_has_one_thread_whatever_the_workers_unless_it_says_otherwise(jobs) -> None:
+    two = jobs[0].run.model_copy(update={"training": jobs[0].run.training.model_copy(update={"threads": 2})})
+    assert two.id != jobs[0].run.id
+    found = {}
+    for workers in (1, 2):
+        both = [[jobs[0]], [Job(two, jobs[0].folder)]]
+        for done in execute_all(both, ExecutionOptions(workers=workers)):
+            found[workers, done.record.id] = done.record.environment["threads"]
+            jobs[0].folder.file(done.record.id).unlink()
+    assert {(run, threads) for (_, run), threads in found.items()} == {(jobs[0].run.id, 1), (two.id, 2)}
+
+
 def test_a_run_that_raises_is_recorded_as_failed_and_the_sweep_goes_on(jobs) -> None:
     broken = jobs[0].run.model_copy(update={"task": {"name": "quadratic", "features": -1}})
     ended = list(execute_all([[Job(broken, jobs[0].folder)], [jobs[1]], [jobs[2]]], ExecutionOptions()))

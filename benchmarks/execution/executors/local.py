@@ -126,8 +126,6 @@ def serve(connection: Connection, options: ExecutionOptions, gpu: str | None) ->
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if options.workers > 1:
-        torch.set_num_threads(1)
     waiting: queue.SimpleQueue[Sequence[Job]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, waiting), daemon=True).start()
     while True:

@@ -14,8 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ...messages import UserError
 from ...records import Folder
 from ...training import stopping_on
@@ -133,7 +131,6 @@ def _check_address(address: str | None) -> None:
 
 
 def _work(jobs: list[Job], options: ExecutionOptions) -> list[FinishedJob] | Exception:
-    torch.set_num_threads(1)
     with stopping_on(signal.SIGINT):
         return attempt(jobs, options)
 
