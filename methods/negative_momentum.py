@@ -14,7 +14,7 @@ from .engine import RememberingMethod, State
 class NegativeMomentum(RememberingMethod):
     """d = g_m + λ g_a − λ κ m, m ← (1 − ρ) m + ρ g_m.
 
-    A control of Bloop: momentum alone. Bloop's direction is this one with κ = ⟨g_a, m⟩ / ‖m‖², new at every step.
+    A control of Bloop: momentum alone. Bloop's direction is this one with κ = ⟨g_a, m⟩ / ‖m‖² at every step.
 
     Source: Hsieh et al. 2024, arXiv 2402.02998, Equation 5, with a constant in the place of the ratio; named
     after Gidel et al. 2019, arXiv 1807.04740.

@@ -14,9 +14,9 @@ from .engine import RememberingMethod, State, divide
 class ReweightedSum(RememberingMethod):
     """d = g_m + λ_t g_a, λ_t = λ / (1 − λ c_t), c_t = ⟨g_a, m⟩ / ‖m‖², m ← (1 − ρ) m + ρ g_m.
 
-    A control of Bloop: re-weighting alone. Where m is near g_m, Bloop's g_m + λ g_a − λ c_t m is this direction
-    times 1 − λ c_t. As λ c_t nears 1, λ_t grows to `most` · λ, and it stays there beyond, where Bloop's direction
-    goes against g_m.
+    A control of Bloop: re-weighting alone. Where m is near g_m, Bloop's g_m + λ g_a − λ c_t m is this
+    direction times 1 − λ c_t. As λ c_t nears 1, λ_t grows to λ times `most`, and it stays there beyond, where
+    Bloop's direction goes against g_m.
 
     Source: the effective weights of Hsieh et al. 2024, arXiv 2402.02998, Equation 5.
 
