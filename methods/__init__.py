@@ -52,7 +52,10 @@ if TYPE_CHECKING:  # imported when they are asked for, so that a file that is br
     from .mgda import MGDA as MGDA
     from .moco import MoCo as MoCo
     from .nash_mtl import NashMTL as NashMTL
+    from .negative_momentum import NegativeMomentum as NegativeMomentum
+    from .one_sided_bloop import OneSidedBloop as OneSidedBloop
     from .pcgrad import PCGrad as PCGrad
+    from .reweighted_sum import ReweightedSum as ReweightedSum
     from .rlw import RLW as RLW
     from .stch import STCH as STCH
     from .sum import Sum as Sum

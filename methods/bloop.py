@@ -1,16 +1,16 @@
 """Bloop: keep the part of each auxiliary gradient that is orthogonal to EMAs of the gradients before it."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from .engine import EMA, Method, Order, State, check_rho, divide, tolerance
+from .engine import Order, RememberingMethod, State, divide, tolerance
 
 
 @dataclass(frozen=True)
-class Bloop(Method):
+class Bloop(RememberingMethod):
     """d = g_m + λ π(g_a; m), π(a; b) = a − ⟨a, b⟩ / ‖b‖² · b, m ← (1 − ρ) m + ρ g_m.
 
     With K > 2 objectives in order of importance, gradient k is projected out of the span of the EMAs of all
@@ -31,8 +31,6 @@ class Bloop(Method):
         ValueError: ``rho`` or ``order`` is none of these.
     """
 
-    rho: float = 0.01
-    order: Order = "after"
     ratio_only: bool | None = None
 
     name: ClassVar[str] = "bloop"
@@ -41,16 +39,6 @@ class Bloop(Method):
     marker: ClassVar[str] = "s"
     projects: ClassVar[Literal["sum", "main"] | None] = "sum"
     projects_auxiliary: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_rho(self.rho)
-        if self.order not in get_args(Order):
-            raise ValueError(f"order must be one of {', '.join(get_args(Order))}, got {self.order!r}")
-
-    def memory(self, k: int) -> tuple[EMA, ...]:
-        """The EMAs of all gradients but the last, unless ρ = 1."""
-        return () if self.rho == 1 else tuple(EMA(i, self.rho, self.order) for i in range(k - 1))
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., 2 K - 1)`` for the gradients and the EMAs; ``(..., K)`` where ρ = 1."""

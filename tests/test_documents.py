@@ -73,6 +73,7 @@ def test_the_experiment_of_the_documents_is_one(tmp_path) -> None:
     loaded = load(str(file), "laptop")
     assert isinstance(loaded, Experiment)
     assert (len(loaded.lam), loaded.seeds, [c.id for c in loaded.claims]) == (10, 2, ["mine-better"])
+    assert loaded.training_of("sum_step_of_bloop").methods == {"bloop"}
 
 
 def test_the_keys_of_experiments_are_documented() -> None:

@@ -55,7 +55,7 @@ def check_experiment(experiment: AnyExperiment, options: ExecutionOptions) -> No
         raise UserError(
             f"{experiment.name} at scale {experiment.scale} needs its real data: give --data hub or PATH"
         )
-    names = {settings["name"] for settings in experiment.methods.values()}
+    names = set().union(*map(experiment.names_of, experiment.methods))
     for name in sorted(name for name in names if methods.origin(name)):
         _refuse_broken(methods.REGISTRY.place(name), contract.check_method(name))
     if tasks.origin(task := experiment.task["name"]):

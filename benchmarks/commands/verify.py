@@ -78,7 +78,7 @@ def _repairable(folder: Folder) -> AnyExperiment:
     if isinstance(experiment, MixedLossExperiment):
         raise UserError(f"{folder.path} has no runs of its own: repair those of {experiment.source}")
     if isinstance(experiment, Experiment):
-        used = {settings["name"] for settings in experiment.methods.values()} - set(methods.available())
+        used = set().union(*map(experiment.names_of, experiment.methods)) - set(methods.available())
         used |= {experiment.task["name"]} - set(tasks.available())
         if used:
             raise UserError(f"{', '.join(sorted(used))}: not installed; repeat the sweep that names its file")

@@ -20,9 +20,8 @@ def code_of(run: AnyRun) -> str:
     """
     if not isinstance(run, TrainingRun):
         return code_identity(_file(SIMULATIONS[run.kind].simulate))
-    return code_identity(
-        _file(train), _file(methods.get(run.method["name"])), _file(tasks.get(run.task["name"]))
-    )
+    used = [_file(methods.get(name)) for name in sorted(run.methods)]
+    return code_identity(_file(train), *used, _file(tasks.get(run.task["name"])))
 
 
 def _file(of: object) -> Path:

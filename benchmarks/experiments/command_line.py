@@ -63,7 +63,7 @@ def _differences(experiment: Experiment, base: Experiment | None) -> tuple[list[
     changed = [
         label
         for label, settings in experiment.methods.items()
-        if any(settings.get(key) != value for key, value in known[label].items())
+        if any(settings.get(key) != value for key, value in {"training": None, **known[label]}.items())
     ]
     return flags, f"with the settings of {', '.join(changed)} in experiment.json" if changed else ""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tomllib
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -13,9 +12,9 @@ import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 
 from ... import methods, tasks
-from ...utf8 import NotUTF8, decode_utf8
 from ..messages.errors import UserError, as_user_error, explain
 from .claims import Claim, ComparisonClaim, SimulationClaim
+from .method_settings import filled_in, own_training
 from .settings import (
     LEARNING_RATE,
     DataRecord,
@@ -28,6 +27,7 @@ from .settings import (
     check_names,
     variation,
 )
+from .toml_file import merge, read_toml
 
 SCALES = ("smoke", "laptop", "workstation", "paper")
 """What every experiment of the suite has; some have ``released`` too, the script of the paper's authors."""
@@ -116,18 +116,38 @@ class Experiment(Common):
     @field_validator("methods", mode="after")
     @classmethod
     def _resolve_methods(cls, value: Any, info: ValidationInfo) -> Any:
-        """Fill in every method's name and settings, but for a manifest."""
+        """Fill in every method's name and settings, but for a manifest; its own training stays there."""
         if info.context == MANIFEST:
             return {label: check_names(settings) for label, settings in value.items()}
         resolved = {}
-        for label, settings in value.items():
-            if "lam" in settings:
-                raise ValueError(f"{label}: λ belongs in the key 'lam' of the experiment")
+        for label, given in value.items():
+            settings = {"name": label, **given}
+            own = settings.pop("training", {})
             try:
-                resolved[label] = methods.create(**{"name": label, **settings}).settings
+                resolved[label] = filled_in(settings) | ({"training": own_training(own)} if own else {})
             except ValueError as error:
                 raise ValueError(f"{label}: {error}") from None
         return resolved
+
+    @field_validator("training", mode="after")
+    @classmethod
+    def _resolve_reference(cls, value: Training, info: ValidationInfo) -> Training:
+        """Fill in the settings of the method whose step's length is taken, but for a manifest."""
+        if info.context == MANIFEST or value.step_of is None:
+            return value
+        return value.model_copy(update={"step_of": filled_in(value.step_of)})
+
+    @model_validator(mode="after")
+    def _own_trainings(self) -> Self:
+        for label, settings in self.methods.items():
+            try:
+                self.training_of(label)
+            except ValidationError as error:
+                raise ValueError(f"methods: {label}: training: {explain(error)}") from None
+            for key in settings.get("training", {}):
+                if f"training.{key}" in self.axes:
+                    raise ValueError(f"methods: {label}: training: {key} is an axis of the experiment")
+        return self
 
     @model_validator(mode="after")
     def _defined_losses(self, info: ValidationInfo) -> Self:
@@ -135,8 +155,9 @@ class Experiment(Common):
         task = self.task["name"]
         if info.context == MANIFEST or task not in tasks.available():
             return self
-        for label, settings in self.methods.items():
-            needs = settings["name"] in methods.available() and methods.get(settings["name"]).positive_losses
+        for label in self.methods:
+            used = self.names_of(label) & set(methods.available())
+            needs = any(methods.get(name).positive_losses for name in used)
             if needs and (others := ", ".join(sorted(tasks.get(task).nonpositive))):
                 raise ValueError(
                     f"methods: {label} is defined for positive losses only, and the {others} loss of {task} "
@@ -153,6 +174,19 @@ class Experiment(Common):
                 raise ValueError(f"axes.{axis}: the grid is empty")
         return self
 
+    def settings_of(self, label: str) -> dict[str, Any]:
+        """The settings of a method, without its own training."""
+        return {key: value for key, value in self.methods[label].items() if key != "training"}
+
+    def training_of(self, label: str) -> Training:
+        """How a method is trained: as the experiment, but for what is its own."""
+        own = self.methods[label].get("training", {})
+        return Training.model_validate({**self.training.model_dump(), **own}) if own else self.training
+
+    def names_of(self, label: str) -> set[str]:
+        """The names of the methods that decide the numbers of a method's runs."""
+        return {self.methods[label]["name"], *self.training_of(label).methods}
+
     def plan(self, describe: Describe) -> list[TrainingRun]:
         """All runs, seeds outermost, so that whole fronts are finished one after the other.
 
@@ -162,7 +196,11 @@ class Experiment(Common):
         chooses by it.
         """
         cells = [(label, lam) for label in self.methods for lam in self.lam]
-        sums = [label for label, settings in self.methods.items() if settings["name"] == "sum"]
+        sums = [
+            label
+            for label, settings in self.methods.items()
+            if settings["name"] == "sum" and "training" not in settings
+        ]
         if len(self.axes.get(LEARNING_RATE, ())) > 1 and sums and 0.0 not in self.lam:
             cells.append((sums[0], 0.0))
         points = [
@@ -180,9 +218,9 @@ class Experiment(Common):
         self, label: str, lam: float, seed: int, point: dict[str, float], describe: Describe
     ) -> TrainingRun:
         sections: dict[str, dict[str, Any]] = {
-            "training": self.training.model_dump(),
+            "training": self.training_of(label).model_dump(),
             "task": dict(self.task),
-            "method": dict(self.methods[label]),
+            "method": self.settings_of(label),
         }
         used = {}
         for axis, value in point.items():
@@ -282,13 +320,13 @@ def load(name: str, scale: str, overrides: dict[str, Any] | None = None) -> AnyE
         raise UserError(
             f"unknown experiment {name!r}; known: {', '.join(available())}, or a path to a .toml file"
         )
-    raw = _read_toml(path)
+    raw = read_toml(path)
     scales = raw.pop("scales", {})
     if not isinstance(scales, dict) or not all(isinstance(table, dict) for table in scales.values()):
         raise UserError(f"{path}: scales must be tables, such as [scales.laptop]")
     if scale not in scales:
         raise UserError(f"{path.name}: unknown scale {scale!r}; it has {', '.join(scales)}")
-    settings = {"kind": "training", **_merge(raw, scales[scale], overrides or {})}
+    settings = {"kind": "training", **merge(raw, scales[scale], overrides or {})}
     try:
         loaded = ADAPTER.validate_python({**settings, "name": path.stem, "scale": scale})
     except ValidationError as error:
@@ -296,19 +334,6 @@ def load(name: str, scale: str, overrides: dict[str, Any] | None = None) -> AnyE
     with as_user_error(path.name):
         _check_claims(loaded)
     return loaded
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        text = decode_utf8(path.read_bytes())
-        return tomllib.loads(text)
-    except OSError as error:
-        raise UserError(f"{path}: expected a TOML file: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        last = f"(at line {len(text.splitlines())}, the last)"
-        raise UserError(f"{path}: {str(error).replace('(at end of document)', last)}") from error
-    except (NotUTF8, RecursionError) as error:
-        raise UserError(f"{path}: {error}") from error
 
 
 def _check_claims(experiment: AnyExperiment) -> None:
@@ -321,16 +346,3 @@ def _check_claims(experiment: AnyExperiment) -> None:
             if isinstance(experiment, Experiment) and label.partition(" (")[0] not in experiment.methods:
                 known = ", ".join(experiment.methods)
                 raise ValueError(f"claims: {claim.id}: no method {label!r}; there are {known}")
-
-
-def _merge(*layers: dict[str, Any]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        for key, value in layer.items():
-            both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-            merged[key] = _merge(merged[key], value) if both and not _is_grid(value) else value
-    return merged
-
-
-def _is_grid(value: dict[str, Any]) -> bool:
-    return "low" in value

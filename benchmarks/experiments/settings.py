@@ -40,21 +40,35 @@ Named = Annotated[dict[str, Any], AfterValidator(check_names)]
 Option = Annotated[Literal[True] | None, BeforeValidator(lambda value: value or None)]
 """On, or None where it is off: then it is no part of a run's identity."""
 
+SecondMoment = Annotated[
+    Literal["direction", "gradient"] | None,
+    AfterValidator(lambda value: None if value == "direction" else value),
+]
+"""None for the direction's: then it is no part of a run's identity."""
+
 
 class Training(Settings):
     """How a run is trained.
 
-    ``lr`` is the rate after warm-up; ``cosine`` falls to zero at the last step. SGD uses Nesterov momentum.
-    Evaluations are evenly spaced over the steps, the last one at the end; the start is evaluated too.
+    ``lr`` is the rate after warm-up; ``cosine`` falls to zero at the last step. SGD uses Nesterov momentum;
+    ``weight_decay`` is decoupled, of ``adamw`` alone. Evaluations are evenly spaced over the steps, the last
+    one at the end; the start is evaluated too.
+
+    Controls of the step, off unless set: with ``second_moment = "gradient"`` Adam's second moment is that of
+    the plain weighted sum of the gradients, and only its first that of the direction; ``step_of`` holds the
+    name and settings of a method, and gives every step the length that it would have had with that one.
 
     Options for speed, off unless set: ``channels_last`` lays convolutions out by pixel; ``bf16`` runs the
     forward passes of training in bfloat16 autocast (evaluation stays in float32); ``compile`` compiles the
     model. ``threads`` of the CPU, which decide the rounding of long sums: one unless set, on any machine.
     """
 
-    optimizer: Literal["adam", "sgd"]
+    optimizer: Literal["adam", "adamw", "sgd"]
     lr: float = Field(gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float | None = Field(None, ge=0)
+    second_moment: SecondMoment = None
+    step_of: Named | None = None
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_epochs: float = Field(0, ge=0)
     epochs: int = Field(gt=0)
@@ -69,6 +83,27 @@ class Training(Settings):
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs} must be less than epochs {self.epochs}")
         return self
+
+    @model_validator(mode="after")
+    def _options_of_the_optimizer(self) -> Self:
+        if self.weight_decay is not None and self.optimizer != "adamw":
+            raise ValueError(
+                f"weight_decay is of adamw alone, where it is decoupled, not of {self.optimizer}"
+            )
+        if self.weight_decay is None and self.optimizer == "adamw":
+            raise ValueError("adamw needs weight_decay (0.01 in PyTorch)")
+        if self.second_moment and self.optimizer == "sgd":
+            raise ValueError("second_moment is of adam and adamw: sgd has none")
+        return self
+
+    @property
+    def methods(self) -> set[str]:
+        """The methods, beside a run's own, that decide its steps."""
+        plain = {"sum"} if self.second_moment else set()
+        return plain | ({self.step_of["name"]} if self.step_of else set())
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
 
 
 class DataRecord(Settings):
@@ -96,6 +131,11 @@ class TrainingRun(Settings):
     seed: int = Field(ge=0)
     training: Training
     axes: dict[str, float] = {}
+
+    @property
+    def methods(self) -> set[str]:
+        """The names of the methods that decide its numbers."""
+        return {self.method["name"], *self.training.methods}
 
     @property
     def method_label(self) -> str:

@@ -76,8 +76,8 @@ def _foreign(record: Record, run: TrainingRun, experiment: Experiment) -> str | 
         return f"method {label} is not in the experiment"
     sections = {
         "task": (run.task, experiment.task),
-        "method": (run.method, experiment.methods[label]),
-        "training": (run.training.model_dump(), experiment.training.model_dump()),
+        "method": (run.method, experiment.settings_of(label)),
+        "training": (run.training.model_dump(), experiment.training_of(label).model_dump()),
     }
     for section, (has, expected) in sections.items():
         has, expected = (_plain(settings) for settings in (has, expected))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 
 from ... import methods
 from ...tasks import Batch, Known, Loss, Task
-from ..experiments.settings import Training, TrainingRun
+from ..experiments.settings import TrainingRun
 from .checkpoints import State
 from .models import FlatModel, StackedModels
+from .optimizers import Update
 from .schedule import learning_rate_factor
 
 
@@ -56,9 +58,11 @@ class Stepper:
         self.rounding = torch.finfo(torch.bfloat16).eps if options.bf16 else None
         self.groups = self._groups()
         self.steps = options.epochs * task.steps_per_epoch
-        self.optimizer = _optimizer(options, self.models.theta)
+        parts = [(group.where, group.method) for group in self.groups]
+        reference = self._method(options.step_of, self.runs) if options.step_of else None
+        self.update = Update(options, self.models.theta, parts, reference)
         rate = learning_rate_factor(options, task.steps_per_epoch, self.steps)
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.update.own.optimizer, rate)
         *leading, parameters = self.models.theta.shape
         k, device = len(task.objectives), self.models.theta.device
         self.gradients = torch.empty(*leading, k, parameters, device=device)
@@ -71,7 +75,7 @@ class Stepper:
         self.bad_step = torch.full(leading, -1, dtype=torch.int64, device=device)
         self.nonpositive = torch.zeros(*leading, k, dtype=torch.bool, device=device)
         single = all(group.method.single_backward for group in self.groups)
-        self.single_backward = single and task.shared_forward
+        self.single_backward = single and task.shared_forward and not self.update.reads_gradients
 
     def _build_models(self, channels_last: bool, compile: bool) -> FlatModel:
         modules: dict[int, nn.Module] = {}
@@ -86,18 +90,25 @@ class Stepper:
 
     def _groups(self) -> list[_MethodGroup]:
         if len(self.runs) == 1:
-            (run,) = self.runs
-            method = methods.create(**run.method, lam=run.lam).with_blocks(self.models.sizes)
-            return [_MethodGroup(slice(None), method, stream(run.seed, "method"))]
+            return [_MethodGroup(slice(None), *self._method(self.runs[0].method, self.runs))]
         groups, start = [], 0
         for _, same in groupby(self.runs, key=lambda run: str(run.method)):
             runs = list(same)
-            lam = torch.tensor([run.lam for run in runs], dtype=torch.float64, device=self.task.device)
-            method = methods.create(**runs[0].method, lam=lam).with_blocks(self.models.sizes)
-            seeds = torch.tensor([stream(run.seed, "method") for run in runs])
-            groups.append(_MethodGroup(slice(start, start + len(runs)), method, seeds))
+            where = slice(start, start + len(runs))
+            groups.append(_MethodGroup(where, *self._method(runs[0].method, runs)))
             start += len(runs)
         return groups
+
+    def _method(
+        self, settings: dict[str, Any], runs: Sequence[TrainingRun]
+    ) -> tuple[methods.BaseMethod, int | Tensor]:
+        """A method at the runs' λ, and the seeds of what it draws: tensors where several runs are trained."""
+        lam: float | Tensor = runs[0].lam
+        seeds: int | Tensor = stream(runs[0].seed, "method")
+        if len(self.runs) > 1:
+            lam = torch.tensor([run.lam for run in runs], dtype=torch.float64, device=self.task.device)
+            seeds = torch.tensor([stream(run.seed, "method") for run in runs])
+        return methods.create(**settings, lam=lam).with_blocks(self.models.sizes), seeds
 
     def batches(self) -> Iterator[Batch]:
         """The batches of every step: each seed's own, stacked over the runs where their seeds differ."""
@@ -124,7 +135,7 @@ class Stepper:
             self._one_backward(batch)
         else:
             self._surgery(batch)
-        self.optimizer.step()
+        self.update.step()
         self.scheduler.step()
         self.done += 1
         self.nonpositive |= (self.losses <= 0) & (self.bad_step < 0)[..., None]
@@ -154,6 +165,8 @@ class Stepper:
             self.models.gradient(loss, row, keep=keep and k < last)
             self.losses[..., k] = _value(loss)
         self._start()
+        if self.update.reads_gradients:
+            self.update.see(self.gradients, self.losses, self.rounding)
         for i, (group, state) in enumerate(zip(self.groups, self.states, strict=True)):
             where = group.where
             _, self.states[i] = group.method.combine(
@@ -224,7 +237,7 @@ class Stepper:
             "done": int(self.done),
             "theta": self.models.theta.detach(),
             "buffers": self.models.buffers,
-            "optimizer": self.optimizer.state_dict(),
+            "update": self.update.snapshot(),
             "scheduler": self.scheduler.state_dict(),
             "methods": self.states,
             "bad_step": self.bad_step,
@@ -240,7 +253,7 @@ class Stepper:
         self.models.theta.copy_(saved["theta"])
         for name, buffer in self.models.buffers.items():
             buffer.copy_(saved["buffers"][name])
-        self.optimizer.load_state_dict(saved["optimizer"])
+        self.update.restore(saved["update"])
         self.scheduler.load_state_dict(saved["scheduler"])
         self.states = [{name: tensor.to(device) for name, tensor in s.items()} for s in saved["methods"]]
         self.done.fill_(saved["done"])
@@ -296,14 +309,6 @@ class Stepper:
 
 def _value(loss: Loss) -> Tensor:
     return (loss.value if isinstance(loss, Known) else loss).detach()
-
-
-def _optimizer(training: Training, theta: Tensor) -> torch.optim.Optimizer:
-    if training.optimizer == "adam":
-        return torch.optim.Adam([theta], lr=training.lr, fused=True)
-    return torch.optim.SGD(
-        [theta], lr=training.lr, momentum=training.momentum, nesterov=training.momentum > 0, fused=True
-    )
 
 
 def stream(seed: int, purpose: str) -> int:

@@ -13,6 +13,7 @@ from .base import Method
 from .contract import EMA, REGISTRY, BaseMethod, Order, Property, State
 from .coordinates import CoordinateMethod
 from .passes import gram
+from .remembering import RememberingMethod
 from .solvers import (
     cosines,
     definite,
@@ -34,6 +35,7 @@ __all__ = [
     "Method",
     "Order",
     "Property",
+    "RememberingMethod",
     "State",
     "adam",
     "adam_start",

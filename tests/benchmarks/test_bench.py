@@ -80,7 +80,7 @@ def test_peers_take_the_same_step_as_we_do(workload, method, library) -> None:
         peers.TorchJD(workload.task, method) if library == "torchjd" else peers.LibMTL(workload.task, method)
     )
     grown(peer.module, start)
-    ours.optimizer = torch.optim.SGD([ours.models.theta], lr=1.0)
+    ours.update.own.optimizer = torch.optim.SGD([ours.models.theta], lr=1.0)
     peer.optimizer = torch.optim.SGD(peer.module.parameters(), lr=1.0)
     ours.step(batch)
     peer.step(batch)

@@ -1,9 +1,19 @@
 import pytest
 
+from scalpel_bench import methods
+from scalpel_bench.benchmarks.execution import code_of
 from scalpel_bench.benchmarks.experiments import schema as experiment
-from scalpel_bench.benchmarks.experiments.schema import SCALES, Experiment, MixedLossExperiment, load
+from scalpel_bench.benchmarks.experiments.command_line import sweep_command
+from scalpel_bench.benchmarks.experiments.schema import (
+    MANIFEST,
+    SCALES,
+    Experiment,
+    MixedLossExperiment,
+    load,
+)
 from scalpel_bench.benchmarks.messages.errors import UserError
-from tests.benchmarks.runs import conditioning, plan
+from scalpel_bench.benchmarks.records import sort_out
+from tests.benchmarks.runs import conditioning, plan, record
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -60,7 +70,39 @@ BAD = {
     ),
     "bad optimiser": (
         "training = {optimizer = 'lion', lr = 1, epochs = 1}",
-        "training.optimizer: .*'adam' or 'sgd'",
+        "training.optimizer: .*'adamw' or 'sgd'",
+    ),
+    "weight decay of another optimiser": (
+        "training = {optimizer = 'adam', lr = 1, epochs = 1, weight_decay = 0.1}",
+        "training: weight_decay is of adamw alone",
+    ),
+    "unknown reference": (
+        "training = {optimizer = 'adam', lr = 1, epochs = 1, step_of = {name = 'blop'}}",
+        "training: unknown method 'blop'",
+    ),
+    "own rate": (
+        "methods = {sum = {training = {lr = 1.0}}}",
+        "methods: sum: training: a method's own may be optimizer, .*, not lr",
+    ),
+    "own training is no table": (
+        "methods = {sum = {training = 1}}",
+        "methods: sum: training: expected a table",
+    ),
+    "own second moment of SGD": (
+        "methods = {sum = {training = {second_moment = 'gradient'}}}",
+        "methods: sum: training: second_moment is of adam and adamw",
+    ),
+    "own reference": (
+        "methods = {sum = {training = {step_of = {name = 'bloop', rho = 2.0}}}}",
+        r"methods: sum: rho must lie in \(0, 1\], got 2",
+    ),
+    "own reference is no table": (
+        "methods = {sum = {training = {step_of = 1}}}",
+        "methods: sum: training: step_of",
+    ),
+    "λ of a reference": (
+        "methods = {sum = {training = {step_of = {name = 'bloop', lam = 2.0}}}}",
+        "methods: sum: λ belongs in the key 'lam'",
     ),
     "bad axis": ("axes = {lr = [1.0]}", "axes: 'lr' must start with"),
     "empty axis": ("axes = {'training.lr' = []}", "axes.training.lr: the grid is empty"),
@@ -137,3 +179,72 @@ class TestPlan:
             plan(conditioning(axes={"method.rho": [0.1, 2.0]}))
         with pytest.raises(UserError, match="axes: .*lr"):
             plan(conditioning(axes={"training.lr": [-1.0]}))
+
+
+OWN = {
+    "sum_step_of_bloop": {"name": "sum", "training": {"step_of": {"name": "bloop", "rho": 0.1}}},
+    "bloop_adam": {"name": "bloop", "training": {"optimizer": "adam", "second_moment": "gradient"}},
+}
+
+
+class TestOwnTraining:
+    """Methods of one experiment that differ in how a direction becomes a step."""
+
+    def test_it_is_the_runs_and_leaves_the_ids_of_others(self) -> None:
+        plain = {run.id for run in plan(conditioning())}
+        runs = plan(conditioning(methods=OWN))
+        assert plain < {run.id for run in runs}
+        by_label = {run.label: run for run in runs}
+        matched, summed = by_label["sum_step_of_bloop"], by_label["sum"]
+        assert matched.id != summed.id
+        assert matched.method == summed.method
+        assert matched.training.step_of == methods.create("bloop", rho=0.1).settings
+        assert matched.training.model_copy(update={"step_of": None}) == summed.training
+        adam = by_label["bloop_adam"].training
+        assert (adam.optimizer, adam.second_moment, adam.lr) == ("adam", "gradient", summed.training.lr)
+
+    def test_a_reference_of_the_experiment_is_filled_in_like_one_of_a_method(self) -> None:
+        (run, *_) = plan(conditioning(training={"step_of": {"name": "bloop", "rho": 0.1}}))
+        (own, *_) = [r for r in plan(conditioning(methods=OWN)) if r.label == "sum_step_of_bloop"]
+        assert run.training == own.training
+        assert run.id == own.id
+
+    def test_records_belong_by_it(self, tmp_path) -> None:
+        loaded = conditioning(methods=OWN, training={"epochs": 2, "evaluations": 1})
+        assert Experiment.model_validate(loaded.model_dump(mode="json"), context=MANIFEST) == loaded
+        records = [record(run, 1.0, 1.0) for run in plan(loaded)]
+        own, left_out = sort_out(records, loaded, "0" * 16)
+        assert (len(own), left_out) == (len(records), [])
+        plain = {**loaded.methods, "sum_step_of_bloop": loaded.methods["sum"]}
+        _, left_out = sort_out(records, loaded.model_copy(update={"methods": plain}), "0" * 16)
+        assert {r.record.run.label for r in left_out} == {"sum_step_of_bloop"}
+        assert all(r.reason.startswith("training.step_of is {") for r in left_out)
+
+    def test_methods_named_with_it_are_in_the_remark_of_the_command(self) -> None:
+        loaded = conditioning(methods=OWN)
+        assert "with the settings of sum_step_of_bloop, bloop_adam" in sweep_command(loaded, {"embedded"})
+        changed = conditioning(methods={"sum": {"training": {"optimizer": "adam"}}})
+        assert "with the settings of sum in" in sweep_command(changed, {"embedded"})
+
+    def test_the_learning_rate_is_tuned_by_the_sum_as_it_is_trained_by_all(self) -> None:
+        first = {"sum": {"training": {"optimizer": "adam"}}, "plain_sum": {"name": "sum"}}
+        runs = plan(conditioning(methods=first, axes={"training.lr": [0.1, 0.2]}, lam=[0.1]))
+        assert {run.label for run in runs if run.lam == 0} == {"plain_sum"}
+
+    def test_what_is_an_axis_is_no_methods_own(self) -> None:
+        own = {"bloop_adam": {"name": "bloop", "training": {"momentum": 0.5}}}
+        with pytest.raises(UserError, match="methods: bloop_adam: training: momentum is an axis"):
+            conditioning(methods=own, axes={"training.momentum": [0.0, 0.9]})
+
+    def test_a_reference_for_positive_losses_is_refused_where_the_task_has_others(self) -> None:
+        with pytest.raises(UserError, match="methods: matched is defined for positive losses only"):
+            load(
+                "fig3a",
+                "smoke",
+                {"methods": {"matched": {"name": "sum", "training": {"step_of": {"name": "dwa"}}}}},
+            )
+
+    def test_the_code_of_a_reference_counts(self) -> None:
+        by_label = {run.label: run for run in plan(conditioning(methods=OWN))}
+        assert code_of(by_label["sum_step_of_bloop"]) != code_of(by_label["sum"])
+        assert by_label["bloop_adam"].methods == {"bloop", "sum"}

@@ -26,6 +26,12 @@ TRAINING: dict[str, Any] = {
     "training": {"optimizer": "sgd", "lr": 1.0, "epochs": 20},
 }
 OPTIONS = {"channels_last": True, "bf16": True, "compile": True}
+CONTROLS = {
+    "optimizer": "adamw",
+    "weight_decay": 0.1,
+    "second_moment": "gradient",
+    "step_of": {"name": "bloop", "rho": 0.1},
+}
 COMMON: dict[str, Any] = {"scale": "smoke", "seed": 1, "dimension": 10}
 NOISE = {**COMMON, "kind": "noise", "experiment": "fig2", "sigmas": [0.1, 1], "rhos": [1.0], "draws": 100}
 RATES = {**COMMON, "kind": "rates", "experiment": "theorem2", "etas": [0.01], "horizon": 12, "replicas": 4}
@@ -40,6 +46,7 @@ def identity(settings: dict[str, Any], **training: Any) -> str:
 def test_ids_are_these() -> None:
     assert identity(TRAINING) == "8e9c90c489b9cb89"
     assert identity(TRAINING, **OPTIONS) == "cebe643f99ae277d"
+    assert identity(TRAINING, **CONTROLS) == "d03ec22355d2fc0c"
     assert identity(NOISE) == "1f76505f86f0ced1"
     assert identity(RATES) == "9e206dbc0baf04d8"
 
@@ -50,6 +57,8 @@ def test_ids_are_these() -> None:
         {"label": "another", "axes": {"training.lr": 1.0}},
         {"training": {**TRAINING["training"], **dict.fromkeys(OPTIONS, False)}},
         {"training": {**TRAINING["training"], "lr": 1, "momentum": 0.9, "schedule": "constant"}},
+        {"training": {**TRAINING["training"], "weight_decay": None, "step_of": None}},
+        {"training": {**TRAINING["training"], "second_moment": "direction"}},
     ],
 )
 def test_what_changes_no_number_changes_no_id(same: dict[str, Any]) -> None:
@@ -67,6 +76,7 @@ def test_what_changes_no_number_changes_no_id(same: dict[str, Any]) -> None:
         {"method": {"name": "bloop", "rho": 0.1}},
         {"data": {"name": "digits", "fingerprint": "f" * 16}},
         *({"training": {**TRAINING["training"], option: True}} for option in OPTIONS),
+        {"training": {**TRAINING["training"], "step_of": {"name": "bloop"}}},
     ],
 )
 def test_what_may_change_a_number_changes_the_id(other: dict[str, Any]) -> None:

@@ -278,7 +278,7 @@ assert not {"torch", "numpy", "scalpel_bench.methods"} & set(sys.modules)
 def test_the_catalogue_costs_no_pytorch_and_knows_what_was_dropped_in(package) -> None:
     place, doc, attributes, names, broken = json.loads(python(CATALOGUE, package))
     assert (place, doc) == ("scalpel_bench.methods.another_name.Dropped", "What it does.")
-    expected = {"title": "Dropped in", "color": "#D55E00", "projects": "sum", "rho": 0.01}
+    expected = {"title": "Dropped in", "color": "#D55E00", "projects": "sum", "ratio_only": None}
     assert {key: attributes[key] for key in expected} == expected
     assert set(names) == {*methods.available(), "dropped", "another_sum", "no_import"}
     assert broken == {

@@ -242,6 +242,61 @@ def test_bloop_ratio_only_takes_the_ratio_of_the_gradient() -> None:
     assert_all_close(over_steps(methods.create("bloop", lam=lam, rho=0.2, ratio_only=True), steps), expected)
 
 
+@pytest.mark.parametrize("order", ["after", "before"])
+@pytest.mark.parametrize("rho", [1.0, 0.3])
+@pytest.mark.parametrize("name", ["one_sided_bloop", "reweighted_sum", "negative_momentum"])
+def test_controls_of_bloop_over_steps(name: str, rho: float, order: str) -> None:
+    lam, settings = 1.5, {"reweighted_sum": {"most": 4.0}, "negative_momentum": {"kappa": 0.2}}.get(name, {})
+    steps = sampled(20, parameters=3)
+    ema, expected, shares = steps[0][0], [], []
+    for main, aux in steps:
+        moved = (1 - rho) * ema + rho * main
+        m = moved if rho == 1 or order == "before" else ema
+        share = float(aux @ m / (m @ m))
+        shares.append(lam * share)
+        if name == "one_sided_bloop":
+            expected.append(main + lam * (project_out(aux, m) if share < 0 else aux))
+        elif name == "reweighted_sum":
+            capped = 1 - lam * share < 1 / 4
+            expected.append(main + (4 * lam if capped else lam / (1 - lam * share)) * aux)
+        else:
+            expected.append(main + lam * aux - lam * 0.2 * m)
+        ema = moved
+    assert min(shares) < -0.1
+    assert any(0.1 < share < 0.75 for share in shares)
+    assert max(shares) > 1
+    method = methods.create(name, lam=lam, rho=rho, order=order, **settings)
+    assert_all_close(over_steps(method, steps), expected)
+
+
+def test_the_reweighted_sum_is_bloop_by_its_ratio_alone_up_to_length() -> None:
+    """Where Bloop's weight of g_m is positive."""
+    steps, compared = sampled(20, parameters=3), 0
+    bloop, control = (
+        over_steps(methods.create(name, lam=0.5, rho=0.3, **settings), steps)
+        for name, settings in (("bloop", {"ratio_only": True}), ("reweighted_sum", {}))
+    )
+    for (main, aux), theirs, ours in zip(steps, bloop, control, strict=True):
+        weight, _ = torch.linalg.lstsq(torch.stack([main, aux], -1), theirs[:, None]).solution.flatten()
+        if weight > 0.01:
+            torch.testing.assert_close(weight * ours, theirs, rtol=1e-9, atol=1e-9)
+            compared += 1
+    assert compared > 10
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "problem"),
+    [
+        ("reweighted_sum", {"most": 0.5}, "most must be finite and at least 1, got 0.5"),
+        ("reweighted_sum", {"most": math.inf}, "most must be finite"),
+        ("negative_momentum", {"kappa": math.nan}, "kappa must be finite, got nan"),
+    ],
+)
+def test_controls_refuse_bad_settings(name: str, setting: dict[str, float], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        methods.create(name, **setting)
+
+
 @pytest.mark.parametrize("rho", [1.0, 0.3])
 def test_bloop_of_four_levels_is_gram_schmidt(rho: float) -> None:
     steps, lam = sampled(5, k=4), torch.tensor([0.5, 2.0, 0.1], dtype=torch.float64)

@@ -1,0 +1,36 @@
+"""What methods share that hold gradients against EMAs of those before them, as Bloop does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+from .arithmetic import check_rho
+from .base import Method
+from .contract import EMA, Order
+
+
+@dataclass(frozen=True)
+class RememberingMethod(Method):
+    """A method whose remembered rows are EMAs m ← (1 − ρ) m + ρ g of all gradients but the last.
+
+    Args:
+        rho: EMA coefficient ρ in (0, 1]. With ρ = 1 nothing is remembered: m is the current gradient.
+        order: whether m moves ``"after"`` the direction has been computed, or ``"before"``.
+
+    Raises:
+        ValueError: ``rho`` or ``order`` is none of these.
+    """
+
+    rho: float = 0.01
+    order: Order = "after"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_rho(self.rho)
+        if self.order not in get_args(Order):
+            raise ValueError(f"order must be one of {', '.join(get_args(Order))}, got {self.order!r}")
+
+    def memory(self, k: int) -> tuple[EMA, ...]:
+        """The EMAs of all gradients but the last, unless ρ = 1."""
+        return () if self.rho == 1 else tuple(EMA(i, self.rho, self.order) for i in range(k - 1))
