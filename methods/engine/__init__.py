@@ -12,6 +12,7 @@ from .arithmetic import (
 from .base import Method
 from .contract import EMA, REGISTRY, BaseMethod, Order, Property, State
 from .coordinates import CoordinateMethod
+from .parts import Parts
 from .passes import gram
 from .solvers import (
     cosines,
@@ -33,6 +34,7 @@ __all__ = [
     "CoordinateMethod",
     "Method",
     "Order",
+    "Parts",
     "Property",
     "State",
     "adam",

@@ -13,10 +13,11 @@ def rows_of(*shape: int, count: int = 3, dtype: torch.dtype = torch.float32) -> 
     return [torch.randn(*shape, generator=generator).to(dtype) for _ in range(count)]
 
 
+@pytest.mark.parametrize("count", [3, passes.PAIRED + 1])
 @pytest.mark.parametrize("shape", [(1,), (passes.PIECE + 3,), (3, 2 * passes.PIECE // 3 + 1), (2, 3, 5)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_gram_is_that_of_the_whole_rows(shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    rows = rows_of(*shape, dtype=dtype)
+def test_gram_is_that_of_the_whole_rows(shape: tuple[int, ...], count: int, dtype: torch.dtype) -> None:
+    rows = rows_of(*shape, count=count, dtype=dtype)
     exact = torch.stack(rows, -2).double()
     length = exact.square().sum(-1).amax().item()
     found = passes.gram(rows)
@@ -58,7 +59,7 @@ def test_in_place_nothing_as_long_as_the_parameters_is_allocated(name: str) -> N
 def test_the_fused_passes_are_the_same_passes() -> None:
     """Compiled for the CPU: what CUDA runs, but for the backend."""
     rows, copies = rows_of(2, 1000), rows_of(2, 1000)
-    expected = passes._products(rows, passes._of_pairs)
+    expected = torch.tensor(passes._of_pairs(rows))
     torch.testing.assert_close(passes._compiled(passes._fused_products)(rows), expected, rtol=1e-5, atol=1e-3)
     coefficients = torch.tensor([[1.0, 0.5, -0.25]] * 2, dtype=torch.float64)
     weights = [weight.float()[:, None] for weight in coefficients.unbind(-1)]
