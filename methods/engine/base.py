@@ -18,7 +18,6 @@ from .contract import EMA, BaseMethod, State
 from .parts import Parts, cut, rows_by_part, within
 from .passes import working
 
-
 _LEAST = torch.finfo(torch.float64).tiny
 
 
