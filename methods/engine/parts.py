@@ -50,7 +50,7 @@ def rows_by_part(gradients: Tensor | Parts, memory: Tensor | None) -> list[list[
 
 def cut(vector: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
     """Views of a vector ``(..., P)`` by part."""
-    return [vector] if len(sizes) == 1 else torch.split(vector, sizes, -1)
+    return [vector] if len(sizes) == 1 else torch.split(vector, list(sizes), -1)
 
 
 def within(start: int, end: int, sizes: Sequence[int]) -> list[tuple[int, slice]]:

@@ -149,7 +149,7 @@ def _of_pairs(rows: Sequence[Tensor]) -> list[list[float]]:
 def _of_stacked(rows: Sequence[Tensor]) -> list[list[float]]:
     stacked, count = torch.stack(list(rows), -2), len(rows)
     # a product adds number after number: of few, so that their rounding does not add up
-    products = [few @ few.mT for few in stacked.split(STACKED, -1)]
+    products = [few @ few.mT for few in torch.split(stacked, STACKED, -1)]
     total = products[0] if len(products) == 1 else torch.stack(products).sum(0, dtype=torch.float64)
     squares = total.view(-1, count, count).tolist()
     return [[entry for i, row in enumerate(square) for entry in row[i:]] for square in squares]
