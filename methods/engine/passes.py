@@ -19,10 +19,6 @@ PIECE = 2**18
 """Numbers of a row, over all replicas, that are worked on at once: 1 MiB in float32."""
 SHORT = 2**12
 """Numbers of a row up to which one product of stacked rows is quicker than a product per pair."""
-PAIRED = 4
-"""Rows up to which a product per pair is quicker than one product of stacked rows, beyond `SHORT` numbers."""
-STACKED = 2**14
-"""Numbers of stacked rows that are multiplied at once."""
 IN_DOUBLE = 2**16
 """Numbers of a row that are taken to float64 at once: 512 KiB."""
 APART = 2.0**-7
@@ -121,8 +117,7 @@ def _products(rows: Sequence[Tensor]) -> list[list[float]]:
 
     In Python's numbers: on the CPU a call into torch takes longer than all that is decided by them.
     """
-    stacked = rows[0].numel() <= SHORT or len(rows) > PAIRED
-    multiply = _of_stacked if stacked else _of_pairs
+    multiply = _of_stacked if rows[0].numel() <= SHORT else _of_pairs
     seen = [working(row) for row in rows]
     products = multiply(seen)
     if seen[0].dtype == torch.float64:
@@ -148,10 +143,7 @@ def _of_pairs(rows: Sequence[Tensor]) -> list[list[float]]:
 
 def _of_stacked(rows: Sequence[Tensor]) -> list[list[float]]:
     stacked, count = torch.stack(list(rows), -2), len(rows)
-    # a product adds number after number: of few, so that their rounding does not add up
-    products = [few @ few.mT for few in torch.split(stacked, STACKED, -1)]
-    total = products[0] if len(products) == 1 else torch.stack(products).sum(0, dtype=torch.float64)
-    squares = total.view(-1, count, count).tolist()
+    squares = (stacked @ stacked.mT).view(-1, count, count).tolist()
     return [[entry for i, row in enumerate(square) for entry in row[i:]] for square in squares]
 
 

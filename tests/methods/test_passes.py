@@ -13,7 +13,7 @@ def rows_of(*shape: int, count: int = 3, dtype: torch.dtype = torch.float32) -> 
     return [torch.randn(*shape, generator=generator).to(dtype) for _ in range(count)]
 
 
-@pytest.mark.parametrize("count", [3, passes.PAIRED + 1])
+@pytest.mark.parametrize("count", [3, 5])
 @pytest.mark.parametrize("shape", [(1,), (passes.PIECE + 3,), (3, 2 * passes.PIECE // 3 + 1), (2, 3, 5)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_gram_is_that_of_the_whole_rows(shape: tuple[int, ...], count: int, dtype: torch.dtype) -> None:
