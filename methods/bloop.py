@@ -1,6 +1,7 @@
 """Bloop: keep the part of each auxiliary gradient that is orthogonal to EMAs of the gradients before it."""
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import ClassVar, Literal
 
 import torch
@@ -40,21 +41,36 @@ class Bloop(RememberingMethod):
     projects: ClassVar[Literal["sum", "main"] | None] = "sum"
     projects_auxiliary: ClassVar[bool] = True
 
+    def compared(self, k: int) -> range:
+        """The auxiliary gradient and the EMA, of two objectives whose EMA moves afterwards."""
+        every = super().compared(k)
+        return every[1:] if k == 2 and self.rho != 1 and self.order == "after" else every
+
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., 2 K - 1)`` for the gradients and the EMAs; ``(..., K)`` where ρ = 1."""
         remembered = self.rho != 1
         k = (gram.shape[-1] + 1) // 2 if remembered else gram.shape[-1]
+        rows, total = _start(gram.shape[-1], k, gram.device)
+        if k == 2:
+            onto = 2 if remembered else 0
+            share = divide(gram[..., 1, onto], gram[..., onto, onto])[..., None]
+            total = total - share * rows[onto]
+        else:
+            total = self._levels(gram, rows, total.expand(gram.shape[:-1]))
+        if self.ratio_only and remembered:
+            total = total @ torch.cat([rows[:k], rows[: k - 1]])
+        return total
+
+    def _levels(self, gram: Tensor, rows: Tensor, total: Tensor) -> Tensor:
+        """The sum of the gradients, less what each has in the span of the references before it."""
+        remembered = self.rho != 1
+        k = (gram.shape[-1] + 1) // 2 if remembered else gram.shape[-1]
         references = [k + i if remembered else i for i in range(k - 1)]
-        rows = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-        total = rows[:k].sum(0).expand(gram.shape[:-1])
         basis: list[Tensor] = []
         for level in range(1, k):
             basis.append(_orthogonal_part(rows[references[level - 1]], basis, gram))
             for vector in basis:
                 total = total - _share(rows[level], vector, gram) * vector
-        if self.ratio_only and remembered:
-            onto = torch.cat([rows[:k], rows[: k - 1]])
-            total = total @ onto
         return total
 
 
@@ -73,6 +89,13 @@ class BloopNoEMA(Bloop):
     title: ClassVar[str] = "Bloop, no EMA"
     color: ClassVar[str] = "#56B4E9"
     marker: ClassVar[str] = "P"
+
+
+@cache
+def _start(count: int, k: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The R rows in coefficients of themselves ``(R, R)``, and the sum of the K gradients ``(R,)``."""
+    rows = torch.eye(count, dtype=torch.float64, device=device)
+    return rows, rows[:k].sum(0)
 
 
 def _orthogonal_part(row: Tensor, basis: list[Tensor], gram: Tensor) -> Tensor:

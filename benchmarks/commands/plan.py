@@ -140,6 +140,7 @@ def measure(run: TrainingRun, task: Task) -> Measured:
             int(stepper.done)
             count += 1
         step = (time.perf_counter() - started) / count
+        stepper.diagnosed_step(first)
         started = time.perf_counter()
         stepper.models.module.eval()
         with torch.no_grad():

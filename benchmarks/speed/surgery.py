@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -100,15 +101,18 @@ def _grown(
 
 
 def direction(size: int, k: int, n: int, device: str, method: str = "bloop") -> Callable[[], object]:
-    """One surgery on ``n`` times ``k`` gradients of ``size`` parameters, which moves its state along."""
+    """One surgery on ``n`` times ``k`` gradients of ``size`` parameters, which moves its state along.
+
+    Two batches take turns, so that an EMA is not parallel to its gradient.
+    """
     made = methods.create(method, lam=0.3)
-    gradients = torch.randn(*((n,) if n > 1 else ()), k, size, device=device)
-    state = made.init(gradients)
-    out = torch.empty_like(gradients[..., 0, :])
+    batches = itertools.cycle(torch.randn(2, *((n,) if n > 1 else ()), k, size, device=device))
+    state = made.init(next(batches))
+    out = torch.empty_like(next(batches)[..., 0, :])
 
     def call() -> Tensor:
         nonlocal state
-        _, state = made.combine(gradients, state, out=out)
+        _, state = made.combine(next(batches), state, out=out)
         return out
 
     return call

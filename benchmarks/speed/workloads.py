@@ -119,8 +119,10 @@ class Workload:
         return next(self.task.batches(_generator()))
 
     def stepper(self, method: str, lam: float = 0.3, **settings: Any) -> Stepper:
-        """A run of a method, about to take its first step."""
-        return Stepper([self.run(method, lam, **settings)], self.task)
+        """A run of a method, about to take its first step, with a backward pass for every loss."""
+        stepper = Stepper([self.run(method, lam, **settings)], self.task)
+        stepper.single_backward = False
+        return stepper
 
     def run(self, method: str, lam: float = 0.3, seed: int = 0, **settings: Any) -> TrainingRun:
         """A run of a method with Adam."""

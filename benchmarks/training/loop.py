@@ -78,7 +78,7 @@ def train(
                 stepper.diagnosed_step(next(batches))
                 trajectories.evaluate(step)
             else:
-                stepper.step(next(batches), diagnose=False)
+                stepper.step(next(batches))
             on_step(step)
             if step < steps and checkpoint.due:
                 checkpoint.save({**stepper.snapshot(), **trajectories.snapshot()})

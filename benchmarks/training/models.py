@@ -13,6 +13,11 @@ from torch.func import functional_call, vmap
 from ...methods import kept_graph
 from ...tasks import Batch, Known, Loss, Model, Task
 
+LARGE = 2**16
+"""Numbers of a parameter from which on its gradient is used where autograd put it, on the CPU."""
+LONGEST = 2**18
+"""Most numbers of smaller parameters whose gradients are put side by side."""
+
 
 class FlatModel:
     """A module seen as a function of one flat parameter vector ``theta`` ``(P,)``.
@@ -38,6 +43,9 @@ class FlatModel:
         self.leaves = {name: part.detach() for name, part in self.parts(self.theta).items()}
         self.theta.requires_grad_()
         self._row: dict[str, Tensor] = {}
+        self._kept: dict[str, Tensor] = {}
+        on_cpu = first.device.type == "cpu"
+        self.runs = _runs(dict(zip(self.shapes, self.sizes, strict=True))) if on_cpu else [list(self.shapes)]
         for name, leaf in self.leaves.items():
             parameters[name].data = leaf.detach()
             leaf.requires_grad_().register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
@@ -68,20 +76,67 @@ class FlatModel:
         if isinstance(loss, Known):
             self.write(row, loss.gradient)
         else:
-            with kept_graph(loss) if keep and self.compile else nullcontext():
-                self._differentiate(loss, row, keep)
+            self._backward(loss, self.parts(row), keep)
 
-    def _differentiate(self, loss: Tensor, row: Tensor, keep: bool) -> None:
-        self._row = self.parts(row)
-        loss.backward(retain_graph=keep)  # type: ignore[no-untyped-call]
+    @property
+    def lengths(self) -> list[int]:
+        """Numbers of the parts that `gradient_in_parts` returns."""
+        sizes = dict(zip(self.shapes, self.sizes, strict=True))
+        return [sum(sizes[name] for name in run) for run in self.runs]
+
+    def gradient_in_parts(self, loss: Loss, keep: bool) -> list[Tensor]:
+        """As `gradient`, in parts ``(..., P_i)`` that are to be read only.
+
+        The part of a large parameter is what autograd made, or what is known, so that it takes no copy and
+        lies there from its backward pass on only.
+        """
+        parts = [
+            self.theta.new_empty(length) if len(run) > 1 else None
+            for run, length in zip(self.runs, self.lengths, strict=True)
+        ]
+        views: dict[str, Tensor] = {}
+        for run, part in zip(self.runs, parts, strict=True):
+            if part is not None:
+                shapes = [self.shapes[name] for name in run]
+                pieces = zip(torch.split(part, [shape.numel() for shape in shapes]), shapes, strict=True)
+                views |= zip(run, [self._shaped(*piece) for piece in pieces], strict=True)
+        if isinstance(loss, Known):
+            self._kept = {name: value.detach() for name, value in loss.gradient.items()}
+            for name, view in views.items():
+                view.copy_(self._kept[name]) if name in self._kept else view.zero_()
+        else:
+            self._backward(loss, views, keep)
+        kept, self._kept = self._kept, {}
+        return [
+            self._flat(run[0], kept.get(run[0])) if part is None else part
+            for run, part in zip(self.runs, parts, strict=True)
+        ]
+
+    def _backward(self, loss: Tensor, row: dict[str, Tensor], keep: bool) -> None:
+        """Run it; gradients go into the views in ``row``, and are kept where there is none."""
+        self._row = row
+        with kept_graph(loss) if keep and self.compile else nullcontext():
+            loss.backward(retain_graph=keep)  # type: ignore[no-untyped-call]
         for unreached in self._row.values():
             unreached.zero_()
 
     def _take(self, name: str, leaf: Tensor) -> None:
-        """Put the gradient of a parameter into its row at once, so that none is held twice."""
+        """Take the gradient of a parameter at once, so that none is held twice."""
         assert leaf.grad is not None
-        self._row.pop(name).copy_(leaf.grad)
+        if name in self._row:
+            self._row.pop(name).copy_(leaf.grad)
+        else:
+            self._kept[name] = leaf.grad
         leaf.grad = None
+
+    def _flat(self, name: str, value: Tensor | None) -> Tensor:
+        """A parameter's gradient ``(P_i,)`` in the order of the flat vector: a view where it lies so."""
+        leaf = self.leaves[name]
+        if value is None:
+            return torch.zeros(leaf.numel(), dtype=leaf.dtype, device=leaf.device)
+        if value.stride() != leaf.stride():
+            value = torch.empty_like(leaf, requires_grad=False).copy_(value)
+        return value.as_strided((value.numel(),), (1,))
 
     def _shaped(self, piece: Tensor, shape: torch.Size) -> Tensor:
         leading = piece.shape[:-1]
@@ -111,6 +166,7 @@ class StackedModels(FlatModel):
         self.in_dims = (0, 0, None if shared_batch else 0)
         self.compile = compile
         self._losses_of_all: Callable[..., tuple[Loss, ...]] | None = None
+        self.runs = [list(self.shapes)]
         self.theta = self.theta.detach().repeat(len(modules), 1)
         for row, module in zip(self.theta, modules, strict=True):
             self.write(row, {name: p.detach() for name, p in module.named_parameters()})
@@ -130,8 +186,25 @@ class StackedModels(FlatModel):
             self._losses_of_all = self._vectorised(task)
         return iter(self._losses_of_all(self.theta, self.buffers, batch))
 
-    def _differentiate(self, loss: Tensor, row: Tensor, keep: bool) -> None:
-        row.copy_(torch.autograd.grad(loss.sum(), self.theta, retain_graph=keep)[0])
+    def gradient(self, loss: Loss, row: Tensor, keep: bool) -> None:
+        """As of one model; of the sum of all losses, whose gradients are the models' own."""
+        if isinstance(loss, Known):
+            self.write(row, loss.gradient)
+        else:
+            row.copy_(self._differentiate(loss, keep))
+
+    def gradient_in_parts(self, loss: Loss, keep: bool) -> list[Tensor]:
+        """The gradient ``(N, P)`` in one part."""
+        if not isinstance(loss, Known):
+            return [self._differentiate(loss, keep)]
+        row = torch.empty_like(self.theta, requires_grad=False)
+        self.write(row, loss.gradient)
+        return [row]
+
+    def _differentiate(self, loss: Tensor, keep: bool) -> Tensor:
+        with kept_graph(loss) if keep and self.compile else nullcontext():
+            gradient: Tensor = torch.autograd.grad(loss.sum(), self.theta, retain_graph=keep)[0]
+        return gradient
 
     def _vectorised(self, task: Task) -> Callable[..., tuple[Loss, ...]]:
         def of_one(theta: Tensor, buffers: dict[str, Tensor], batch: Batch) -> tuple[Loss, ...]:
@@ -139,3 +212,16 @@ class StackedModels(FlatModel):
 
         of_all = vmap(of_one, self.in_dims)
         return torch.compile(of_all) if self.compile else of_all
+
+
+def _runs(sizes: dict[str, int]) -> list[list[str]]:
+    """Consecutive parameters in runs: large ones alone, smaller ones together."""
+    runs: list[list[str]] = []
+    length = LONGEST
+    for name, size in sizes.items():
+        if size >= LARGE or length + size > LONGEST:
+            runs.append([])
+            length = 0
+        runs[-1].append(name)
+        length += LONGEST if size >= LARGE else size
+    return runs

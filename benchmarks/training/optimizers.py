@@ -88,10 +88,10 @@ class Mover:
         else:
             self.optimizer = torch.optim.Adam([theta], lr=lr, fused=True)
 
-    def see(self, gradients: Tensor) -> None:
+    def see(self, gradients: methods.Parts) -> None:
         """Take the plain weighted sum of the gradients ``(..., K, P)`` where the second moment is of it."""
         for where, plain in self.sums:
-            plain.combine(gradients[where], {}, out=self.squared[where])
+            plain.combine(gradients.replicas(where), {}, out=self.squared[where])
 
 
 class Update:
@@ -122,7 +122,7 @@ class Update:
         """Whether the direction alone does not decide the step."""
         return bool(self.own.sums) or self.reference is not None
 
-    def see(self, gradients: Tensor, losses: Tensor, rounding: float | None) -> None:
+    def see(self, gradients: methods.Parts, losses: Tensor, rounding: float | None) -> None:
         """Look at the gradients ``(..., K, P)`` and losses ``(..., K)`` before their direction is made."""
         self.own.see(gradients)
         if self.reference is not None:
@@ -170,7 +170,7 @@ class _Reference:
         self.mover = Mover(training, self.theta, [(slice(None), method)])
         self.state: methods.State = {}
 
-    def see(self, gradients: Tensor, losses: Tensor, rounding: float | None) -> None:
+    def see(self, gradients: methods.Parts, losses: Tensor, rounding: float | None) -> None:
         self.mover.see(gradients)
         state = self.state or self.method.init(gradients, self.seeds)
         _, self.state = self.method.combine(gradients, state, losses, out=self.theta.grad, rounding=rounding)

@@ -63,10 +63,10 @@ class Stepper:
         self.update = Update(options, self.models.theta, parts, reference)
         rate = learning_rate_factor(options, task.steps_per_epoch, self.steps)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.update.own.optimizer, rate)
-        *leading, parameters = self.models.theta.shape
+        leading = self.models.theta.shape[:-1]
         k, device = len(task.objectives), self.models.theta.device
-        self.gradients = torch.empty(*leading, k, parameters, device=device)
         self.losses = torch.empty(*leading, k, device=device)
+        self.rows: methods.Parts | None = None
         self.direction = torch.empty_like(self.models.theta, requires_grad=False)
         self.models.theta.grad = self.direction
         self.states: list[methods.State] = []
@@ -124,74 +124,97 @@ class Stepper:
             for batches in zip(*streams, strict=True)
         )
 
-    def step(self, batch: Batch, diagnose: bool = True) -> None:
+    def step(self, batch: Batch, diagnose: bool = False) -> None:
         """One gradient per objective, surgery, one step of the optimiser; nothing waits for the device.
 
-        Without ``diagnose`` the gradients need not be kept: where the methods only weigh losses that share a
-        forward pass, one backward pass then gives the direction.
+        Without ``diagnose`` the gradients are not kept: the direction is written over the main one, and where
+        the methods only weigh losses that share a forward pass, one backward pass gives it.
         """
         self.models.module.train()
+        self.rows = None
         if self.single_backward and not diagnose:
             self._one_backward(batch)
         else:
-            self._surgery(batch)
+            self._surgery(batch, diagnose)
         self.update.step()
         self.scheduler.step()
         self.done += 1
-        self.nonpositive |= (self.losses <= 0) & (self.bad_step < 0)[..., None]
+        ended = self.bad_step >= 0
+        if any(group.method.positive_losses for group in self.groups):
+            self.nonpositive |= (self.losses <= 0) & ~ended[..., None]
         if any(group.method.observes for group in self.groups):
             self._observe(batch)
-        fine = self.losses.isfinite().all(-1) | (self.bad_step >= 0)
+        fine = self.losses.isfinite().all(-1) | ended
         self.bad_step = torch.where(fine, self.bad_step, self.done)
         if self.bad_step.dim():
             self._freeze()
+
+    @property
+    def gradients(self) -> Tensor:
+        """Those of the last step, ``(..., K, P)``, where it was to be diagnosed."""
+        assert self.rows is not None
+        return self.rows.whole()
 
     @torch.no_grad()
     def diagnosed_step(self, batch: Batch) -> None:
         """A step that `diagnostics` can tell of."""
         before = self.models.theta.clone()
         with torch.enable_grad():
-            self.step(batch)
+            self.step(batch, diagnose=True)
         self.step_norm = torch.linalg.vector_norm(self.models.theta - before, dim=-1)
 
-    def _surgery(self, batch: Batch) -> None:
-        last = len(self.task.objectives) - 1
-        keep = self.task.shared_forward or isinstance(self.models, StackedModels)
-        with self.precision():
-            losses = self.models.losses(self.task, batch)
-        for k, row in enumerate(self.gradients.unbind(-2)):
-            with self.precision():
-                loss = next(losses)
-            self.models.gradient(loss, row, keep=keep and k < last)
-            self.losses[..., k] = _value(loss)
-        self._start()
+    def _surgery(self, batch: Batch, diagnose: bool) -> None:
+        gradients = self._differentiate(batch, diagnose)
+        if diagnose:  # the direction is written over the main gradient
+            self.rows = methods.Parts([[main.clone(), *others] for main, *others in gradients.parts])
+        self._start(gradients)
         if self.update.reads_gradients:
-            self.update.see(self.gradients, self.losses, self.rounding)
+            self.update.see(gradients, self.losses, self.rounding)
         for i, (group, state) in enumerate(zip(self.groups, self.states, strict=True)):
             where = group.where
             _, self.states[i] = group.method.combine(
-                self.gradients[where],
+                gradients.replicas(where),
                 state,
                 self.losses[where],
                 out=self.direction[where],
                 rounding=self.rounding,
             )
 
+    def _differentiate(self, batch: Batch, diagnose: bool) -> methods.Parts:
+        """The losses and their gradients; the main one lies where the direction will."""
+        last = len(self.task.objectives) - 1
+        keep = self.task.shared_forward or isinstance(self.models, StackedModels)
+        rows = [torch.split(self.direction, self.models.lengths, -1)]
+        with self.precision():
+            losses = self.models.losses(self.task, batch)
+        for k in range(last + 1):
+            with self.precision():
+                loss = next(losses)
+            if k == 0:
+                self.models.gradient(loss, self.direction, keep and k < last)
+            else:
+                parts = self.models.gradient_in_parts(loss, keep and k < last)
+                outlive = diagnose and isinstance(loss, Known)  # the step of the optimiser, which moves θ
+                rows.append(tuple(part.clone() for part in parts) if outlive else tuple(parts))
+            self.losses[..., k] = _value(loss)
+        return methods.Parts(list(zip(*rows, strict=True)))
+
     def _one_backward(self, batch: Batch) -> None:
         with self.precision():
             losses = list(self.models.losses(self.task, batch))
         for k, loss in enumerate(losses):
             self.losses[..., k] = _value(loss)
-        self._start()
+        self._start(methods.Parts([[self.direction] * len(losses)]))  # of which the shape is read
         weights = torch.empty_like(self.losses)
         for i, (group, state) in enumerate(zip(self.groups, self.states, strict=True)):
             weights[group.where], self.states[i] = group.method.loss_weights(state, self.losses[group.where])
         weighted = [loss * weights[..., k] for k, loss in enumerate(losses) if not isinstance(loss, Known)]
         self.models.gradient(torch.stack(weighted).sum(), self.direction, keep=False)
+        into = torch.split(self.direction, self.models.lengths, -1)
         for k, loss in enumerate(losses):
             if isinstance(loss, Known):
-                self.models.gradient(loss, self.gradients[..., k, :], keep=False)
-                self.direction.addcmul_(self.gradients[..., k, :], weights[..., k, None])
+                for part, known in zip(into, self.models.gradient_in_parts(loss, keep=False), strict=True):
+                    part.addcmul_(known, weights[..., k, None])
 
     @torch.no_grad()
     def _observe(self, batch: Batch) -> None:
@@ -221,9 +244,9 @@ class Stepper:
                     f"less by step {int(self.done)}"
                 )
 
-    def _start(self) -> None:
+    def _start(self, gradients: methods.Parts) -> None:
         if not self.states:
-            self.states = [g.method.init(self.gradients[g.where], g.seeds) for g in self.groups]
+            self.states = [g.method.init(gradients.replicas(g.where), g.seeds) for g in self.groups]
 
     @torch.no_grad()
     def _freeze(self) -> None:
@@ -266,7 +289,8 @@ class Stepper:
     def diagnostics(self, replica: int) -> dict[str, float | None]:
         """Lengths and cosines of a run's gradients, direction, memory, step at the last `diagnosed_step`."""
         where = (replica,) if self.bad_step.dim() else ()
-        main, aux, *_ = self.gradients[where]
+        assert self.rows is not None
+        main, aux = (self.rows.row(k)[where] for k in range(2))
         rows = {"main": main, "aux": aux, "direction": self.direction[where]}
         group = self._group_of(replica)
         if "memory" in (state := self.states[group]):

@@ -12,6 +12,7 @@ from .arithmetic import (
 from .base import Method
 from .contract import EMA, REGISTRY, BaseMethod, Order, Property, State
 from .coordinates import CoordinateMethod
+from .parts import Parts
 from .passes import gram
 from .remembering import RememberingMethod
 from .solvers import (
@@ -34,6 +35,7 @@ __all__ = [
     "CoordinateMethod",
     "Method",
     "Order",
+    "Parts",
     "Property",
     "RememberingMethod",
     "State",

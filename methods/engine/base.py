@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from itertools import accumulate
 from typing import ClassVar, Literal, Self
 
@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from . import passes
-from .arithmetic import check_rho, divide, rounded
+from .arithmetic import check_rho, rounded
 from .contract import EMA, BaseMethod, State
-from .passes import working, write
+from .parts import Parts, cut, rows_by_part, within
+from .passes import working
+
+_LEAST = torch.finfo(torch.float64).tiny
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,14 @@ class Method(BaseMethod):
             ``(..., R)``. It must not change when all the gradients are scaled by one positive number.
         """
 
-    def init(self, gradients: Tensor, seed: int | Tensor = 0) -> State:
+    def compared(self, k: int) -> range:
+        """The rows of R whose inner products `coefficients` reads; in `combine` the others are not taken.
+
+        What `coefficients` gets for the others is NaN, unless the caller of `combine` gives it G.
+        """
+        return range(0 if self.weights_losses and self.ema is None else k + len(self._memory(k)))
+
+    def init(self, gradients: Tensor | Parts, seed: int | Tensor = 0) -> State:
         """The state before the first step: remembered rows start at the first gradient.
 
         Args:
@@ -102,10 +112,10 @@ class Method(BaseMethod):
         """
         state = super().init(gradients, seed)
         if rows := self._memory(gradients.shape[-2]):
-            state["memory"] = torch.stack([working(gradients[..., m.objective, :]) for m in rows], -2)
+            state["memory"] = torch.stack([working(row_of(gradients, m.objective)) for m in rows], -2)
         return state
 
-    def gram(self, gradients: Tensor, state: State) -> Tensor:
+    def gram(self, gradients: Tensor | Parts, state: State) -> Tensor:
         """The inner products of the gradients and the remembered rows, unscaled: the first pass of `combine`.
 
         Args:
@@ -117,12 +127,11 @@ class Method(BaseMethod):
             P parameters, its sum over the processes is the G of the whole.
         """
         self._check(gradients)
-        grams = [passes.gram(rows) for rows in self._rows(gradients, state)]
-        return torch.stack(grams, -3) if self._blocks else grams[0]
+        return self._gram(self._rows(gradients, state))
 
     def combine(
         self,
-        gradients: Tensor,
+        gradients: Tensor | Parts,
         state: State,
         losses: Tensor | None = None,
         *,
@@ -138,17 +147,18 @@ class Method(BaseMethod):
         self._check_losses(losses)
         k, next_state = gradients.shape[-2], dict(state)
         memory = self._memory(k)
-        direction = torch.empty_like(gradients[..., 0, :]) if out is None else out
+        direction = torch.empty_like(row_of(gradients, 0)) if out is None else out
         if memory and out is None:
             next_state["memory"] = state["memory"].clone()
-        parts = self._rows(gradients, next_state)
-        whole = self.gram(gradients, next_state) if gram is None else gram
+        blocks = self._rows(gradients, next_state)
+        whole = self._compared(blocks, k) if gram is None else gram
         eps = max(torch.finfo(gradients.dtype).eps, rounding or 0.0)
         coefficients = self._row_coefficients(whole, k, next_state, self._per_part(losses), eps)
         moves = [(k + row, ema.objective, ema.rho) for row, ema in enumerate(memory)]
         each = coefficients.unbind(-2) if self._blocks else (coefficients,)
-        for part, rows_of_part, weights in zip(self._parts, parts, each, strict=True):
-            write(weights, rows_of_part, direction[..., part] if self._blocks else direction, moves)
+        written = self._cut(cut(direction, _sizes(gradients)))
+        for rows, into, weights in zip(blocks, written, each, strict=True):
+            passes.write_parts(weights, rows, into, moves)
         return direction, next_state
 
     def loss_weights(self, state: State, losses: Tensor) -> tuple[Tensor, State]:
@@ -167,20 +177,41 @@ class Method(BaseMethod):
     def _blocks(self) -> tuple[int, ...]:
         return self.blocks if isinstance(self.blocks, tuple) else ()
 
-    def _rows(self, gradients: Tensor, state: State) -> list[list[Tensor]]:
-        """Views of the R rows, by block."""
-        rows = list(gradients.unbind(-2))
-        if self._memory(len(rows)):
-            rows += state["memory"].unbind(-2)
-        return [[row[..., part] for row in rows] for part in self._parts] if self._blocks else [rows]
-
-    @property
-    def _parts(self) -> list[slice]:
-        """Where each block lies in the parameter vector."""
+    def _rows(self, gradients: Tensor | Parts, state: State) -> list[list[list[Tensor]]]:
+        """Views of the R rows, by block and part."""
+        memory = state["memory"] if self._memory(gradients.shape[-2]) else None
+        parts = rows_by_part(gradients, memory)
         if not self._blocks:
-            return [slice(None)]
-        ends = list(accumulate(self._blocks))
-        return [slice(end - size, end) for size, end in zip(self._blocks, ends, strict=True)]
+            return [parts]
+        by_row = [self._cut(row) for row in zip(*parts, strict=True)]
+        return [[list(rows) for rows in zip(*block, strict=True)] for block in zip(*by_row, strict=True)]
+
+    def _cut(self, parts: Sequence[Tensor]) -> list[list[Tensor]]:
+        """A vector that lies in parts, by block and part."""
+        if not self._blocks:
+            return [list(parts)]
+        sizes, ends = [part.shape[-1] for part in parts], list(accumulate(self._blocks))
+        return [
+            [parts[i][..., where] for i, where in within(end - size, end, sizes)]
+            for size, end in zip(self._blocks, ends, strict=True)
+        ]
+
+    def _gram(self, blocks: list[list[list[Tensor]]]) -> Tensor:
+        grams = [passes.gram_of_parts(parts) for parts in blocks]
+        return torch.stack(grams, -3) if self._blocks else grams[0]
+
+    def _compared(self, blocks: list[list[list[Tensor]]], k: int) -> Tensor:
+        """G, but NaN where the method does not read it."""
+        count, chosen = len(blocks[0][0]), self.compared(k)
+        if len(chosen) == count:
+            return self._gram(blocks)
+        if not chosen:
+            first = blocks[0][0][0]
+            leading = [*first.shape[:-1], *([len(blocks)] if self._blocks else [])]
+            return first.new_full((*leading, count, count), torch.nan, dtype=torch.float64)
+        around = (chosen.start, count - chosen.stop)
+        part = self._gram([[rows[chosen.start : chosen.stop] for rows in parts] for parts in blocks])
+        return torch.nn.functional.pad(part, (*around, *around), value=torch.nan)
 
     def _per_part(self, losses: Tensor | None) -> Tensor | None:
         if losses is None:
@@ -202,19 +233,40 @@ class Method(BaseMethod):
         self, gram: Tensor, k: int, state: State, losses: Tensor | None, eps: float
     ) -> Tensor:
         memory = self._memory(k)
-        lam = self._lam_per_auxiliary(gram, k)
-        scale = torch.cat([torch.ones_like(lam[..., :1]), lam], -1)
-        scale = torch.cat([scale, *(scale[..., m.objective, None] for m in memory)], -1)
-        seen = _seen_rows(memory, k, gram.device)
-        gram = seen @ gram @ seen.mT
+        scale, both = self._scales(gram, k)
+        before = any(ema.order == "before" for ema in memory)
+        if before:
+            seen = _seen_rows(memory, k, gram.device)
+            gram = seen @ gram @ seen.mT
         if not self.lam_last:
-            gram = scale[..., :, None] * gram * scale[..., None, :]
+            gram = gram * both
         coefficients = self._smoothed(gram, k, state, losses, eps)
         if self.positive_losses and losses is not None:
             coefficients = torch.where(losses.isnan().any(-1, keepdim=True), torch.nan, coefficients)
+        coefficients = (coefficients * scale).expand(gram.shape[:-1])
         if self.rescale:
-            coefficients = coefficients / (1 + lam.sum(-1, keepdim=True))
-        return (scale * coefficients) @ seen
+            coefficients = coefficients / (1 + self._lam_per_auxiliary(gram, k).sum(-1, keepdim=True))
+        return coefficients @ seen if before else coefficients
+
+    def _scales(self, gram: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """What λ multiplies each row by ``(..., R)``, and each entry of G; kept where λ is a number."""
+        key = (k, gram.device)
+        if isinstance(self.lam, Tensor) or key not in self._kept_scales:
+            lam = self._lam_per_auxiliary(gram, k)
+            if not isinstance(self.lam, Tensor):
+                lam = lam[(0,) * (lam.dim() - 1)]
+            main = torch.ones_like(lam[..., :1])
+            scale = torch.cat([main, lam], -1)
+            scale = torch.cat([scale, *(scale[..., m.objective, None] for m in self._memory(k))], -1)
+            scales = scale, scale[..., :, None] * scale[..., None, :]
+            if isinstance(self.lam, Tensor):
+                return scales
+            self._kept_scales[key] = scales
+        return self._kept_scales[key]
+
+    @cached_property
+    def _kept_scales(self) -> dict[tuple[int, torch.device], tuple[Tensor, Tensor]]:
+        return {}
 
     def _smoothed(self, gram: Tensor, k: int, state: State, losses: Tensor | None, eps: float) -> Tensor:
         if self.ema is None:
@@ -232,22 +284,32 @@ class Method(BaseMethod):
 
     def _normalised(self, gram: Tensor, eps: float) -> Tensor:
         if not self.absolute:
-            gram = divide(gram, gram.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None])
+            squares = gram.diagonal(dim1=-2, dim2=-1).nan_to_num(0.0, torch.inf)
+            gram = gram / squares.amax(-1).clamp_min(_LEAST)[..., None, None]
         return rounded(gram, eps)
 
     def _lam_per_auxiliary(self, gram: Tensor, k: int) -> Tensor:
         lam = self._lams(gram.shape[: -3 if self._blocks else -2], k, gram)
         return lam[..., None, :].expand(*gram.shape[:-2], k - 1) if self._blocks else lam
 
-    def _leading(self, gradients: Tensor) -> torch.Size:
+    def _leading(self, gradients: Tensor | Parts) -> torch.Size:
         return torch.Size([*super()._leading(gradients), *([len(self._blocks)] if self._blocks else [])])
 
-    def _check(self, gradients: Tensor) -> None:
+    def _check(self, gradients: Tensor | Parts) -> None:
         super()._check(gradients)
         if self.blocks is True:
             raise ValueError("blocks=True: call with_blocks(sizes of the model's parameters) first")
         if self._blocks and sum(self._blocks) != gradients.shape[-1]:
             raise ValueError(f"blocks add up to {sum(self._blocks)} parameters, got {gradients.shape[-1]}")
+
+
+def row_of(gradients: Tensor | Parts, k: int) -> Tensor:
+    """Gradient k ``(..., P)``."""
+    return gradients[..., k, :] if isinstance(gradients, Tensor) else gradients.row(k)
+
+
+def _sizes(gradients: Tensor | Parts) -> list[int]:
+    return [gradients.shape[-1]] if isinstance(gradients, Tensor) else gradients.sizes
 
 
 @cache

@@ -13,6 +13,7 @@ from torch import Tensor
 from ...registry import Registry
 from . import passes
 from .arithmetic import seeds
+from .parts import Parts, rows_by_part
 
 State = dict[str, Tensor]
 Order = Literal["after", "before"]
@@ -102,11 +103,11 @@ class BaseMethod(ABC):
         """What to remember beside gradients, at the first step; tensors of the leading ``shape``."""
         return {}
 
-    def init(self, gradients: Tensor, seed: int | Tensor = 0) -> State:
+    def init(self, gradients: Tensor | Parts, seed: int | Tensor = 0) -> State:
         """The state before the first step.
 
         Args:
-            gradients: ``(..., K, P)``, main first.
+            gradients: ``(..., K, P)``, main first, or `Parts` of them.
             seed: of the numbers that the method draws; an integer, or a tensor of the leading shape ``(...)``
                 with one for each entry. Methods that draw nothing do not look at it.
 
@@ -122,15 +123,15 @@ class BaseMethod(ABC):
             state["seed"] = seeds(seed, gradients.shape[:-2], shape, device)
         return state
 
-    def gram(self, gradients: Tensor, state: State) -> Tensor:
+    def gram(self, gradients: Tensor | Parts, state: State) -> Tensor:
         """The inner products of the gradients ``(..., K, P)``: ``(..., K, K)`` in float64."""
         self._check(gradients)
-        return passes.gram(gradients.unbind(-2))
+        return passes.gram_of_parts(rows_by_part(gradients, None))
 
     @abstractmethod
     def combine(
         self,
-        gradients: Tensor,
+        gradients: Tensor | Parts,
         state: State,
         losses: Tensor | None = None,
         *,
@@ -141,12 +142,13 @@ class BaseMethod(ABC):
         """One step of surgery.
 
         Args:
-            gradients: ``(..., K, P)``, main first.
+            gradients: ``(..., K, P)``, main first, or `Parts` of them.
             state: what `init` or the last call returned; left untouched, unless ``out`` is given.
             losses: ``(..., K)`` or None.
             gram: what `gram` returned for these gradients and this state, if it is known already.
             out: ``(..., P)`` to write the direction into; the remembered rows of ``state`` are then moved in
-                place, so that nothing of their length is allocated.
+                place, so that nothing of their length is allocated. It may be the main gradient itself,
+                ``gradients[..., 0, :]``, which is lost then.
             rounding: the relative rounding of the gradients, where it is more than their dtype's: that of
                 bfloat16 for what was computed in it and is kept in float32.
 
@@ -185,7 +187,7 @@ class BaseMethod(ABC):
         """The remembered rows, in the order in which they follow the gradients in G."""
         return ()
 
-    def _leading(self, gradients: Tensor) -> torch.Size:
+    def _leading(self, gradients: Tensor | Parts) -> torch.Size:
         """The leading shape of what the method remembers."""
         return gradients.shape[:-2]
 
@@ -196,7 +198,7 @@ class BaseMethod(ABC):
             lam = lam[..., None]
         return lam.expand(*leading, k - 1)
 
-    def _check(self, gradients: Tensor) -> None:
+    def _check(self, gradients: Tensor | Parts) -> None:
         k = gradients.shape[-2]
         if self.objectives is not None and k != self.objectives:
             raise ValueError(f"{self.name} is defined for {self.objectives} objectives, got {k} gradients")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .contract import BaseMethod, State
+from .parts import Parts
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class CoordinateMethod(BaseMethod):
 
     def combine(
         self,
-        gradients: Tensor,
+        gradients: Tensor | Parts,
         state: State,
         losses: Tensor | None = None,
         *,
@@ -45,13 +46,11 @@ class CoordinateMethod(BaseMethod):
         """One step of surgery, in float64: `BaseMethod.combine` has the arguments."""
         self._check(gradients)
         self._check_losses(losses)
-        next_state, lam = (
-            dict(state),
-            self._lams(gradients.shape[:-2], gradients.shape[-2], gradients.double()),
-        )
-        rows = gradients.double() * torch.cat([torch.ones_like(lam[..., :1]), lam], -1)[..., None]
+        exact = (gradients if isinstance(gradients, Tensor) else gradients.whole()).double()
+        next_state, lam = dict(state), self._lams(exact.shape[:-2], exact.shape[-2], exact)
+        rows = exact * torch.cat([torch.ones_like(lam[..., :1]), lam], -1)[..., None]
         direction = self.coordinates(rows, next_state, losses)
         if self.rescale:
             direction = direction / (1 + lam.sum(-1, keepdim=True))
-        written = torch.empty_like(gradients[..., 0, :]) if out is None else out
+        written = exact.new_empty(direction.shape, dtype=gradients.dtype) if out is None else out
         return written.copy_(direction), next_state

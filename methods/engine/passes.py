@@ -1,8 +1,8 @@
 """The two passes of surgery over memory: one reads the rows into G = R Rᵀ, one writes what comes of them.
 
 On the CPU both go through the rows piece by piece, so that a piece is still in the cache when the next inner
-product, or the next term of the direction, needs it. On CUDA each is one fused kernel. Neither waits for the
-device, nor allocates anything of the rows' length.
+product, or the next term of the direction, needs it. On CUDA each is one fused kernel, and neither waits for
+the device. Neither allocates anything of the rows' length.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 PIECE = 2**18
 """Numbers of a row, over all replicas, that are worked on at once: 1 MiB in float32."""
-SHORT = 2**14
+SHORT = 2**12
 """Numbers of a row up to which one product of stacked rows is quicker than a product per pair."""
 IN_DOUBLE = 2**16
 """Numbers of a row that are taken to float64 at once: 512 KiB."""
@@ -44,15 +44,22 @@ def gram(rows: Sequence[Tensor]) -> Tensor:
     Returns:
         ``(..., R, R)`` in float64.
     """
-    first = rows[0]
+    return gram_of_parts([rows])
+
+
+def gram_of_parts(parts: Sequence[Sequence[Tensor]]) -> Tensor:
+    """`gram` of rows that lie in parts, R tensors ``(..., P_i)`` each: the sum over them."""
+    first, count = parts[0][0], len(parts[0])
+    leading = first.shape[:-1]
     if first.is_cuda:
-        upper: Tensor = _compiled(_fused_products)(list(rows))
-    elif first.numel() <= SHORT:
-        upper = _products(rows, _of_stacked)
+        fused = [_compiled(_fused_products)(list(rows)) for rows in parts]
+        upper = fused[0] if len(fused) == 1 else torch.stack(fused).sum(0)
+        square: Tensor = torch.stack([upper[..., i] for i in _symmetric(count)], -1)
     else:
-        upper = torch.stack([_products(piece, _of_pairs) for piece in _pieces(rows)]).sum(0)
-    square = upper.index_select(-1, _symmetric(len(rows), first.device))
-    return square.view(*upper.shape[:-1], len(rows), len(rows))
+        pieces = [_products(piece) for rows in parts for piece in _pieces(rows)]
+        sums = [[sum(of_pair) for of_pair in zip(*one, strict=True)] for one in zip(*pieces, strict=True)]
+        square = torch.tensor([[one[i] for i in _symmetric(count)] for one in sums], dtype=torch.float64)
+    return square.view(*leading, count, count)
 
 
 def write(
@@ -63,19 +70,31 @@ def write(
     Args:
         coefficients: ``(..., R)``.
         rows: R, each ``(..., P)``.
-        direction: written.
+        direction: written; it may be one of the rows, which is then read before.
         moves: (r, i, ρ) for each row r to be moved to (1 − ρ) r + ρ i, after d has been computed from it.
     """
-    dtype = torch.promote_types(direction.dtype, torch.float32)
-    if direction.is_cuda:
-        factors = [factor.to(dtype)[..., None].unbind(-2) for factor in _factors(coefficients)]
-        _compiled(_fused_write)(*map(list, factors), list(rows), direction, list(moves))
+    write_parts(coefficients, [rows], [direction], moves)
+
+
+def write_parts(
+    coefficients: Tensor,
+    parts: Sequence[Sequence[Tensor]],
+    directions: Sequence[Tensor],
+    moves: Sequence[tuple[int, int, float]],
+) -> None:
+    """`write` for rows that lie in parts, R tensors ``(..., P_i)`` each, and the direction's parts."""
+    dtype = torch.promote_types(directions[0].dtype, torch.float32)
+    if directions[0].is_cuda:
+        factors = [list(factor.to(dtype)[..., None].unbind(-2)) for factor in _factors(coefficients)]
+        for rows, direction in zip(parts, directions, strict=True):
+            _compiled(_fused_write)(*factors, list(rows), direction, list(moves))
         return
     if not all(c == 0 or HELD[0] < abs(c) < HELD[1] for c in coefficients.flatten().tolist()):
         dtype = torch.float64
     weights = coefficients.to(dtype)[..., None].unbind(-2)
-    for into, *piece in _pieces([direction, *rows]):
-        _write(weights, piece, into, moves)
+    for rows, direction in zip(parts, directions, strict=True):
+        for into, *piece in _pieces([direction, *rows]):
+            _write(weights, piece, into, moves)
 
 
 def working(rows: Tensor) -> Tensor:
@@ -93,35 +112,44 @@ def _pieces(rows: Sequence[Tensor], most: int = PIECE) -> Iterator[list[Tensor]]
         yield [row[..., start : start + size] for row in rows]
 
 
-def _products(rows: Sequence[Tensor], multiply: Callable[[Sequence[Tensor]], Tensor]) -> Tensor:
-    """``(..., R (R + 1) / 2)`` in float64: G of a piece, multiplied in float32 where that loses nothing."""
-    products = multiply([working(row) for row in rows])
-    if products.dtype == torch.float64:
-        return products
-    apart = [_are_apart(one, len(rows)) for one in products.reshape(-1, products.shape[-1])]
-    if all(apart):
-        return products.double()
-    doubled = [multiply([row.double() for row in piece]) for piece in _pieces(rows, IN_DOUBLE)]
-    kept = torch.tensor(apart).view(products.shape[:-1])[..., None]
-    return torch.where(kept, products.double(), torch.stack(doubled).sum(0))
+def _products(rows: Sequence[Tensor]) -> list[list[float]]:
+    """The upper triangle of G of a piece, per replica; multiplied in float32 where that loses nothing.
 
-
-def _of_pairs(rows: Sequence[Tensor]) -> Tensor:
-    pairs = combinations_with_replacement(rows, 2)
-    return torch.stack([torch.linalg.vecdot(a, b) for a, b in pairs], -1)
-
-
-def _of_stacked(rows: Sequence[Tensor]) -> Tensor:
-    stacked = torch.stack(list(rows), -2)
-    return (stacked @ stacked.mT).flatten(-2).index_select(-1, _upper(len(rows), stacked.device))
-
-
-def _are_apart(upper: Tensor, count: int) -> bool:
-    """Whether the rows of one G are far from dependent, and their squares within the range of float32.
-
-    In Python's numbers: a call into torch takes longer than all of these.
+    In Python's numbers: on the CPU a call into torch takes longer than all that is decided by them.
     """
-    numbers = iter(upper.tolist())
+    multiply = _of_stacked if rows[0].numel() <= SHORT else _of_pairs
+    seen = [working(row) for row in rows]
+    products = multiply(seen)
+    if seen[0].dtype == torch.float64:
+        return products
+    apart = [_are_apart(one, len(rows)) for one in products]
+    if all(apart):
+        return products
+    doubled = [multiply([row.double() for row in piece]) for piece in _pieces(rows, IN_DOUBLE)]
+    return [
+        one if kept else [sum(of_pair) for of_pair in zip(*again, strict=True)]
+        for one, kept, again in zip(products, apart, zip(*doubled, strict=True), strict=True)
+    ]
+
+
+def _of_pairs(rows: Sequence[Tensor]) -> list[list[float]]:
+    pairs = combinations_with_replacement(rows, 2)
+    if rows[0].dim() == 1:
+        return [[torch.dot(a, b).item() for a, b in pairs]]
+    products = torch.stack([torch.linalg.vecdot(a, b) for a, b in pairs], -1)
+    found: list[list[float]] = products.view(-1, products.shape[-1]).tolist()
+    return found
+
+
+def _of_stacked(rows: Sequence[Tensor]) -> list[list[float]]:
+    stacked, count = torch.stack(list(rows), -2), len(rows)
+    squares = (stacked @ stacked.mT).view(-1, count, count).tolist()
+    return [[entry for i, row in enumerate(square) for entry in row[i:]] for square in squares]
+
+
+def _are_apart(upper: Sequence[float], count: int) -> bool:
+    """Whether the rows of one G are far from dependent, and their squares within the range of float32."""
+    numbers = iter(upper)
     left = [[0.0] * i + [next(numbers) for _ in range(i, count)] for i in range(count)]
     for i, row in enumerate(left):
         if not IN_RANGE[0] < row[i] < IN_RANGE[1]:
@@ -144,14 +172,19 @@ def _write(
     moves: Sequence[tuple[int, int, float]],
 ) -> None:
     exact = [row.to(weights[0].dtype) for row in rows]
-    into = direction if direction.dtype == exact[0].dtype else torch.empty_like(exact[0])
+    plain = direction.dtype == exact[0].dtype and not any(_is_same(direction, row) for row in rows)
+    into = direction if plain else torch.empty_like(exact[0])
     torch.mul(exact[0], weights[0], out=into)
     for row, weight in zip(exact[1:], weights[1:], strict=True):
         into.addcmul_(row, weight)
-    if into is not direction:
-        direction.copy_(into)
     for moved, source, rho in moves:
         rows[moved].lerp_(exact[source].to(rows[moved].dtype), rho)
+    if into is not direction:
+        direction.copy_(into)
+
+
+def _is_same(a: Tensor, b: Tensor) -> bool:
+    return a.data_ptr() == b.data_ptr() and a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
 
 
 def _fused_products(rows: list[Tensor]) -> Tensor:
@@ -168,9 +201,10 @@ def _fused_write(
 ) -> None:
     exact = [working(row) for row in rows]
     terms = [row * weight * power for row, weight, power in zip(exact, weights, powers, strict=True)]
-    direction.copy_(sum(terms))  # type: ignore[arg-type]
+    total = sum(terms)
     for moved, source, rho in moves:
         rows[moved].lerp_(exact[source], rho)
+    direction.copy_(total)  # type: ignore[arg-type]
 
 
 def _factors(coefficients: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,17 +220,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @cache
-def _symmetric(count: int, device: torch.device) -> Tensor:
+def _symmetric(count: int) -> list[int]:
     """``(R R,)``: where each entry of G stands in its upper triangle."""
-    upper = torch.triu_indices(count, count)
-    index = torch.zeros(count, count, dtype=torch.int64)
-    index[upper[0], upper[1]] = torch.arange(upper.shape[1])
-    return torch.maximum(index, index.mT).flatten().to(device)
-
-
-@cache
-def _upper(count: int, device: torch.device) -> Tensor:
-    """``(R (R + 1) / 2,)``: where each entry of the upper triangle stands in G."""
-    row, column = torch.triu_indices(count, count)
-    upper: Tensor = row * count + column
-    return upper.to(device)
+    pairs = list(combinations_with_replacement(range(count), 2))
+    return [pairs.index((min(i, j), max(i, j))) for i in range(count) for j in range(count)]

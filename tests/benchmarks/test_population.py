@@ -51,7 +51,7 @@ def test_what_a_method_draws_depends_on_the_seed_of_its_run() -> None:
     runs = [run for run in runs if run.label == "rlw"]
     first, second = (Stepper([run], task) for run in runs)
     for alone in (first, second):
-        alone.step({})
+        alone.step({}, diagnose=True)
     assert torch.equal(first.gradients, second.gradients)
     assert not torch.allclose(first.direction, second.direction, rtol=0.01)
     together = Stepper(runs, task)

@@ -13,10 +13,11 @@ def rows_of(*shape: int, count: int = 3, dtype: torch.dtype = torch.float32) -> 
     return [torch.randn(*shape, generator=generator).to(dtype) for _ in range(count)]
 
 
+@pytest.mark.parametrize("count", [3, 5])
 @pytest.mark.parametrize("shape", [(1,), (passes.PIECE + 3,), (3, 2 * passes.PIECE // 3 + 1), (2, 3, 5)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_gram_is_that_of_the_whole_rows(shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    rows = rows_of(*shape, dtype=dtype)
+def test_gram_is_that_of_the_whole_rows(shape: tuple[int, ...], count: int, dtype: torch.dtype) -> None:
+    rows = rows_of(*shape, count=count, dtype=dtype)
     exact = torch.stack(rows, -2).double()
     length = exact.square().sum(-1).amax().item()
     found = passes.gram(rows)
@@ -58,7 +59,7 @@ def test_in_place_nothing_as_long_as_the_parameters_is_allocated(name: str) -> N
 def test_the_fused_passes_are_the_same_passes() -> None:
     """Compiled for the CPU: what CUDA runs, but for the backend."""
     rows, copies = rows_of(2, 1000), rows_of(2, 1000)
-    expected = passes._products(rows, passes._of_pairs)
+    expected = torch.tensor(passes._of_pairs(rows))
     torch.testing.assert_close(passes._compiled(passes._fused_products)(rows), expected, rtol=1e-5, atol=1e-3)
     coefficients = torch.tensor([[1.0, 0.5, -0.25]] * 2, dtype=torch.float64)
     weights = [weight.float()[:, None] for weight in coefficients.unbind(-1)]
@@ -68,3 +69,78 @@ def test_the_fused_passes_are_the_same_passes() -> None:
     passes._compiled(passes._fused_write)(*factors, copies, other, [(2, 0, 0.1)])
     torch.testing.assert_close(other, one)
     torch.testing.assert_close(copies[2], rows[2])
+
+
+def inputs(shape: tuple[int, ...], dtype: torch.dtype) -> list[torch.Tensor]:
+    """The gradients of three steps, ``(*shape, 2, 30)``."""
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(*shape, 2, 30, generator=generator).to(dtype) for _ in range(3)]
+
+
+def settings_of(name: str) -> list[dict[str, object]]:
+    """A method as it is, and what it has of blocks and an EMA."""
+    method = methods.create(name)
+    if not isinstance(method, methods.Method):
+        return [{}]
+    remembers = bool(method.memory(2))
+    smoothed: list[dict[str, object]] = [{"ema": 0.3}, {"blocks": (20, 10), "ema": 0.3}]
+    return [{}, {"blocks": (7, 20, 3)}, *([] if remembers else smoothed)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(), (3,)])
+@pytest.mark.parametrize("name", methods.available())
+def test_written_over_the_main_gradient_the_direction_is_the_same(name, shape, dtype) -> None:
+    losses = torch.rand(*shape, 2, generator=torch.Generator().manual_seed(1)) + 0.5
+    for settings in settings_of(name):
+        method = methods.create(name, lam=0.3, **settings)
+        gradients = inputs(shape, dtype)
+        apart, over = method.init(gradients[0]), method.init(gradients[0])
+        for step in gradients:
+            expected, apart = method.combine(step, apart, losses, out=torch.empty_like(step[..., 0, :]))
+            aux = step[..., 1, :].clone()
+            found, over = method.combine(step, over, losses, out=step[..., 0, :])
+            assert torch.equal(found, expected)
+            assert torch.equal(step[..., 0, :], expected)
+            assert torch.equal(step[..., 1, :], aux)
+        assert all(torch.equal(value, over[key]) for key, value in apart.items())
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+@pytest.mark.parametrize("name", methods.available())
+def test_gradients_in_parts_give_the_direction_of_the_whole(name, shape) -> None:
+    losses = torch.rand(*shape, 2, generator=torch.Generator().manual_seed(1)) + 0.5
+    for settings in settings_of(name):
+        method = methods.create(name, lam=0.3, **settings)
+        gradients = inputs(shape, torch.float64)
+        cut = [methods.Parts([p.unbind(-2) for p in step.split([4, 16, 10], -1)]) for step in gradients]
+        whole, parts = method.init(gradients[0]), method.init(cut[0])
+        for step, pieces in zip(gradients, cut, strict=True):
+            expected, whole = method.combine(step, whole, losses)
+            found, parts = method.combine(pieces, parts, losses)
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_over_the_main_gradient_in_several_pieces() -> None:
+    rows = rows_of(2 * passes.PIECE + 3)
+    expected, over = torch.empty_like(rows[0]), [row.clone() for row in rows]
+    coefficients = torch.tensor([1.0, 0.5, -0.25], dtype=torch.float64)
+    passes.write(coefficients, over, over[0], [(2, 0, 0.1)])
+    passes.write(coefficients, rows, expected, [(2, 0, 0.1)])
+    assert torch.equal(over[0], expected)
+    assert torch.equal(over[2], rows[2])
+
+
+def test_what_a_formula_does_not_compare_is_not_a_number() -> None:
+    seen = []
+
+    class Curious(methods.Bloop):
+        def coefficients(self, gram, state, losses):
+            seen.append(gram)
+            return super().coefficients(gram, state, losses)
+
+    gradients = inputs((), torch.float64)[0]
+    method = Curious()
+    method.combine(gradients, method.init(gradients))
+    assert seen[0][0].isnan().all()
+    assert not seen[0][1:, 1:].isnan().any()

@@ -28,7 +28,7 @@ def stepped(steps: int = 2, **training) -> Stepper:
     stepper = Stepper([run], task)
     batches = task.batches(torch.Generator().manual_seed(0))
     for _ in range(steps):
-        stepper.step(next(batches))
+        stepper.step(next(batches), diagnose=True)
     return stepper
 
 
@@ -39,7 +39,7 @@ class TestSmallWeights:
         stepper = Stepper([run], task)
         theta = stepper.models.theta.detach().clone()
         calls = watch_backward_passes(monkeypatch)
-        stepper.step(batch_of(task))
+        stepper.step(batch_of(task), diagnose=True)
         assert len(calls) == 1
         row = stepper.models.parts(stepper.gradients[1])
         for name, part in stepper.models.parts(theta).items():
