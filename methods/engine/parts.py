@@ -54,10 +54,11 @@ def cut(vector: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
 
 
 def within(start: int, end: int, sizes: Sequence[int]) -> list[tuple[int, slice]]:
-    """Where a block of parameters lies: the parts that it meets, and what of each."""
+    """Where a block of parameters lies: the parts that it meets, and what of each; one that may be empty."""
     ends = list(accumulate(sizes))
-    return [
+    met = [
         (i, slice(max(start, stop - size) - (stop - size), min(end, stop) - (stop - size)))
         for i, (size, stop) in enumerate(zip(sizes, ends, strict=True))
         if max(start, stop - size) < min(end, stop)
     ]
+    return met or [(0, slice(0, 0))]

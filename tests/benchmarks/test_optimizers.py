@@ -112,7 +112,7 @@ def test_the_second_moment_is_of_the_plain_weighted_sum(rescale: bool) -> None:
     stepper = Stepper([run], Regression())
     v = torch.zeros_like(stepper.direction)
     for batch in itertools.islice(stepper.batches(), steps):
-        stepper.step(batch, diagnose=False)
+        stepper.step(batch, diagnose=True)
         main, aux = stepper.gradients
         v = 0.999 * v + 0.001 * ((main + lam * aux) / (1 + lam * rescale)) ** 2
     state = stepper.update.own.optimizer.state[stepper.models.theta]
@@ -152,7 +152,7 @@ def test_the_step_has_the_length_of_the_reference_and_its_own_direction(training
     for batch in itertools.islice(stepper.batches(), 20):
         before = stepper.models.theta.detach().clone()
         rate = stepper.scheduler.get_last_lr()[0]
-        stepper.step(batch, diagnose=False)
+        stepper.step(batch, diagnose=True)
         moved = stepper.models.theta.detach() - before
         state = state or method.init(stepper.gradients)
         theirs.copy_(before)
