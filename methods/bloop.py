@@ -41,12 +41,18 @@ class Bloop(Method):
     marker: ClassVar[str] = "s"
     projects: ClassVar[Literal["sum", "main"] | None] = "sum"
     projects_auxiliary: ClassVar[bool] = True
+    fixed_gradients: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_rho(self.rho)
         if self.order not in get_args(Order):
             raise ValueError(f"order must be one of {', '.join(get_args(Order))}, got {self.order!r}")
+
+    @property
+    def streams(self) -> bool:
+        """Not where g_m itself is projected on: with ρ = 1, and with ``ratio_only``."""
+        return super().streams and self.rho != 1 and not self.ratio_only
 
     def memory(self, k: int) -> tuple[EMA, ...]:
         """The EMAs of all gradients but the last, unless ρ = 1."""

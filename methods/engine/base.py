@@ -55,6 +55,11 @@ class Method(BaseMethod):
     lam_last: ClassVar[bool] = False
     """Whether λ multiplies the auxiliary coefficients, and not the rows that they are computed from: for
     methods that a scale of the auxiliary gradient does not change."""
+    fixed_gradients: ClassVar[bool] = False
+    """Whether, without ``ema`` and ``blocks``, the coefficients of the K gradients are constants, and those
+    of remembered rows follow from the rows' products with each other and with the gradients after their own.
+    For a row that moves ``"after"`` the direction, products of gradients after its own alone count. No row is
+    of the last gradient, and all move in the same order."""
     absolute: ClassVar[bool] = False
     """Whether ``gram`` comes undivided: for methods that compare the lengths of gradients over steps."""
 
@@ -159,6 +164,11 @@ class Method(BaseMethod):
         return self._row_coefficients(unused, k, next_state, self._valid(losses), eps), next_state
 
     @property
+    def streams(self) -> bool:
+        """Whether the direction can be formed while gradients arrive, for this method's settings."""
+        return self.fixed_gradients and self.ema is None and not self.blocks
+
+    @property
     def single_backward(self) -> bool:
         """Whether `loss_weights` gives the direction by one backward pass, for this method's settings."""
         return self.weights_losses and self.ema is None and not self.blocks
@@ -201,12 +211,29 @@ class Method(BaseMethod):
     def _row_coefficients(
         self, gram: Tensor, k: int, state: State, losses: Tensor | None, eps: float
     ) -> Tensor:
-        memory = self._memory(k)
+        seen = _seen_rows(self._memory(k), k, gram.device)
+        return self._seen_coefficients(seen @ gram @ seen.mT, k, state, losses, eps) @ seen
+
+    def seen_coefficients(self, gram: Tensor, k: int, rounding: float) -> Tensor:
+        """Where the method `streams`: the coefficients of the rows as the method sees them.
+
+        Args:
+            gram: ``(R, R)`` in float64, of those rows, unscaled; entries that a coefficient does not depend
+                on may hold anything finite.
+            k: K.
+            rounding: the relative rounding of the rows.
+
+        Returns:
+            ``(R,)`` in float64.
+        """
+        return self._seen_coefficients(gram, k, {}, None, rounding)
+
+    def _seen_coefficients(
+        self, gram: Tensor, k: int, state: State, losses: Tensor | None, eps: float
+    ) -> Tensor:
         lam = self._lam_per_auxiliary(gram, k)
         scale = torch.cat([torch.ones_like(lam[..., :1]), lam], -1)
-        scale = torch.cat([scale, *(scale[..., m.objective, None] for m in memory)], -1)
-        seen = _seen_rows(memory, k, gram.device)
-        gram = seen @ gram @ seen.mT
+        scale = torch.cat([scale, *(scale[..., m.objective, None] for m in self._memory(k))], -1)
         if not self.lam_last:
             gram = scale[..., :, None] * gram * scale[..., None, :]
         coefficients = self._smoothed(gram, k, state, losses, eps)
@@ -214,7 +241,7 @@ class Method(BaseMethod):
             coefficients = torch.where(losses.isnan().any(-1, keepdim=True), torch.nan, coefficients)
         if self.rescale:
             coefficients = coefficients / (1 + lam.sum(-1, keepdim=True))
-        return (scale * coefficients) @ seen
+        return scale * coefficients
 
     def _smoothed(self, gram: Tensor, k: int, state: State, losses: Tensor | None, eps: float) -> Tensor:
         if self.ema is None:

@@ -76,6 +76,8 @@ class Bucket:
         whole, self.own, self.losses, self._marks = torch.split(self.flat, sizes)
         self.rows = whole.view(k, shared.size)
         """``(K, P)``."""
+        self.sequence = range(k)
+        """The objectives in the order in which their gradients arrive."""
         self.reached = [False] * len(self.parameters)
         """Which parameters a loss reached in this step."""
         views = heads.views(self.own)
@@ -103,6 +105,9 @@ class Bucket:
                 apply([view for view, _ in pairs], [gradient for _, gradient in pairs])
         if missed:
             torch._foreach_zero_(missed)
+
+    def abandon(self) -> None:
+        """Nothing to undo: a step that is given up has changed nothing outside."""
 
     def blank(self) -> Tensor:
         """A new vector for the direction ``(P,)``, and behind it for what the heads keep."""
