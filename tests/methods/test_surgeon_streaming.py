@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import mse_loss
+from torch.utils.checkpoint import checkpoint
 
 from scalpel_bench import methods
 from scalpel_bench.methods import Surgeon
@@ -285,6 +286,17 @@ def test_what_is_refused_leaves_a_memory_to_go_on_with(name: str, case: str, cle
         torch.testing.assert_close(surgeon.state_dict()["state"], state, rtol=0, atol=0)
     surgeon.backward(*losses(model, data[2]))
     assert torch.isfinite(written(model)).all()
+
+
+def test_reentrant_checkpoints_are_refused() -> None:
+    (model, surgeon), _ = pair(network(), STREAMING["after"])
+    inputs, targets = batches(1)[0]
+    outputs = checkpoint(model, inputs.requires_grad_(), use_reentrant=True)
+    with pytest.raises(RuntimeError, match="checkpoint with use_reentrant=False"):
+        surgeon.backward(mse_loss(outputs, targets), outputs.abs().mean())
+    assert surgeon.state_dict()["state"] is None
+    outputs = checkpoint(model, inputs, use_reentrant=False)
+    surgeon.backward(mse_loss(outputs, targets), outputs.abs().mean())
 
 
 REFUSED = {
