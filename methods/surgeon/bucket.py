@@ -106,9 +106,6 @@ class Bucket:
         if missed:
             torch._foreach_zero_(missed)
 
-    def abandon(self) -> None:
-        """Nothing to undo: a step that is given up has changed nothing outside."""
-
     def blank(self) -> Tensor:
         """A new vector for the direction ``(P,)``, and behind it for what the heads keep."""
         return self.flat.new_empty(self.shared.size + self.heads.size)

@@ -80,7 +80,7 @@ class Stream:
         new = memory is None
         if memory is None:
             memory = torch.zeros(len(self._emas), shared.size, dtype=shared.dtype, device=device)
-        self.memory = memory
+        self.memory = memory.to(device)
         self._after = not new and any(ema.order == "after" for ema in self._emas)
         self.sequence = range(k)[::-1] if self._after else range(k)
         """The objectives in the order in which their gradients must arrive."""
@@ -196,7 +196,7 @@ class Stream:
                 total = self._place(index)
                 total.zero_()
             if self._replicas > 1 and self.reached[index]:
-                self._average(self._in_memory(index, total))
+                self._average(self._in_memory(total))
             direction.append(total.fill_(inf) if self.broken else total)
         return direction
 
@@ -277,9 +277,9 @@ class Stream:
         total = self._sums[index]
         if total is None:
             total = self._sums[index] = self._place(index)
-            passes.write(coefficients, rows, self._in_memory(index, total), ())
+            passes.write(coefficients, rows, self._in_memory(total), ())
             return
-        into = self._in_memory(index, total)
+        into = self._in_memory(total)
         one = torch.ones_like(coefficients[:1])
         passes.write(torch.cat([one, coefficients]), [into, *rows], into, ())
 
@@ -295,14 +295,13 @@ class Stream:
         """``(P_i,)`` in the order in which the parameter lies in memory, copied where it lies otherwise."""
         if gradient.stride() != self._strides[index] or gradient.dtype != self.parameters[index].dtype:
             gradient = torch.empty_like(self.parameters[index].data).copy_(gradient)
-        return self._in_memory(index, gradient)
+        return self._in_memory(gradient)
 
-    def _in_memory(self, index: int, dense: Tensor) -> Tensor:
+    def _in_memory(self, dense: Tensor) -> Tensor:
         return dense.as_strided((dense.numel(),), (1,), dense.storage_offset())
 
-    def _average(self, *values: Tensor) -> Tensor:
-        """In place, over the processes; the last one is returned."""
-        for value in values:
-            dist.all_reduce(value, group=self._group)
-            value /= self._replicas
-        return values[-1]
+    def _average(self, value: Tensor) -> Tensor:
+        """In place, over the processes."""
+        dist.all_reduce(value, group=self._group)
+        value /= self._replicas
+        return value

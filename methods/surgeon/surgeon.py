@@ -167,6 +167,8 @@ class Surgeon:
     def drop(self) -> None:
         """Forget what `accumulate` gathered, where a step is given up before its last micro-batch."""
         self._pending = False
+        if isinstance(self._bucket, Stream):
+            self._bucket.abandon()
 
     def _gather(self, losses: tuple[Loss, ...], last: bool) -> Others:
         """Put the gradients into the bucket; the leaves beside it are returned with theirs."""
@@ -189,7 +191,7 @@ class Surgeon:
                 keep = any(isinstance(loss, Tensor) and loss.requires_grad for loss in later)
                 reaching += self._take(k, names[k], losses[k], keep, first, others)
         except BaseException:
-            bucket.abandon()
+            self.drop()
             raise
         if not reaching and not together():
             raise ValueError(NOTHING)

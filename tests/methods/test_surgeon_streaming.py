@@ -12,6 +12,7 @@ from torch.nn.functional import mse_loss
 from torch.utils.checkpoint import checkpoint
 
 from scalpel_bench import methods
+from scalpel_bench.benchmarks.speed import memory
 from scalpel_bench.methods import Surgeon
 from tests.methods.surgeons import batches, losses, network, optimizer_of, vector, written
 
@@ -98,6 +99,21 @@ def test_micro_batches(name: str) -> None:
             surgeon.backward(*(loss / 2 for loss in losses(model, next(data))))
             optimizer.step()
             optimizer.zero_grad()
+    assert_alike(*pairs)
+
+
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_a_step_that_is_given_up_leaves_nothing_in_the_gradients(set_to_none: bool) -> None:
+    pairs = pair(network(), STREAMING["sum"])
+    for model, surgeon in pairs:
+        optimizer, data = optimizer_of(model), batches(3)
+        for batch in data[:2]:
+            surgeon.backward(*losses(model, batch))
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=set_to_none)
+            surgeon.accumulate(*losses(model, data[2]))
+            surgeon.drop()
+            assert all(p.grad is None if set_to_none else not p.grad.any() for p in model.parameters())
     assert_alike(*pairs)
 
 
@@ -286,6 +302,31 @@ def test_what_is_refused_leaves_a_memory_to_go_on_with(name: str, case: str, cle
         torch.testing.assert_close(surgeon.state_dict()["state"], state, rtol=0, atol=0)
     surgeon.backward(*losses(model, data[2]))
     assert torch.isfinite(written(model)).all()
+
+
+@pytest.mark.parametrize("order", ["after", "before"])
+def test_a_step_with_adam_holds_five_vectors_and_a_layer(order: str) -> None:
+    model = nn.Sequential(*[nn.Linear(256, 256, bias=False) for _ in range(8)])
+    batch = torch.ones(1, 256)
+
+    def start() -> Callable[[], None]:
+        net = copy.deepcopy(model)
+        optimizer = torch.optim.Adam(net.parameters(), fused=True)
+        method = methods.create("bloop", order=order)
+        surgeon = Surgeon(optimizer, method, memory="streaming")
+
+        def step() -> None:
+            outputs = net(batch)
+            surgeon.backward(outputs.square().mean(), outputs.abs().mean())
+            optimizer.step()
+            optimizer.zero_grad()
+
+        step()
+        step()
+        return step
+
+    vector = sum(p.nbytes for p in model.parameters())
+    assert memory.of_call(start, "cpu") == pytest.approx((5 + 1 / 8) * vector, rel=0.02)
 
 
 def test_reentrant_checkpoints_are_refused() -> None:
