@@ -261,7 +261,7 @@ class Stream:
         """Enter a loss's products into G: of rows that have moved, if they do before the direction."""
         k, products = self._objective, self._products
         products[0] /= self._scale
-        products[:, 0] /= self._scale
+        products[0, 0] /= self._scale
         if not self._after:
             for place, r in enumerate(self._known, 1):
                 if r in self._moved:
@@ -269,7 +269,7 @@ class Stream:
                     products[0, place] = kept * products[0, place] + rho * products[0, 0]
         places = torch.tensor([k, *(self._k + r for r in self._known)], device=products.device)
         self.gram[k, places] += products[0]
-        self.gram[places[1:], k] += products[1:, 0]
+        self.gram[places[1:], k] += products[0, 1:]
         if k == self._k - 1:
             self.gram[places[1:, None], places[1:]] += products[1:, 1:]
 

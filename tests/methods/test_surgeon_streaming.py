@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from scalpel_bench import methods
 from scalpel_bench.benchmarks.speed import memory
 from scalpel_bench.methods import Surgeon
-from tests.methods.surgeons import batches, losses, network, optimizer_of, vector, written
+from tests.methods.surgeons import batches, flat_gradients, losses, network, optimizer_of, vector, written
 
 STREAMING = {
     "sum": {"name": "sum"},
@@ -63,6 +63,14 @@ def test_it_equals_surgery_on_rows(name: str, set_to_none: bool) -> None:
     assert told.keys() == kept.keys() - lacking
     same = told.keys() - ({"aux_projected_share", "memory_main_cosine"} if name == "before" else set())
     assert {key: told[key] for key in same} == pytest.approx({key: kept[key] for key in same}, rel=1e-4)
+    if name == "before":  # of the EMA that was projected on
+        (model, surgeon), batch = pairs[0], batches(6)[5]
+        gradients = flat_gradients(model, losses(model, batch))
+        surgeon.backward(*losses(model, batch))
+        row = surgeon.state_dict()["state"]["memory"][0]
+        cosines = torch.cosine_similarity(gradients, row[None], dim=1).tolist()
+        assert surgeon.diagnostics()["memory_main_cosine"] == pytest.approx(cosines[0], rel=1e-4)
+        assert surgeon.diagnostics()["aux_projected_share"] == pytest.approx(cosines[1] ** 2, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", STREAMING)
@@ -250,6 +258,8 @@ def test_a_scaler_and_its_overflows(name: str) -> None:
     assert scalers[0].get_scale() == scalers[1].get_scale()
     if name != "before":
         assert_alike(*pairs)
+        told, kept = (surgeon.diagnostics() for _, surgeon in pairs)
+        assert told == pytest.approx({key: kept[key] for key in told}, rel=1e-3)
 
 
 def infinite(model: nn.Module, index: int) -> torch.Tensor:
