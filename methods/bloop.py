@@ -40,11 +40,17 @@ class Bloop(RememberingMethod):
     marker: ClassVar[str] = "s"
     projects: ClassVar[Literal["sum", "main"] | None] = "sum"
     projects_auxiliary: ClassVar[bool] = True
+    fixed_gradients: ClassVar[bool] = True
 
     def compared(self, k: int) -> range:
         """The auxiliary gradient and the EMA, of two objectives whose EMA moves afterwards."""
         every = super().compared(k)
         return every[1:] if k == 2 and self.rho != 1 and self.order == "after" else every
+
+    @property
+    def streams(self) -> bool:
+        """Not where g_m itself is projected on: with ρ = 1, and with ``ratio_only``."""
+        return super().streams and self.rho != 1 and not self.ratio_only
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., 2 K - 1)`` for the gradients and the EMAs; ``(..., K)`` where ρ = 1."""

@@ -21,6 +21,7 @@ class Sum(Method):
     color: ClassVar[str] = "#000000"
     marker: ClassVar[str] = "o"
     weights_losses: ClassVar[bool] = True
+    fixed_gradients: ClassVar[bool] = True
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """Ones: ``(..., K)``."""

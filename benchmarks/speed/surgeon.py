@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -18,12 +19,15 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from ... import methods
+from ...methods.surgeon import Memory
 from ...tasks import Model
 from ...tasks.language_model import LanguageModel
 from ..experiments.schema import Experiment, load
 from ..experiments.settings import DataRecord
 from ..training import Stepper
+from . import workloads
 from .measurements import Measurement
+from .steps import ByHand
 from .timing import in_turns
 
 ROUNDS = 20
@@ -34,6 +38,7 @@ LAM = 0.2
 def measure() -> Iterator[Measurement]:
     """On the CPU, one thread per process."""
     yield _against_the_engine()
+    yield _streaming()
     yield from _against_plain_ddp()
 
 
@@ -67,6 +72,15 @@ def _against_the_engine() -> Measurement:
         "engine",
         1.05,
     )
+
+
+def _streaming() -> Measurement:
+    workload = workloads.eight_layers("cpu", batch_size=64)
+    batch = workload.batch()
+    steps = {memory: partial(ByHand(workload.task, memory).step, batch) for memory in get_args(Memory)}
+    title = f"Surgeon's streaming step / its step on rows (Bloop, {workload.title})"
+    times = in_turns(steps, "cpu", 5)
+    return Measurement.of_times("h", title, times, "streaming", "rows", 1.25)
 
 
 def _called(module: nn.Module, state: dict[str, Tensor], args: Any, kwargs: Any) -> Any:

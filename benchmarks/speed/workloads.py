@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -70,6 +71,7 @@ class TwoHeads(Task):
 
     width: int = 1024
     batch_size: int = 64
+    layers: int = 2
 
     shared_forward = True
 
@@ -84,10 +86,10 @@ class TwoHeads(Task):
         return 100
 
     def build(self) -> nn.Module:
-        """Three layers of which the last has a head of ten outputs per objective."""
-        width = self.width
-        layers = [nn.Linear(256, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 20)]
-        return nn.Sequential(*layers)
+        """Hidden layers, then a head of ten outputs per objective."""
+        sizes = [256, *[self.width] * self.layers]
+        hidden = [layer for pair in pairwise(sizes) for layer in (nn.Linear(*pair), nn.ReLU())]
+        return nn.Sequential(*hidden, nn.Linear(self.width, 20))
 
     def losses(self, model: Model, batch: Batch) -> Iterator[Tensor]:
         """A cross-entropy per head."""
@@ -164,6 +166,12 @@ def small_weights(device: str) -> Workload:
 def two_heads(device: str, width: int = 2048) -> Workload:
     """The shared forward pass at its cheapest beside the parameters."""
     return Workload(f"two heads, width {width}", TwoHeads(device=device, width=width))
+
+
+def eight_layers(device: str, batch_size: int = 8) -> Workload:
+    """The same with an eighth of the parameters in the largest layer, and hardly an activation."""
+    task = TwoHeads(device=device, layers=8, batch_size=batch_size)
+    return Workload(f"eight layers of {task.width}, batch {batch_size}", task)
 
 
 def _photographs(device: str) -> ResidentImages:

@@ -58,6 +58,11 @@ class Method(BaseMethod):
     lam_last: ClassVar[bool] = False
     """Whether λ multiplies the auxiliary coefficients, and not the rows that they are computed from: for
     methods that a scale of the auxiliary gradient does not change."""
+    fixed_gradients: ClassVar[bool] = False
+    """Whether, without ``ema`` and ``blocks``, the coefficients of the K gradients are constants, and those
+    of remembered rows follow from the rows' products with each other and with the gradients after their own.
+    For a row that moves ``"after"`` the direction, products of gradients after its own alone count. No row is
+    of the last gradient, and all move in the same order."""
     absolute: ClassVar[bool] = False
     """Whether ``gram`` comes undivided: for methods that compare the lengths of gradients over steps."""
 
@@ -169,6 +174,11 @@ class Method(BaseMethod):
         return self._row_coefficients(unused, k, next_state, self._valid(losses), eps), next_state
 
     @property
+    def streams(self) -> bool:
+        """Whether the direction can be formed while gradients arrive, for this method's settings."""
+        return self.fixed_gradients and self.ema is None and not self.blocks
+
+    @property
     def single_backward(self) -> bool:
         """Whether `loss_weights` gives the direction by one backward pass, for this method's settings."""
         return self.weights_losses and self.ema is None and not self.blocks
@@ -233,11 +243,29 @@ class Method(BaseMethod):
         self, gram: Tensor, k: int, state: State, losses: Tensor | None, eps: float
     ) -> Tensor:
         memory = self._memory(k)
+        if not any(ema.order == "before" for ema in memory):
+            return self._seen_coefficients(gram, k, state, losses, eps)
+        seen = _seen_rows(memory, k, gram.device)
+        return self._seen_coefficients(seen @ gram @ seen.mT, k, state, losses, eps) @ seen
+
+    def seen_coefficients(self, gram: Tensor, k: int, rounding: float) -> Tensor:
+        """Where the method `streams`: the coefficients of the rows as the method sees them.
+
+        Args:
+            gram: ``(R, R)`` in float64, of those rows, unscaled; entries that a coefficient does not depend
+                on may hold anything finite.
+            k: K.
+            rounding: the relative rounding of the rows.
+
+        Returns:
+            ``(R,)`` in float64.
+        """
+        return self._seen_coefficients(gram, k, {}, None, rounding)
+
+    def _seen_coefficients(
+        self, gram: Tensor, k: int, state: State, losses: Tensor | None, eps: float
+    ) -> Tensor:
         scale, both = self._scales(gram, k)
-        before = any(ema.order == "before" for ema in memory)
-        if before:
-            seen = _seen_rows(memory, k, gram.device)
-            gram = seen @ gram @ seen.mT
         if not self.lam_last:
             gram = gram * both
         coefficients = self._smoothed(gram, k, state, losses, eps)
@@ -246,7 +274,7 @@ class Method(BaseMethod):
         coefficients = (coefficients * scale).expand(gram.shape[:-1])
         if self.rescale:
             coefficients = coefficients / (1 + self._lam_per_auxiliary(gram, k).sum(-1, keepdim=True))
-        return coefficients @ seen if before else coefficients
+        return coefficients
 
     def _scales(self, gram: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """What λ multiplies each row by ``(..., R)``, and each entry of G; kept where λ is a number."""

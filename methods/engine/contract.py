@@ -165,6 +165,11 @@ class BaseMethod(ABC):
         return state
 
     @property
+    def streams(self) -> bool:
+        """Whether the direction can be formed while gradients arrive, for this method's settings."""
+        return False
+
+    @property
     def single_backward(self) -> bool:
         """Whether one backward pass gives the direction, for this method's settings."""
         return False

@@ -172,7 +172,8 @@ def _write(
     moves: Sequence[tuple[int, int, float]],
 ) -> None:
     exact = [row.to(weights[0].dtype) for row in rows]
-    plain = direction.dtype == exact[0].dtype and not any(_is_same(direction, row) for row in rows)
+    read_later = {*range(1, len(rows)), *(source for _, source, _ in moves)}
+    plain = direction.dtype == exact[0].dtype and not any(_is_same(direction, rows[i]) for i in read_later)
     into = direction if plain else torch.empty_like(exact[0])
     torch.mul(exact[0], weights[0], out=into)
     for row, weight in zip(exact[1:], weights[1:], strict=True):

@@ -1,6 +1,6 @@
 """Surgery in any training loop."""
 
 from .graph import kept_graph
-from .surgeon import Surgeon
+from .surgeon import Memory, Surgeon
 
-__all__ = ["Surgeon", "kept_graph"]
+__all__ = ["Memory", "Surgeon", "kept_graph"]

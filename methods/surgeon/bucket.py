@@ -76,6 +76,8 @@ class Bucket:
         whole, self.own, self.losses, self._marks = torch.split(self.flat, sizes)
         self.rows = whole.view(k, shared.size)
         """``(K, P)``."""
+        self.sequence = range(k)
+        """The objectives in the order in which their gradients arrive."""
         self.reached = [False] * len(self.parameters)
         """Which parameters a loss reached in this step."""
         views = heads.views(self.own)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from weakref import WeakSet
 
@@ -62,6 +62,22 @@ class Guard:
                 if is_filled:
                     return found
         return None
+
+    def check(self, parameters: Sequence[Tensor], describe: Callable[[Tensor], str]) -> None:
+        """Refuse to overwrite a gradient that is to be used.
+
+        Raises:
+            RuntimeError: there is one.
+        """
+        if lost := self.find(parameters):
+            parameter, ours = lost
+            if ours:
+                raise RuntimeError(
+                    "backward was called twice without a step: call optimizer.step() and zero_grad() "
+                    "between, or accumulate() for all micro-batches but the last"
+                )
+            where = describe(parameter)
+            raise RuntimeError(f"{where} has a gradient that backward would lose: call zero_grad() before")
 
     def _may_go(self, parameter: Tensor) -> bool:
         """Whether a gradient that the Surgeon wrote was used and not changed since, or no step uses it."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,8 +10,9 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.optim import Optimizer
 
-from .distributed import check_alike, is_sharded, placed
-from .graph import kept, walk
+from .distributed import check_alike, is_sharded, like
+from .graph import walk
+from .guard import Guard
 
 Parameters = Optimizer | Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
 
@@ -133,41 +133,44 @@ class Others:
             run_post_hooks(leaf)
 
 
-def differentiate(
-    loss: Tensor, leaves: Sequence[Tensor], keep: Collection[Node], apart: bool
-) -> list[Tensor | None]:
-    """The gradients of a loss, None where it reaches no such leaf; no hook of a leaf runs.
+@torch.no_grad()
+def write(
+    parameters: Sequence[Tensor],
+    direction: Sequence[Tensor],
+    reached: Sequence[bool],
+    overflow: bool,
+    guard: Guard,
+) -> None:
+    """Fill ``.grad``, in place where there is one, as ``backward()`` does; then run the leaves' hooks.
 
     Args:
-        loss: a scalar.
-        leaves: they keep the ``.grad`` that they have.
-        keep: the nodes of the graph where it is kept for another loss, else none.
-        apart: by `torch.autograd.grad`, past what `DistributedDataParallel` has hung on the accumulation of
-            gradients; else by ``backward()``, which also passes reentrant checkpoints, and scatters the
-            gradients of ``fully_shard``.
-
-    Raises:
-        RuntimeError: the graph cannot be passed in this way, or not twice.
+        parameters: those that have a part in the direction.
+        direction: by parameter.
+        reached: whether a loss reached it.
+        overflow: whether the direction is infinite, so that no step uses it.
+        guard: told of what was written.
     """
-    before = [leaf.grad for leaf in leaves]
-    try:
-        for leaf in leaves:
-            leaf.grad = None
-        with _silent(leaves), kept(keep), _explained():
-            if not apart:
-                loss.backward(retain_graph=bool(keep))  # type: ignore[no-untyped-call]
-                if not is_sharded(leaves[0]):
-                    return [leaf.grad for leaf in leaves]
-                return [None if leaf.grad is None else placed(leaf.grad, leaf) for leaf in leaves]
-            found: list[Tensor | None] = list(
-                torch.autograd.grad(loss, leaves, retain_graph=bool(keep), allow_unused=True)
-            )
-        if any(leaf.grad is not None for leaf in leaves):
-            raise RuntimeError(_REENTRANT)
-        return found
-    finally:
-        for leaf, gradient in zip(leaves, before, strict=True):
-            leaf.grad = gradient
+    written = []
+    for parameter, view, is_reached in zip(parameters, direction, reached, strict=True):
+        if not is_reached:
+            if parameter.grad is not None:
+                parameter.grad.zero_()
+            continue
+        written.append(parameter)
+        # .data: each gradient counts its own versions
+        gradient = view.data if view.dtype == parameter.dtype else view.to(parameter.dtype)
+        if is_sharded(parameter):
+            gradient = like(gradient, parameter)
+        if not overflow:
+            gradient = hooked(parameter, gradient)
+        if parameter.grad is None:
+            parameter.grad = gradient
+        else:
+            parameter.grad.copy_(gradient)
+    guard.wrote(written, free=overflow)
+    if not overflow:
+        for parameter in written:
+            run_post_hooks(parameter)
 
 
 def hooked(leaf: Tensor, gradient: Tensor) -> Tensor:
@@ -183,42 +186,3 @@ def run_post_hooks(leaf: Tensor) -> None:
     hooks = getattr(leaf, "_post_accumulate_grad_hooks", None)
     for hook in list((hooks or {}).values()):
         hook(leaf)
-
-
-_REENTRANT = (
-    "a reentrant checkpoint calls backward() inside of the graph, which averages gradients over processes "
-    "before surgery: checkpoint with use_reentrant=False"
-)
-_DONATED = (
-    "a compiled model gave away what a second backward pass needs: pass functions, "
-    "surgeon.backward(lambda: main, lambda: aux), each with a forward pass of its own"
-)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        for sign, remedy in (("donated buffers", _DONATED), ("use_reentrant=True", _REENTRANT)):
-            if sign in str(error):
-                raise RuntimeError(remedy) from error
-        raise
-
-
-@contextmanager
-def _silent(leaves: Sequence[Tensor]) -> Iterator[None]:
-    registered = [
-        hooks
-        for leaf in leaves
-        for hooks in (leaf._backward_hooks, getattr(leaf, "_post_accumulate_grad_hooks", None))
-        if hooks
-    ]
-    kept = [dict(hooks) for hooks in registered]
-    for hooks in registered:
-        hooks.clear()
-    try:
-        yield
-    finally:
-        for hooks, own in zip(registered, kept, strict=True):
-            hooks.update(own)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
+from math import isfinite, isnan
 
 import torch
 from torch import Tensor
 
 from ..engine import BaseMethod, row_cosine
 
+NOTHING = "every loss is a constant 0: skip this batch"
 Loss = Tensor | float | Callable[[], Tensor | float]
 
 
@@ -35,6 +36,13 @@ def check_loss(name: str, loss: object) -> None:
         raise ValueError(f"the {name} loss must be one real number, got {what}: take its mean() or sum()")
     if not loss.requires_grad:
         raise ValueError(f"the {name} loss does not require grad: compute it without no_grad() and detach()")
+
+
+def plain_weights(method: BaseMethod, k: int) -> list[float]:
+    """K, of the losses in what ``backward()`` would be called on without surgery: main + λ aux."""
+    lam = torch.as_tensor(method.lam, dtype=torch.float64).expand(k - 1).tolist()
+    whole = 1 + sum(lam) if method.rescale else 1
+    return [weight / whole for weight in (1.0, *lam)]
 
 
 def find_overflow(gram: Tensor, losses: Tensor, own: Tensor, is_scaled: bool) -> bool:
@@ -87,7 +95,7 @@ def diagnose(method: BaseMethod, gram: Tensor, losses: Tensor) -> dict[str, floa
 
     Args:
         method: whose remembered rows follow the gradients in G.
-        gram: ``(R, R)``.
+        gram: ``(R, R)``; what follows from an entry that is NaN is left out.
         losses: ``(K,)``.
     """
     k = len(losses)
@@ -101,4 +109,5 @@ def diagnose(method: BaseMethod, gram: Tensor, losses: Tensor) -> dict[str, floa
         values[f"{name}_projected_share"] = row_cosine(gram, i, onto).square()
     if remembered:
         values["memory_main_cosine"] = row_cosine(gram, onto, 0)
-    return dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
+    numbers = torch.stack(list(values.values())).tolist()
+    return {name: number for name, number in zip(values, numbers, strict=True) if not isnan(number)}

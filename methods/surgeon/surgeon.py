@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 import torch.distributed as dist
@@ -12,38 +12,34 @@ from torch import Tensor
 
 from ..engine import BaseMethod, State
 from .bucket import Bucket, Layout
+from .differentiation import gradients
 from .distributed import (
-    UNSYNCHRONISED,
-    check_synchronised,
     is_sharded,
-    like,
     local,
     processes,
     reduce_shards,
     together,
 )
 from .guard import Guard
-from .leaves import (
-    Others,
-    Owned,
-    Parameters,
-    differentiate,
-    hooked,
-    run_post_hooks,
-)
+from .leaves import Others, Owned, Parameters, write
 from .losses import (
+    NOTHING,
     Loss,
     check_loss,
     check_positive,
     diagnose,
     find_overflow,
     objective_names,
+    plain_weights,
 )
 from .memory import handed_out, present, taken_in
+from .streaming import Stream, check_streams
 
 if TYPE_CHECKING:
     from torch.amp.grad_scaler import GradScaler
     from torch.distributed import ProcessGroup
+
+Memory = Literal["rows", "streaming"]
 
 
 class Surgeon:
@@ -82,10 +78,16 @@ class Surgeon:
             method's memory stays as it was.
         group: the processes that train replicas of plain parameters; None for all.
         seed: of the numbers that the method draws, if it draws any; the same in every process.
+        memory: ``"rows"`` keeps the K gradients until surgery. ``"streaming"`` adds them up in ``.grad`` as
+            they arrive, parameter by parameter, and keeps nothing but what the method remembers: for `sum`
+            and `bloop` (methods that `streams`), on float32 or float64. Of an order ``"after"`` the losses
+            are differentiated from the last to the main one. A step with `accumulate` of a method that
+            remembers, or at which parameters joined or left, goes by rows.
 
     Raises:
         ValueError: no parameter requires grad; one of ``shared`` is not one of ``parameters``; one is
-            complex, no leaf, or not sharded as the others; ``method`` is the name of one.
+            complex, no leaf, or not sharded as the others; ``method`` is the name of one; it or the
+            parameters cannot stream.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Surgeon:
         scaler: GradScaler | None = None,
         group: ProcessGroup | None = None,
         seed: int = 0,
+        memory: Memory = "rows",
     ) -> None:
         if not isinstance(method, BaseMethod):
             name = method if isinstance(method, str) else getattr(method, "name", None) or "bloop"
@@ -108,9 +111,14 @@ class Surgeon:
         self._seed = seed
         self._state: State | None = None
         self._k: int | None = None
-        self._bucket: Bucket | None = None
+        self._bucket: Bucket | Stream | None = None
         self._shared, self._heads = map(Layout, self._owned.divided())
         self._owned.check(self._shared.parameters, self._heads.parameters)
+        if memory not in get_args(Memory):
+            raise ValueError(f"memory must be one of {', '.join(get_args(Memory))}, got {memory!r}")
+        self._streaming = memory == "streaming"
+        if self._streaming:
+            check_streams(method, self._parameters)
         self._remembered = self._shared
         self._guard = Guard()
         self._pending = False
@@ -133,9 +141,11 @@ class Surgeon:
                 ``.grad`` holds something else; the parameters changed between micro-batches; gradients
                 cannot be had twice from a graph (see docs/training_loop.md).
             In either case parameters, ``.grad`` and the method's memory stay as they are, and what was
-            accumulated is dropped.
+            accumulated is dropped. With ``memory="streaming"``, where a gradient is not finite, a ``.grad``
+            that there was is zero, and what the method remembers has moved by the gradients that had
+            arrived before.
         """
-        others = self._gather(losses)
+        others = self._gather(losses, last=True)
         self._pending = False
         self._operate()
         others.deliver()
@@ -152,13 +162,15 @@ class Surgeon:
             ValueError: as for `backward`.
             RuntimeError: as for `backward`.
         """
-        self._gather(losses).deliver()
+        self._gather(losses, last=False).deliver()
 
     def drop(self) -> None:
         """Forget what `accumulate` gathered, where a step is given up before its last micro-batch."""
         self._pending = False
+        if isinstance(self._bucket, Stream):
+            self._bucket.abandon()
 
-    def _gather(self, losses: tuple[Loss, ...]) -> Others:
+    def _gather(self, losses: tuple[Loss, ...], last: bool) -> Others:
         """Put the gradients into the bucket; the leaves beside it are returned with theirs."""
         first, self._pending = not self._pending, False
         names = objective_names(len(losses))
@@ -166,13 +178,23 @@ class Surgeon:
             if not callable(loss):
                 check_loss(name, loss)
         self._begin(len(losses), first)
-        others = Others(self._owned.parameters(), self._plain_weights(len(losses)))
+        bucket = self._prepare(len(losses), first, last)
+        divided = self._replicas if isinstance(bucket, Bucket) else 1
+        weights = plain_weights(self.method, len(losses))
+        others = Others(self._owned.parameters(), [divided * weight for weight in weights])
         reaching = 0
-        for k, (name, loss) in enumerate(zip(names, losses, strict=True)):
-            keep = any(isinstance(later, Tensor) and later.requires_grad for later in losses[k + 1 :])
-            reaching += self._take(k, name, loss, keep, first, others)
+        if isinstance(bucket, Stream):
+            bucket.check(losses)
+        try:
+            for i, k in enumerate(bucket.sequence):
+                later = [losses[j] for j in bucket.sequence[i + 1 :]]
+                keep = any(isinstance(loss, Tensor) and loss.requires_grad for loss in later)
+                reaching += self._take(k, names[k], losses[k], keep, first, others)
+        except BaseException:
+            self.drop()
+            raise
         if not reaching and not together():
-            raise ValueError("every loss is a constant 0: skip this batch")
+            raise ValueError(NOTHING)
         self._pending = True
         return others
 
@@ -183,13 +205,21 @@ class Surgeon:
         loss = given() if callable(given) else given
         if callable(given):
             check_loss(name, loss)
-        if not isinstance(loss, Tensor) or not loss.requires_grad:
-            bucket.add(k, [None] * len(bucket.parameters), first)
-            return False
-        loss = loss if self._replicas == 1 else loss / self._replicas
-        bucket.add(k, self._differentiate(k, name, loss, keep, others), first)
-        bucket.losses[k] += local(loss.detach()).reshape(())
-        return True
+        if isinstance(bucket, Stream):
+            bucket.begin(k, loss)
+        found: list[Tensor | None] = [None] * len(bucket.parameters)
+        reaches = isinstance(loss, Tensor) and loss.requires_grad
+        if isinstance(loss, Tensor) and reaches:
+            if isinstance(bucket, Bucket):
+                loss = loss if self._replicas == 1 else loss / self._replicas
+                bucket.losses[k] += local(loss.detach()).reshape(())
+            scaled = loss if self._scaler is None else self._scaler.scale(loss)
+            found = gradients(k, name, scaled, bucket, self._owned, others, keep)
+        if isinstance(bucket, Stream):
+            bucket.end(may_overflow=self._scaler is not None)
+        else:
+            bucket.add(k, found, first)
+        return reaches
 
     def diagnostics(self) -> dict[str, float]:
         """What the last step saw, from its losses and G; empty before the first.
@@ -232,11 +262,9 @@ class Surgeon:
         """How many processes average their gradients here."""
         return 1 if is_sharded(self._shared.parameters[0]) else processes(self._group)
 
-    def _plain_weights(self, k: int) -> list[float]:
-        """K, of the losses in what ``backward()`` would be called on without surgery: main + λ aux."""
-        lam = torch.as_tensor(self.method.lam, dtype=torch.float64).expand(k - 1).tolist()
-        whole = 1 + sum(lam) if self.method.rescale else 1
-        return [self._replicas * weight / whole for weight in (1.0, *lam)]
+    @property
+    def _parameters(self) -> list[Tensor]:
+        return [*self._shared.parameters, *self._heads.parameters]
 
     def _begin(self, k: int, first: bool) -> None:
         if self._k not in (None, k) or self.method.objectives not in (None, k):
@@ -246,58 +274,49 @@ class Surgeon:
             raise ValueError("give a main loss and at least one auxiliary loss")
         if self._lay_out() and not first:
             raise RuntimeError("the parameters changed between micro-batches: change them after a step")
-        if first and (lost := self._guard.find([*self._shared.parameters, *self._heads.parameters])):
-            parameter, ours = lost
-            if ours:
-                raise RuntimeError(
-                    "backward was called twice without a step: call optimizer.step() and zero_grad() "
-                    "between, or accumulate() for all micro-batches but the last"
-                )
-            where = self._owned.describe(parameter)
-            raise RuntimeError(f"{where} has a gradient that backward would lose: call zero_grad() before")
-        if self._bucket is None or len(self._bucket.rows) != k:
-            self._bucket = Bucket(self._shared, self._heads, k)
+        if self._streaming:
+            check_streams(self.method, self._parameters)
         if first:
-            self._bucket.clear()
+            self._guard.check(self._parameters, self._owned.describe)
 
-    def _differentiate(
-        self, k: int, name: str, loss: Tensor, keep: bool, others: Others
-    ) -> list[Tensor | None]:
-        """The gradients of a loss by parameter, ready to be summed over processes; ``others`` get theirs."""
-        parameters = [*self._shared.parameters, *self._heads.parameters]
-        sharded = is_sharded(parameters[0])
-        scaled = loss if self._scaler is None else self._scaler.scale(loss)
-        leaves = others.find(loss)
-        if sharded:
-            check_synchronised(others.nodes)
-        if not keep:
-            others.nodes.clear()
-        apart = together() and not sharded
-        found = differentiate(scaled, [*parameters, *leaves], others.nodes, apart)
-        gradients = found[: len(parameters)]
-        if all(gradient is None for gradient in gradients):
-            remedy = (
-                UNSYNCHRONISED if sharded else "was its model another one, or were its parameters replaced?"
-            )
-            raise ValueError(f"the {name} loss reaches no parameter of the Surgeon: {remedy}")
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            if gradient is not None and gradient.layout is not torch.strided:
-                where = self._owned.describe(parameter)
-                raise ValueError(
-                    f"the gradient of the {name} loss is sparse at {where}: set sparse=False there"
-                )
-        others.add(k, found[len(parameters) :])
-        return gradients
+    def _prepare(self, k: int, first: bool, last: bool) -> Bucket | Stream:
+        """What the gradients of this call go into."""
+        bucket = self._bucket
+        if not first and isinstance(bucket, Stream):
+            return bucket
+        followed = self._state is None or self._remembered is self._shared
+        if self._streaming and followed and ((last and first) or not self.method._memory(k)):
+            memory = None if self._state is None else self._state.get("memory")
+            method, group = check_streams(self.method, self._parameters), (self._replicas, self._group)
+            self._bucket = Stream(method, self._shared, self._heads, k, memory, self._scale(), *group)
+            return self._bucket
+        if not isinstance(bucket, Bucket) or len(bucket.rows) != k:
+            self._bucket = bucket = Bucket(self._shared, self._heads, k)
+        if first:
+            bucket.clear()
+        return bucket
+
+    def _scale(self) -> Tensor | None:
+        one = torch.ones((), dtype=torch.float32, device=self._shared.device)
+        return None if self._scaler is None else self._scaler.scale(one)
 
     def _operate(self) -> None:
         """Surgery on what lies in the bucket."""
         bucket, shared = self._bucket, self._shared.parameters[0]
         assert bucket is not None
+        if isinstance(bucket, Stream):
+            self._bucket = None
+            write(bucket.parameters, bucket.finish(), bucket.reached, bucket.broken, self._guard)
+            if not bucket.broken:
+                self._state = {"memory": bucket.memory} if len(bucket.memory) else {}
+                self._seen, self._k = (bucket.seen(), bucket.losses), len(bucket.losses)
+                self._remembered = self._shared
+            return
         if self._replicas > 1:
             bucket.mark()
             dist.all_reduce(bucket.flat, group=self._group)
             bucket.read_marks()
-        scale = None if self._scaler is None else self._scaler.scale(bucket.flat.new_ones(()))
+        scale = self._scale()
         if scale is not None:
             bucket.rows.div_(scale)
         losses = bucket.losses.to(torch.float64, copy=True)
@@ -321,31 +340,6 @@ class Surgeon:
                 surgery *= scale
             heads.copy_(bucket.own)
             self._seen, self._k, self._remembered = (whole, losses), len(losses), self._shared
-        self._write(bucket, direction, overflow)
-
-    @torch.no_grad()
-    def _write(self, bucket: Bucket, direction: Tensor, overflow: bool) -> None:
-        """Fill ``.grad``, in place where there is one, as ``backward()`` does; then run the leaves' hooks."""
-        reached = []
-        for parameter, view, is_reached in zip(
-            bucket.parameters, bucket.directions(direction), bucket.reached, strict=True
-        ):
-            if not is_reached:
-                if parameter.grad is not None:
-                    parameter.grad.zero_()
-                continue
-            reached.append(parameter)
-            # .data: each gradient counts its own versions
-            gradient = view.data if view.dtype == parameter.dtype else view.to(parameter.dtype)
-            if is_sharded(parameter):
-                gradient = like(gradient, parameter)
-            if not overflow:
-                gradient = hooked(parameter, gradient)
-            if parameter.grad is None:
-                parameter.grad = gradient
-            else:
-                parameter.grad.copy_(gradient)
-        self._guard.wrote(reached, free=overflow)
-        if not overflow:
-            for parameter in reached:
-                run_post_hooks(parameter)
+        write(bucket.parameters, bucket.directions(direction), bucket.reached, overflow, self._guard)
+        if self._streaming:
+            self._bucket = None

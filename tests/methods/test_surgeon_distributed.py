@@ -101,7 +101,7 @@ def replicas(rank: int, wrap: dict | None, micro: int, name: str, expected) -> N
     assert surgeon.diagnostics() == pytest.approx(expected[1], rel=1e-3)
 
 
-def everything_about_replicas(rank: int, expected: dict) -> None:
+def everything_about_replicas(rank: int, expected: dict, streamed: list) -> None:
     for wrap, micro, name in REPLICAS:
         replicas(rank, wrap, micro, name, expected[name])
     groups_of_their_own(rank)
@@ -110,6 +110,9 @@ def everything_about_replicas(rank: int, expected: dict) -> None:
     a_process_without_auxiliary_labels(rank)
     leaves_beside_the_model(rank)
     reentrant_checkpoints(rank)
+    for settings, expected in streamed:
+        streaming(rank, settings, expected)
+    a_gradient_that_one_process_lacks(rank)
 
 
 def a_process_without_auxiliary_labels(rank: int) -> None:
@@ -173,6 +176,55 @@ def a_nan_of_one_process(rank: int) -> None:
     with pytest.raises(RuntimeError, match="the aux loss is nan"):
         surgeon.backward(main, aux + (torch.nan if rank else 0.0))
     surgeon.backward(*losses(model, part(rank, batch)))
+
+
+def streaming(rank: int, settings: dict, expected) -> None:
+    """While gradients arrive: as one process on the whole batch, with what is remembered alike in both."""
+    net = Net()
+    model = DistributedDataParallel(net, find_unused_parameters=True)
+    method = methods.create(**settings, lam=0.5)
+    surgeon, optimizer = Surgeon(model.parameters(), method, memory="streaming"), optimizer_of(model)
+    size = sum(p.numel() for p in net.trunk.parameters())
+    for batch in data():
+        with collectives() as lengths:
+            surgeon.backward(*losses(model, part(rank, batch)))
+        memory = sum(p.numel() for p in net.parameters()) if settings["name"] == "bloop" else 0
+        assert sum(length for length in lengths if length > 16) <= size + memory
+        optimizer.step()
+        optimizer.zero_grad()
+    torch.testing.assert_close(net.state_dict(), expected[0], rtol=1e-5, atol=1e-5)
+    told = surgeon.diagnostics()
+    assert told == pytest.approx({key: expected[1][key] for key in ("main_loss", "aux_loss")}, rel=1e-3)
+    for row in surgeon.state_dict()["state"].get("memory", ()):
+        dist.broadcast(other := row.clone(), 0)
+        torch.testing.assert_close(row, other, rtol=0, atol=0)
+
+
+def a_gradient_that_one_process_lacks(rank: int) -> None:
+    """A head that the second rank alone reaches, and a gradient that is not finite there alone."""
+    for order in ("after", "before"):
+        found = []
+        for memory in ("streaming", "rows"):
+            model, (first, second, *_) = Net(), data()
+            method = methods.create("bloop", lam=0.5, rho=0.1, order=order)
+            surgeon, optimizer = Surgeon(model.parameters(), method, memory=memory), optimizer_of(model)
+            for batch in (first, second, first):
+                surgeon.backward(*losses(model, part(rank, batch), rare=1.0 if rank else None))
+                optimizer.step()
+                optimizer.zero_grad()
+            assert model.unused.weight.grad is None
+            found.append(model.state_dict())
+            main, aux = losses(model, part(rank, first))
+            if rank:
+                main = main + (model.trunk[0].bias * 0).sqrt().sum()
+            if memory == "streaming":
+                with pytest.raises(RuntimeError, match="the gradient of the main loss is not finite"):
+                    surgeon.backward(main, aux)
+                row = surgeon.state_dict()["state"]["memory"]
+                dist.broadcast(other := row.clone(), 0)
+                torch.testing.assert_close(row, other, rtol=0, atol=0)
+                assert torch.isfinite(row).all()
+        torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
 
 
 def everything_about_shards(rank: int, expected: list) -> None:
@@ -250,6 +302,8 @@ def heads_of_shards(rank: int, mesh) -> None:
 def mixed(mesh) -> None:
     model = Net()
     fully_shard(model.trunk[0], mesh=mesh)
+    with pytest.raises(ValueError, match="memory='streaming' cannot take part in fully_shard"):
+        Surgeon(model.trunk[0].parameters(), methods.create("sum"), memory="streaming")
     with pytest.raises(ValueError, match=r"parameter 2 of shape \(3, 7\) is not sharded as parameter 0"):
         Surgeon(model.parameters(), methods.create("sum"))
 
@@ -266,12 +320,21 @@ REPLICAS: list[tuple[dict | None, int, str]] = [
 SHARDS: list[tuple[str, dict]] = [("bloop", {}), ("mgda", {}), ("famo", {}), ("bloop", {"blocks": True})]
 
 
-def everything(rank: int, whole: dict, sharded_whole: list) -> None:
+STREAMED: list[dict] = [
+    {"name": "sum"},
+    {"name": "bloop", "rho": 0.1},
+    {"name": "bloop", "rho": 0.1, "order": "before"},
+]
+
+
+def everything(rank: int, whole: dict, sharded_whole: list, streamed: list) -> None:
     """All in one pair of processes, which take seconds to start."""
-    everything_about_replicas(rank, whole)
+    everything_about_replicas(rank, whole, streamed)
     everything_about_shards(rank, sharded_whole)
 
 
 def test_replicas_and_shards_equal_one_process_on_the_whole_batch(tmp_path) -> None:
     whole = {name: alone(name) for _, _, name in REPLICAS}
-    together(everything, tmp_path, whole, [alone(name, **settings) for name, settings in SHARDS])
+    sharded_whole = [alone(name, **settings) for name, settings in SHARDS]
+    streamed = [(settings, alone(**settings)) for settings in STREAMED]
+    together(everything, tmp_path, whole, sharded_whole, streamed)
