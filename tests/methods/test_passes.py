@@ -1,5 +1,7 @@
 """The two passes over memory: numbers across pieces, in low precision, in place; and what is allocated."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -68,3 +70,17 @@ def test_the_fused_passes_are_the_same_passes() -> None:
     passes._compiled(passes._fused_write)(*factors, copies, other, [(2, 0, 0.1)])
     torch.testing.assert_close(other, one)
     torch.testing.assert_close(copies[2], rows[2])
+
+
+def test_a_fused_pass_is_compiled_for_many_numbers_of_rows(monkeypatch) -> None:
+    import torch._dynamo
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    passes._compiled.cache_clear()
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        for count in range(2, 13):
+            rows = rows_of(4, count=count)
+            found = passes._compiled(passes._fused_products)(rows)
+            torch.testing.assert_close(found, passes._products(rows, passes._of_pairs))
+    passes._compiled.cache_clear()
+    torch._dynamo.reset()
