@@ -50,7 +50,7 @@ def of_compilation(workload: Workload, seconds: float) -> Iterator[Measurement]:
     for title, make in (("compiled", _compiled), ("captured in a CUDA graph", _captured)):
         figure = f"step of Bloop, {title} / as it is ({workload.title})"
         try:
-            functions = {"changed": make(workload, batch), "plain": plain}
+            functions: dict[str, Callable[[], object]] = {"changed": make(workload, batch), "plain": plain}
             times = in_turns(functions, device, seconds)
         except (RuntimeError, ValueError) as error:
             note = f"{title}: {(str(error) or type(error).__name__).splitlines()[0]}"
@@ -67,7 +67,8 @@ def _compiled(workload: Workload, batch: Batch) -> Callable[[], object]:
 
 def _captured(workload: Workload, batch: Batch) -> Callable[[], object]:
     """The replay of a step on the same batch: its learning rate and the method's counters stand still."""
-    stepper, stream, graph = workload.stepper("bloop"), torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    stepper, graph = workload.stepper("bloop"), torch.cuda.CUDAGraph()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     for group in stepper.optimizer.param_groups:
         group["capturable"] = True
     stream.wait_stream(torch.cuda.current_stream())
