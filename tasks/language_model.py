@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from .bases import Batch, Model, Task
-from .data import SPECIALISED, Data, load_text
+from .data import SPECIALISED, Data, load_text, on_device
 
 VOCABULARY = 256
 
@@ -139,7 +139,7 @@ class LanguageModel(Task):
 
     def _windows(self, corpus: Tensor, starts: np.ndarray) -> Tensor:
         rows = torch.from_numpy(starts)[:, None] + torch.arange(self.context + 1)
-        return corpus[rows].to(self.device)
+        return on_device(corpus[rows], self.device)
 
 
 def _loss(model: Model, windows: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from .data import (
     DataError,
     TokenisedPairs,
     load_pairs,
+    on_device,
     padded,
 )
 
@@ -214,7 +215,8 @@ class Translation(Task):
     def _phrases(self, split: str, objective: str, rows: Tensor) -> Batch:
         tensors = self.dataset.splits[split]
         names = [f"{objective}_{side}" for side in SIDES]
-        return {name: padded(tensors[name], tensors[f"{name}_ends"], rows).to(self.device) for name in names}
+        phrases = {name: padded(tensors[name], tensors[f"{name}_ends"], rows) for name in names}
+        return {name: on_device(tokens, self.device) for name, tokens in phrases.items()}
 
 
 @torch.no_grad()

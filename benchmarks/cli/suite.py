@@ -53,7 +53,9 @@ def new(
 
 def bench(
     full: Annotated[bool, typer.Option("--full", help="More sizes, methods and models: an hour.")] = False,
-    part: Annotated[str, typer.Option(help="Measure only these parts again, such as ab.")] = "",
+    part: Annotated[
+        str, typer.Option(help="Measure only these parts again, such as ab; or gpu: minutes on a GPU.")
+    ] = "",
     device: Device = None,
     results: Results = Path("results"),
 ) -> None:
@@ -69,4 +71,4 @@ def bench(
             rows.append(row)
             status.update(row.figure)
     terminal.table("ratios of medians, measured in turns on one thread", speed.table(rows))
-    terminal.say(f"record: {speed.record_path(results, full, chosen != 'cpu')}")
+    terminal.say(f"record: {speed.record_path(results, full, chosen != 'cpu', part)}")

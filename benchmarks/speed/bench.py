@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..messages.errors import UserError
 from ..records import environment, write_atomically
-from .measurements import PARTS, Measurement
+from .measurements import GPU, PARTS, Measurement
 
 PEERS = ("torchjd", "LibMTL")
 
@@ -34,13 +34,19 @@ def measure(results: Path, device: str, full: bool, parts: str = "") -> Iterator
     ``quick-gpu.json`` and ``full-gpu.json``.
 
     Args:
-        parts: letters of `PARTS` to measure again, the record's other rows kept; none for all.
+        parts: letters of `PARTS` to measure again, the record's other rows kept; none for all. Or ``"gpu"``:
+            what only a GPU can tell, into ``results/bench/gpu.json``.
 
     Raises:
-        UserError: a letter is none of `PARTS`, or there is no record to keep rows of.
+        UserError: a letter is none of `PARTS`, there is no record to keep rows of, or no GPU.
     """
+    if parts == GPU:
+        yield from _measure_gpu(results, device)
+        return
     if unknown := set(parts) - set(PARTS):
-        raise UserError(f"--part {''.join(sorted(unknown))}: there are {', '.join(PARTS)}")
+        raise UserError(
+            f"--part {''.join(sorted(unknown))}: there are {', '.join(PARTS)}, and {GPU} by itself"
+        )
     path = record_path(results, full, gpu=device != "cpu")
     kept = [row for row in read(path).rows if row.part not in parts] if parts else []
     commits = dict(read(path).commits) if parts else {}
@@ -61,6 +67,22 @@ def measure(results: Path, device: str, full: bool, parts: str = "") -> Iterator
     write_atomically(path, record.model_dump_json(indent=1, exclude_defaults=True) + "\n")
 
 
+def _measure_gpu(results: Path, device: str) -> Iterator[Measurement]:
+    if device == "cpu":
+        raise UserError(f"--part {GPU}: there is no GPU here; PyTorch {torch.__version__} sees the CPU alone")
+    from . import gpu
+
+    facts = environment(device)
+    rows = []
+    for row in gpu.measure(device):
+        rows.append(row.model_copy(update={"part": GPU}))
+        yield rows[-1]
+    record = BenchRecord(environment=facts, commits={GPU: str(facts["commit"])}, rows=rows)
+    path = record_path(results, full=False, gpu=True, part=GPU)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, record.model_dump_json(indent=1, exclude_defaults=True) + "\n")
+
+
 def read(path: Path) -> BenchRecord:
     """A record.
 
@@ -72,8 +94,10 @@ def read(path: Path) -> BenchRecord:
     return BenchRecord.model_validate_json(path.read_bytes())
 
 
-def record_path(results: Path, full: bool, gpu: bool = False) -> Path:
+def record_path(results: Path, full: bool, gpu: bool = False, part: str = "") -> Path:
     """Where the record of a measurement is."""
+    if part == GPU:
+        return results / "bench" / f"{GPU}.json"
     return results / "bench" / f"{'full' if full else 'quick'}{'-gpu' if gpu else ''}.json"
 
 

@@ -82,3 +82,5 @@ PARTS = {
     "g": "sweeps",
     "h": "in a loop of one's own",
 }
+GPU = "gpu"
+"""The part that has a record of its own."""

@@ -142,15 +142,16 @@ def _against_sum(
     workload: Workload, names: tuple[str, ...], target: float, seconds: float
 ) -> Iterator[Measurement]:
     """A row per method but `sum`: Bloop, which has a target, alone beside it, then a few at a time."""
-    yield from _beside_sum(workload, ("bloop",), target, seconds)
+    yield from beside_sum(workload, ("bloop",), target, seconds)
     others = iter([name for name in names if name not in ("sum", "bloop")])
     while few := tuple(islice(others, FEW_AT_A_TIME)):
-        yield from _beside_sum(workload, few, None, seconds)
+        yield from beside_sum(workload, few, None, seconds)
 
 
-def _beside_sum(
+def beside_sum(
     workload: Workload, names: tuple[str, ...], target: float | None, seconds: float
 ) -> Iterator[Measurement]:
+    """A row per method."""
     steppers = {name: workload.stepper(name) for name in ("sum", *names)}
     batch, device = workload.batch(), workload.task.device
     times = in_turns({name: partial(s.step, batch) for name, s in steppers.items()}, device, seconds)

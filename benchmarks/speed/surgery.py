@@ -19,8 +19,6 @@ from .timing import in_turns, milliseconds
 MOVED = 8
 """Measurement reads and writes of a direction of Bloop: g_m, g_a and m are read twice, d and m written."""
 
-NEEDS_GPU = "needs a GPU"
-
 
 def measure_against_copy(device: str, full: bool) -> Iterator[Measurement]:
     """Bloop's direction at growing P; its exponent belongs to (c) too, as it is of these times."""
@@ -38,23 +36,8 @@ def measure_against_copy(device: str, full: bool) -> Iterator[Measurement]:
         figure = f"direction of Bloop / copying as many bytes, P = {size:.0e}"
         row = Measurement.of_times("c", figure, times, "direction", "copy")
         points.append(row.model_copy(update={"at": {"P": size}}))
-        if size == 10**8 and device != "cpu":
-            yield _share_of_bandwidth(1 / row.value if row.value else None)
-    if device == "cpu":
-        yield _share_of_bandwidth(None)
     yield from points
     yield _exponent("c", "time of Bloop's direction against P", sizes, [row.milliseconds for row in points])
-
-
-def _share_of_bandwidth(value: float | None) -> Measurement:
-    return Measurement(
-        part="c",
-        figure="bandwidth of Bloop's direction / bandwidth of a copy, P = 1e+08, on a GPU",
-        value=value,
-        target=0.70,
-        at_least=True,
-        note="" if value else NEEDS_GPU,
-    )
 
 
 def measure_growth(device: str, full: bool) -> Iterator[Measurement]:

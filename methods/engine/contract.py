@@ -198,7 +198,7 @@ class BaseMethod(ABC):
 
     def _lams(self, leading: torch.Size, k: int, like: Tensor) -> Tensor:
         """λ of each auxiliary objective, ``(..., K - 1)`` for a leading shape ``(...)``."""
-        lam = torch.as_tensor(self.lam, dtype=like.dtype, device=like.device)
+        lam = self.lam.to(like) if isinstance(self.lam, Tensor) else like.new_full((), self.lam)
         if lam.dim() < len(leading) + 1 or lam.shape[-1] != k - 1:
             lam = lam[..., None]
         return lam.expand(*leading, k - 1)

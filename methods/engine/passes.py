@@ -25,6 +25,8 @@ APART = 2.0**-7
 """Least eigenvalue of the cosines of a piece above which float32 products of it decide nothing."""
 HELD = 2.0**-126, 2.0**126
 """Coefficients that float32 holds in full."""
+VARIANTS = 256
+"""Most variants of a fused pass: of numbers of rows, shapes, types, and rows that move."""
 IN_RANGE = 2.0**-80, 2.0**100
 """Squared lengths of a piece that float32 sums without loss."""
 
@@ -216,8 +218,13 @@ def _factors(coefficients: Tensor) -> tuple[Tensor, Tensor]:
 
 @cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled on first use: the compiler takes seconds to import."""
-    return torch.compile(function)
+    """Compiled on first use: the compiler takes seconds to import.
+
+    Beyond its usual 8 variants of a function it would run the next as it is written, without a word.
+    """
+    compiled = torch.compile(function)
+    limited: Callable[..., Any] = torch._dynamo.config.patch(recompile_limit=VARIANTS)(compiled)
+    return limited
 
 
 @cache

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from .arithmetic import divide, rounding
 
+_SWEEPS = 9
+"""Of Jacobi rotations over all pairs: they converge quadratically."""
+
 
 def cosines(gram: Tensor) -> tuple[Tensor, Tensor]:
     """The cosines C between the rows and their lengths d, G = diag(d) C diag(d).
@@ -162,7 +165,7 @@ def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
     k = matrix.shape[-1]
     vectors = torch.eye(k, dtype=matrix.dtype, device=matrix.device).expand(matrix.shape)
     rounding = torch.finfo(matrix.dtype).eps * matrix.abs().amax((-2, -1))[..., None]
-    for _ in range(1 if k == 2 else 9):
+    for _ in range(1 if k == 2 else _SWEEPS):
         for pairs in _rounds(k, matrix.device):
             partner = pairs.abs()
             diagonal = matrix.diagonal(dim1=-2, dim2=-1)

@@ -3,7 +3,7 @@
 Images have a room of their own, `tasks.data.images`.
 """
 
-from .batches import crop_flip, epochs, full_batches
+from .batches import crop_flip, epochs, full_batches, on_device
 from .source import Data, DataError, cache_folder, check_source, list_files, open_hub
 from .splits import carve, with_validation
 from .text import SPECIALISED, load_text
@@ -37,6 +37,7 @@ __all__ = [
     "list_files",
     "load_pairs",
     "load_text",
+    "on_device",
     "open_hub",
     "padded",
     "with_validation",

@@ -6,6 +6,13 @@ import torch
 from torch import Tensor
 
 
+def on_device(tensor: Tensor, device: str | torch.device) -> Tensor:
+    """A tensor of the CPU on another device, copied out of pinned memory so that nothing waits for a GPU."""
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def full_batches(size: int, batch_size: int) -> int:
     """How many batches of ``batch_size`` an epoch over ``size`` examples has.
 
@@ -30,7 +37,7 @@ def epochs(
     while True:
         order = torch.randperm(size, generator=generator)
         for rows in torch.split(order[: steps * batch_size], batch_size):
-            yield {name: tensor[rows.to(tensor.device)] for name, tensor in data.items()}
+            yield {name: tensor[on_device(rows, tensor.device)] for name, tensor in data.items()}
 
 
 def crop_flip(images: Tensor, padding: int, flip: bool, generator: torch.Generator) -> Tensor:
@@ -53,6 +60,6 @@ def crop_flip(images: Tensor, padding: int, flip: bool, generator: torch.Generat
         mirrored = torch.rand(size, 1, generator=generator) < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
     padded = torch.nn.functional.pad(images, (0, 0, padding, padding, padding, padding))
-    rows, columns = rows.to(images.device), columns.to(images.device)
+    rows, columns = on_device(rows, images.device), on_device(columns, images.device)
     batch = torch.arange(size, device=images.device)
     return padded[batch[:, None, None], rows[:, :, None], columns[:, None, :]]

@@ -14,6 +14,7 @@ calculations using Chebyshev-filtered subspace iteration".
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from functools import lru_cache
 
 import torch
@@ -90,7 +91,9 @@ def log_spectral_norm(weight: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
     """
     short = _short(weight)
     find = _adaptive if weight.device.type == "cpu" else _fixed
-    with torch.autocast(weight.device.type, enabled=False):
+    device = weight.device.type
+    lowered = torch.amp.is_autocast_available(device)
+    with torch.autocast(device, torch.bfloat16, enabled=False) if lowered else nullcontext():
         with torch.no_grad():
             left, right, basis = find(short.detach(), basis)
         return torch.log(left @ short @ right), basis

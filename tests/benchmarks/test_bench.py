@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.speed import bench, memory, peers, steps, surgery, workloads
+from scalpel_bench.benchmarks.speed import bench, gpu, memory, peers, population, steps, surgery, workloads
 from scalpel_bench.benchmarks.speed.measurements import Measurement
 from scalpel_bench.benchmarks.speed.timing import Ratio, in_turns, milliseconds, ratio
 from scalpel_bench.tasks import Model
@@ -151,3 +151,29 @@ def test_a_part_is_measured_again_and_the_others_are_kept(tmp_path, monkeypatch)
     assert list(found.commits) == ["d"]
     with pytest.raises(UserError, match="--part z: there are a, b"):
         next(bench.measure(tmp_path, "cpu", False, "dz"))
+
+
+def test_what_only_a_gpu_can_tell_runs_through_on_the_cpu(monkeypatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    small = workloads.two_heads("cpu", 16)
+    (bandwidth,) = gpu.of_direction("cpu", 1000, 0.0)
+    assert bandwidth.at_least
+    assert 0 < bandwidth.value == pytest.approx(bandwidth.value, abs=bandwidth.high)
+    (replicas,) = population.measure_against_one(2, "cpu", 0.0, target=20.0)
+    assert (replicas.target, replicas.at_least, replicas.at) == (20.0, True, {"N": 2})
+    compiled, captured = gpu.of_compilation(small, 0.0)
+    assert compiled.value > 0
+    assert captured.verdict == "not measured"
+    assert captured.note.startswith("captured in a CUDA graph: ")
+
+
+def test_the_part_of_a_gpu_has_a_record_of_its_own(tmp_path, monkeypatch) -> None:
+    row = Measurement(part="a", figure="step", value=1.0)
+    monkeypatch.setattr(gpu, "measure", lambda device: iter([row]))
+    monkeypatch.setattr(bench, "environment", lambda device: {"commit": "abc"})
+    assert [found.part for found in bench.measure(tmp_path, "cuda", False, "gpu")] == ["gpu"]
+    found = bench.read(tmp_path / "bench" / "gpu.json")
+    assert [(row.part, row.value) for row in found.rows] == [("gpu", 1.0)]
+    assert found.commits == {"gpu": "abc"}
+    with pytest.raises(UserError, match="--part gpu: there is no GPU here"):
+        next(bench.measure(tmp_path, "cpu", False, "gpu"))

@@ -1,5 +1,8 @@
 """The two passes over memory: numbers across pieces, in low precision, in place; and what is allocated."""
 
+from functools import partial
+from itertools import combinations_with_replacement
+
 import pytest
 import torch
 
@@ -144,3 +147,18 @@ def test_what_a_formula_does_not_compare_is_not_a_number() -> None:
     method.combine(gradients, method.init(gradients))
     assert seen[0][0].isnan().all()
     assert not seen[0][1:, 1:].isnan().any()
+
+
+def test_a_fused_pass_is_compiled_for_many_numbers_of_rows(monkeypatch) -> None:
+    import torch._dynamo
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    passes._compiled.cache_clear()
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        for count in range(2, 13):
+            rows = rows_of(4, count=count)
+            found = passes._compiled(passes._fused_products)(rows)
+            pairs = combinations_with_replacement([row.double() for row in rows], 2)
+            torch.testing.assert_close(found, torch.stack([a @ b for a, b in pairs]))
+    passes._compiled.cache_clear()
+    torch._dynamo.reset()
