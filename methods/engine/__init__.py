@@ -10,7 +10,7 @@ from .arithmetic import (
     uniform,
 )
 from .base import Method
-from .contract import EMA, REGISTRY, BaseMethod, Order, Property, State
+from .contract import EMA, REGISTRY, BaseMethod, LamIs, Order, Property, State
 from .coordinates import CoordinateMethod
 from .passes import gram
 from .solvers import (
@@ -31,6 +31,7 @@ __all__ = [
     "REGISTRY",
     "BaseMethod",
     "CoordinateMethod",
+    "LamIs",
     "Method",
     "Order",
     "Property",

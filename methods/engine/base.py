@@ -16,6 +16,7 @@ from . import passes
 from .arithmetic import check_rho, divide, rounded
 from .contract import EMA, BaseMethod, State
 from .passes import working, write
+from .solvers import times, tolerance
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Method(BaseMethod):
     Args:
         lam: trade-off λ, as for every method (`BaseMethod`).
         rescale: as for every method.
+        length: as for every method.
         ema: coefficient ρ of an EMA of every gradient, which smooths what the method projects on (see
             `projects`); None for none.
         blocks: sizes of consecutive parts of the parameter vector, each with a Gram matrix and coefficients
@@ -39,7 +41,7 @@ class Method(BaseMethod):
             None for the whole model at once.
 
     Raises:
-        ValueError: ``lam`` is negative or not finite, or ``ema`` lies outside (0, 1].
+        ValueError: as for every method, or ``ema`` lies outside (0, 1].
     """
 
     ema: float | None = None
@@ -55,6 +57,8 @@ class Method(BaseMethod):
     lam_last: ClassVar[bool] = False
     """Whether λ multiplies the auxiliary coefficients, and not the rows that they are computed from: for
     methods that a scale of the auxiliary gradient does not change."""
+    lam_native: ClassVar[bool] = False
+    """Whether the method's own formula takes λ (`preferences`): neither rows nor coefficients are scaled."""
     absolute: ClassVar[bool] = False
     """Whether ``gram`` comes undivided: for methods that compare the lengths of gradients over steps."""
 
@@ -89,6 +93,16 @@ class Method(BaseMethod):
         Returns:
             ``(..., R)``. It must not change when all the gradients are scaled by one positive number.
         """
+
+    def preferences(self, gram: Tensor) -> Tensor:
+        """(1, λ) / (1 + Σ λ) ``(..., K)``: λ as weights of the objectives on the simplex.
+
+        Args:
+            gram: ``(..., K, K)``, as `coefficients` gets it.
+        """
+        lam = self._lam_per_auxiliary(gram, gram.shape[-1])
+        weights = torch.cat([torch.ones_like(lam[..., :1]), lam], -1)
+        return weights / weights.sum(-1, keepdim=True)
 
     def init(self, gradients: Tensor, seed: int | Tensor = 0) -> State:
         """The state before the first step: remembered rows start at the first gradient.
@@ -161,7 +175,7 @@ class Method(BaseMethod):
     @property
     def single_backward(self) -> bool:
         """Whether `loss_weights` gives the direction by one backward pass, for this method's settings."""
-        return self.weights_losses and self.ema is None and not self.blocks
+        return self.weights_losses and self.ema is None and not self.blocks and self.length is None
 
     @property
     def _blocks(self) -> tuple[int, ...]:
@@ -203,15 +217,19 @@ class Method(BaseMethod):
     ) -> Tensor:
         memory = self._memory(k)
         lam = self._lam_per_auxiliary(gram, k)
-        scale = torch.cat([torch.ones_like(lam[..., :1]), lam], -1)
+        plain = torch.cat([torch.ones_like(lam[..., :1]), lam], -1)
+        scale = torch.ones_like(plain) if self.lam_native else plain
         scale = torch.cat([scale, *(scale[..., m.objective, None] for m in memory)], -1)
-        seen = _seen_rows(memory, k, gram.device)
+        seen, stored = _seen_rows(memory, k, gram.device), gram
         gram = seen @ gram @ seen.mT
         if not self.lam_last:
             gram = scale[..., :, None] * gram * scale[..., None, :]
         coefficients = self._smoothed(gram, k, state, losses, eps)
         if self.positive_losses and losses is not None:
             coefficients = torch.where(losses.isnan().any(-1, keepdim=True), torch.nan, coefficients)
+        if self.length == "sum":
+            own = (scale * coefficients) @ seen
+            coefficients = coefficients * _ratio_of_lengths(plain, own, rounded(stored, eps))
         if self.rescale:
             coefficients = coefficients / (1 + lam.sum(-1, keepdim=True))
         return (scale * coefficients) @ seen
@@ -248,6 +266,27 @@ class Method(BaseMethod):
             raise ValueError("blocks=True: call with_blocks(sizes of the model's parameters) first")
         if self._blocks and sum(self._blocks) != gradients.shape[-1]:
             raise ValueError(f"blocks add up to {sum(self._blocks)} parameters, got {gradients.shape[-1]}")
+
+
+def _ratio_of_lengths(plain: Tensor, own: Tensor, gram: Tensor) -> Tensor:
+    """‖plainᵀR‖ / ‖ownᵀR‖ ``(..., 1)``, and 0 where the latter is zero to the rounding of the rows.
+
+    Args:
+        plain: ``(..., K)``, of the gradients alone.
+        own: ``(..., R)``.
+        gram: ``(..., R, R)``, with the rounding of its rows.
+    """
+    diagonal, k = gram.diagonal(dim1=-2, dim2=-1), plain.shape[-1]
+    longest = diagonal.amax(-1, keepdim=True)
+    unit = divide(gram, longest[..., None])
+    of_sum = _squared_length(plain, unit[..., :k, :k])
+    of_own = _squared_length(own, unit)
+    lost = tolerance(gram) * (own**2 * divide(diagonal, longest)).sum(-1, keepdim=True)
+    return divide(of_sum, torch.where(of_own > lost, of_own, 0.0)).sqrt()
+
+
+def _squared_length(coefficients: Tensor, gram: Tensor) -> Tensor:
+    return (times(gram, coefficients) * coefficients).sum(-1, keepdim=True).clamp(min=0)
 
 
 @cache

@@ -234,7 +234,7 @@ class Surgeon:
 
     def _plain_weights(self, k: int) -> list[float]:
         """K, of the losses in what ``backward()`` would be called on without surgery: main + λ aux."""
-        lam = torch.as_tensor(self.method.lam, dtype=torch.float64).expand(k - 1).tolist()
+        lam = torch.as_tensor(self.method.used_lam, dtype=torch.float64).expand(k - 1).tolist()
         whole = 1 + sum(lam) if self.method.rescale else 1
         return [self._replicas * weight / whole for weight in (1.0, *lam)]
 
