@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # imported when they are asked for, so that a file that is br
     from .gls import GLS as GLS
     from .graddrop import GradDrop as GradDrop
     from .gradvac import GradVac as GradVac
+    from .gradvac import GradVacMain as GradVacMain
     from .imtl_g import IMTLG as IMTLG
     from .metabalance import MetaBalance as MetaBalance
     from .mgda import MGDA as MGDA

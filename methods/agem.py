@@ -6,14 +6,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from .engine import Method, Property, State, divide, tolerance
+from .engine import LamIs, Method, Property, State, divide, tolerance
 
 
 @dataclass(frozen=True)
 class AGEM(Method):
     """d = g_m − min(0, ⟨g_m, ḡ⟩) / ‖ḡ‖² · ḡ, ḡ the sum of the auxiliary gradients.
 
-    A positive λ changes nothing with one auxiliary loss: its gradient only acts through its direction.
+    λ is no part of it: of ḡ the direction alone matters.
 
     Source: Chaudhry et al. 2019, arXiv 1812.00420, the main loss in the place of the new task
     and the auxiliary losses in that of the memory.
@@ -23,6 +23,7 @@ class AGEM(Method):
     title: ClassVar[str] = "A-GEM"
     color: ClassVar[str] = "#8C8C8C"
     marker: ClassVar[str] = "<"
+    lam_is: ClassVar[LamIs] = "none"
     projects: ClassVar[Literal["sum", "main"] | None] = "main"
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 

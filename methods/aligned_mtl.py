@@ -5,25 +5,27 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from .engine import Method, Property, State, cosines, power, rank, tolerance
+from .engine import Method, Property, State, cosines, power, rank, times, tolerance
 
 
 @dataclass(frozen=True)
 class AlignedMTL(Method):
-    """d = Jᵀ B 1/K, B = √σ G^(−1/2): J with all its singular values replaced by the least positive one.
+    """d = Jᵀ B w, B = √σ G^(−1/2): J with all its singular values replaced by the least positive one.
 
-    σ is the least positive eigenvalue of G = V diag(σ) Vᵀ, and the power is taken on the range of G. Its rank
-    is that of the cosines, so that a short gradient is no missing one.
+    The weights w = (1, λ) / (1 + Σ λ) ``(..., K)`` are those of the aligned gradients. σ is the least
+    positive eigenvalue of G = V diag(σ) Vᵀ, and the power is taken on the range of G. Its rank is that of the
+    cosines, so that a short gradient is no missing one.
 
     Source: Senushkin et al. 2023, "Independent component alignment for multi-task learning", arXiv
-    2305.19000, Algorithm 1 with equal importance 1/K. Differs: λ scales the auxiliary gradients before the
-    alignment (λ = 1 is theirs), where their task importances weigh the aligned gradients after it.
+    2305.19000, Algorithm 1; λ is its pre-defined task importance.
     """
 
     name: ClassVar[str] = "aligned_mtl"
     title: ClassVar[str] = "Aligned-MTL"
     color: ClassVar[str] = "#000000"
     marker: ClassVar[str] = ">"
+    arbitrary_length: ClassVar[bool] = True
+    lam_native: ClassVar[bool] = True
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
@@ -31,4 +33,4 @@ class AlignedMTL(Method):
         unit, lengths = cosines(gram)
         independent = rank(unit, tolerance(gram)) - (lengths == 0).sum(-1)
         inverse_root, least = power(gram, -0.5, independent)
-        return least.sqrt()[..., None] * inverse_root.mean(-1)
+        return least.sqrt()[..., None] * times(inverse_root, self.preferences(gram))

@@ -49,6 +49,7 @@ class CAGrad(Method):
     title: ClassVar[str] = "CAGrad"
     color: ClassVar[str] = "#66C2B2"
     marker: ClassVar[str] = "d"
+    arbitrary_length: ClassVar[bool] = True
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""ConFIG: the direction with equal cosines to all gradients."""
+"""ConFIG: the direction with given cosines to all gradients, equal ones by default."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,28 +22,31 @@ from .engine import (
 
 @dataclass(frozen=True)
 class ConFIG(Method):
-    """d = (Σ_i ⟨g_i, u⟩) u, u = U⁺1 / ‖U⁺1‖, U the gradients ``(..., K, P)`` scaled to length 1.
+    """d = (Σ_i ⟨g_i, u⟩) u, u = U⁺w / ‖U⁺w‖, U the gradients ``(..., K, P)`` scaled to length 1.
 
-    U⁺ = UᵀC⁺ by the cosines C = U Uᵀ, so that d = Σ_i (x_i / ‖g_i‖) g_i · (lᵀCx) / (xᵀCx) with x = C⁺1 and
-    the lengths l. Zero gradients take no part, and where 1 ⊥ range(C), as for opposed gradients, d is zero.
+    The cosines of d to the gradients are in proportion to w = (1, λ). U⁺ = UᵀC⁺ by the cosines C = U Uᵀ, so
+    that d = Σ_i (x_i / ‖g_i‖) g_i · (lᵀCx) / (xᵀCx) with x = C⁺w and the lengths l. Zero gradients take no
+    part, and where w ⊥ range(C), as for opposed gradients and λ = 1, d is zero.
 
     Source: Liu, Chu & Thuerey 2024, "ConFIG: towards conflict-free training of physics informed neural
-    networks", arXiv 2408.11104, Equations 2 and 3. Differs: the pseudo-inverse is that of the K × K cosines,
-    which squares the condition number; λ scales the auxiliary gradients before, which changes no angle and
-    thus the length of d only.
+    networks", arXiv 2408.11104, Equations 2 and 3; λ is its direction weight, 1 by default. Differs: the
+    pseudo-inverse is that of the K × K cosines, which squares the condition number.
     """
 
     name: ClassVar[str] = "config"
     title: ClassVar[str] = "ConFIG"
     color: ClassVar[str] = "#D55E00"
     marker: ClassVar[str] = "p"
+    arbitrary_length: ClassVar[bool] = True
+    lam_native: ClassVar[bool] = True
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``."""
         unit, lengths = cosines(gram)
         inverse, _ = power(unit, -1, rank(unit, tolerance(gram)))
-        x = torch.where(lengths == 0, 0.0, inverse.sum(-1))
+        weights = gram.shape[-1] * self.preferences(gram)
+        x = torch.where(lengths == 0, 0.0, times(inverse, weights))
         images = times(unit, x)
         length = divide((lengths * images).sum(-1, keepdim=True), (x * images).sum(-1, keepdim=True))
         apart = torch.linalg.vector_norm(images, dim=-1, keepdim=True) < lost(gram)

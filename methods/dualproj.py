@@ -27,13 +27,14 @@ class DualProj(Method):
 
     Source: Lopez-Paz & Ranzato 2017, "Gradient episodic memory for continual learning", arXiv 1706.08840,
     Equation 11; named and taken on the mean of the gradients by Quinton & Rey 2024, arXiv 2406.16232.
-    Differs: auxiliary gradients are scaled by λ before; λ = 1 is theirs.
+    λ = 1 is theirs. λ > 0 scales the auxiliary gradients, which leaves the cone as it is and weighs the mean.
     """
 
     name: ClassVar[str] = "dualproj"
     title: ClassVar[str] = "DualProj"
     color: ClassVar[str] = "#0072B2"
     marker: ClassVar[str] = "h"
+    arbitrary_length: ClassVar[bool] = True
     properties: ClassVar[frozenset[Property]] = frozenset({"non_conflicting", "permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:

@@ -17,7 +17,7 @@ class DWA(Method):
     The rate at which a loss falls has no meaning where it is 0 or less, which is refused.
 
     Source: Liu, Johns & Davison 2019, arXiv 1803.10704. Differs: periods of a fixed number of
-    steps instead of epochs.
+    steps instead of epochs; the weight λ is ours.
 
     Args:
         temperature: T > 0.

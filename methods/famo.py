@@ -20,8 +20,8 @@ class FAMO(Method):
     Losses of 0 or less have no logarithm, and are refused.
 
     Source: Liu et al. 2023, arXiv 2306.03792, Algorithm 1, with the Adam and the 1e-8 of the authors' code.
-    Differs: nothing is clipped. Where nobody tells `observe` the losses after the step, as in a `Surgeon`,
-    those of the next batch take their place.
+    Differs: nothing is clipped; the weight λ is ours. Where nobody tells `observe` the losses after the step,
+    as in a `Surgeon`, those of the next batch take their place.
 
     Args:
         beta: learning rate of ξ.
@@ -38,6 +38,7 @@ class FAMO(Method):
     title: ClassVar[str] = "FAMO"
     color: ClassVar[str] = "#56B4E9"
     marker: ClassVar[str] = "o"
+    arbitrary_length: ClassVar[bool] = True
     weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True
     positive_losses: ClassVar[bool] = True

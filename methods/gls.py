@@ -15,13 +15,15 @@ class GLS(Method):
 
     A loss of 0 or less has no geometric mean with others, and is refused.
 
-    Source: Chennupati et al. 2019, arXiv 1904.08492 (MultiNet++).
+    Source: Chennupati et al. 2019, arXiv 1904.08492 (MultiNet++). The weight λ is ours; ∏_k L_k^(p_k) with
+    p = (1, λ) / (1 + Σ λ) has a gradient of the same direction.
     """
 
     name: ClassVar[str] = "gls"
     title: ClassVar[str] = "GLS"
     color: ClassVar[str] = "#E69F00"
     marker: ClassVar[str] = "s"
+    arbitrary_length: ClassVar[bool] = True
     weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True
     positive_losses: ClassVar[bool] = True

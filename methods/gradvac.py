@@ -6,30 +6,27 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .engine import Method, State, check_rho, divide, draw
+from .engine import LamIs, Method, State, check_rho, divide, draw
 
 
 @dataclass(frozen=True)
 class GradVac(Method):
-    """d = g_m + c g_a where φ < φ̄, else g_m; φ = cos(g_m, g_a), φ̄ its moving average.
+    """d = Σ_i (g_i + c_ij g_j where φ_ij < φ̄_ij, else g_i), φ_ij = cos(g_i, g_j), φ̄_ij its moving average.
 
-    c = ‖g_m‖ (φ̄ √(1 − φ²) − φ √(1 − φ̄²)) / (‖g_a‖ √(1 − φ̄²)), φ̄ ← (1 − β) φ̄ + β φ, from φ̄ = 0. With more
-    auxiliary losses g_m meets them one after the other, in a random order.
-    A positive λ changes nothing here: g_a only acts through its direction.
+    c = ‖g_i‖ (φ̄ √(1 − φ²) − φ √(1 − φ̄²)) / (‖g_j‖ √(1 − φ̄²)), φ̄ ← (1 − β) φ̄ + β φ, from φ̄ = 0. Each gradient
+    meets the others one after the other, in a random order. λ scales g_a: the altered g_m does not change,
+    and the altered g_a is scaled with it.
 
-    Source: Wang & Tsvetkov 2021, arXiv 2010.05874, Algorithm 1, for the main gradient alone as in Hsieh et
-    al. 2024, arXiv 2402.02998, Table 1.
+    Source: Wang & Tsvetkov 2021, arXiv 2010.05874, Algorithm 1; the weight λ is ours.
 
     Args:
         beta: coefficient of the moving average, in (0, 1].
-        every: alter every gradient against the others and add them up, as the source does.
 
     Raises:
         ValueError: ``beta`` lies outside (0, 1].
     """
 
     beta: float = 0.01
-    every: bool | None = None
 
     name: ClassVar[str] = "gradvac"
     title: ClassVar[str] = "GradVac"
@@ -47,6 +44,10 @@ class GradVac(Method):
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``."""
+        return self._altered(gram, state).sum(-2)
+
+    def _altered(self, gram: Tensor, state: State) -> Tensor:
+        """``(..., K, K)``: each gradient after it has met the others, in coefficients of all."""
         k, average = gram.shape[-1], state["average"]
         own = torch.eye(k, dtype=gram.dtype, device=gram.device)
         altered, norms = own.expand_as(gram), gram.diagonal(dim1=-2, dim2=-1).sqrt()
@@ -61,4 +62,25 @@ class GradVac(Method):
             altered = altered + torch.where(phi < target, added, 0.0)[..., None] * other
             average = average + self.beta * other * (phi - target)[..., None]
         state["average"] = average
-        return altered.sum(-2) if self.every else altered[..., 0, :]
+        return altered
+
+
+@dataclass(frozen=True)
+class GradVacMain(GradVac):
+    """d = g_m + c g_a where φ < φ̄, else g_m: the altered main gradient of GradVac, without the others.
+
+    λ is no part of it: of g_a the direction alone matters.
+
+    Source: Wang & Tsvetkov 2021, arXiv 2010.05874, Algorithm 1, in the form of Hsieh et al. 2024, arXiv
+    2402.02998, Table 1.
+    """
+
+    name: ClassVar[str] = "gradvac_main"
+    title: ClassVar[str] = "GradVac, main only"
+    color: ClassVar[str] = "#A6A600"
+    marker: ClassVar[str] = "P"
+    lam_is: ClassVar[LamIs] = "none"
+
+    def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
+        """``(..., K)``."""
+        return self._altered(gram, state)[..., 0, :]

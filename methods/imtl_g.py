@@ -6,18 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .engine import (
-    Method,
-    Property,
-    State,
-    cosines,
-    divide,
-    lost,
-    power,
-    rank,
-    times,
-    tolerance,
-)
+from .engine import LamIs, Method, Property, State, cosines, divide, lost, power, rank, times, tolerance
 
 
 @dataclass(frozen=True)
@@ -30,13 +19,16 @@ class IMTLG(Method):
 
     Source: Liu et al. 2021, "Towards impartial multi-task learning", ICLR, the closed form of IMTL-G.
     Differs: C⁻¹ is a pseudo-inverse, so that linearly dependent gradients have an answer (Quinton & Rey 2024,
-    arXiv 2406.16232, take that of G instead); λ scales the auxiliary gradients before.
+    arXiv 2406.16232, take that of G instead). It is not changed by weights of the losses: λ scales the
+    auxiliary gradients before, and with them the length of d alone.
     """
 
     name: ClassVar[str] = "imtl_g"
     title: ClassVar[str] = "IMTL-G"
     color: ClassVar[str] = "#882255"
     marker: ClassVar[str] = "D"
+    lam_is: ClassVar[LamIs] = "length"
+    arbitrary_length: ClassVar[bool] = True
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:

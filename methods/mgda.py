@@ -6,34 +6,27 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .engine import (
-    Method,
-    Property,
-    State,
-    cosines,
-    definite,
-    divide,
-    nonnegative_qp,
-    tolerance,
-)
+from .engine import LamIs, Method, Property, State, cosines, definite, divide, nonnegative_qp, tolerance
 
 
 @dataclass(frozen=True)
 class MGDA(Method):
     """d = Σ_i α_i g_i of least norm, α ``(..., K)`` on the simplex: the shortest vector of the convex hull.
 
-    For two objectives in closed form, γ = clip((‖λ g_a‖² − ⟨g_m, λ g_a⟩) / ‖g_m − λ g_a‖², 0, 1) for the
-    main gradient. For more, α is z / Σz with z ≥ 0 of least ½ zᵀGz − Σz. The shortest gradient dominates: a
-    small λ favours the auxiliary losses, and at λ = 0 the direction is zero.
+    For two objectives in closed form, γ = clip((‖g_a‖² − ⟨g_m, g_a⟩) / ‖g_m − g_a‖², 0, 1) for the main
+    gradient. For more, α is z / Σz with z ≥ 0 of least ½ zᵀGz − Σz. Preferences between the losses are no
+    part of it, and neither is λ: as a factor of g_a it would run backwards, as the shortest gradient rules.
 
     Source: Désidéri 2012, "Multiple-gradient descent algorithm"; Sener & Koltun 2018, arXiv 1810.04650,
-    Equations 3 and 4. Differs: they have no λ (λ = 1 is theirs), and solve for K > 2 by Frank-Wolfe.
+    Equations 3 and 4. Differs: they solve for K > 2 by Frank-Wolfe.
     """
 
     name: ClassVar[str] = "mgda"
     title: ClassVar[str] = "MGDA"
     color: ClassVar[str] = "#009E73"
     marker: ClassVar[str] = "D"
+    lam_is: ClassVar[LamIs] = "none"
+    arbitrary_length: ClassVar[bool] = True
     properties: ClassVar[frozenset[Property]] = frozenset({"non_conflicting", "permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:

@@ -7,19 +7,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .engine import EMA, Method, Property, State, check_rho, simplex_projection, times
+from .engine import EMA, LamIs, Method, Property, State, check_rho, simplex_projection, times
 
 
 @dataclass(frozen=True)
 class MoCo(Method):
     """y_i ← (1 − ρ) y_i + ρ g_i, w ← Π(w − γ Y Yᵀ w), d = Yᵀw, Π the projection on the simplex.
 
-    The tracked gradients Y ``(..., K, P)`` start at the first gradients and w ``(..., K)`` at 1/K.
+    The tracked gradients Y ``(..., K, P)`` start at the first gradients and w ``(..., K)`` at 1/K. It tends
+    to `mgda`, and has no preferences between the losses either: λ is no part of it.
 
     Source: Fernando et al. 2023, "Mitigating gradient bias in multi-objective learning: a provably convergent
     stochastic approach", ICLR, Algorithm 1. Differs: Y Yᵀ is divided by the squared length of the longest
     gradient or y, so that γ has no unit; ρ and γ are constant; d takes the moved Y and w; y is not projected
-    on a ball and w has no regulariser; λ scales the auxiliary gradients before.
+    on a ball and w has no regulariser.
 
     Args:
         rho: EMA coefficient ρ in (0, 1] of the tracked gradients, their β.
@@ -36,6 +37,8 @@ class MoCo(Method):
     title: ClassVar[str] = "MoCo"
     color: ClassVar[str] = "#A6A600"
     marker: ClassVar[str] = "v"
+    lam_is: ClassVar[LamIs] = "none"
+    arbitrary_length: ClassVar[bool] = True
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant"})
 
     def __post_init__(self) -> None:

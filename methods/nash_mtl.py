@@ -6,16 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .engine import (
-    Method,
-    Property,
-    State,
-    cosines,
-    definite,
-    divide,
-    power_balance,
-    tolerance,
-)
+from .engine import LamIs, Method, Property, State, cosines, definite, divide, power_balance, tolerance
 
 
 @dataclass(frozen=True)
@@ -23,7 +14,8 @@ class NashMTL(Method):
     """d = Σ_i α_i g_i with Gα = 1/α, α > 0: the direction of greatest Σ_i log ⟨d, g_i⟩ at its length.
 
     By the cosines C and lengths of the gradients, α_i = y_i / ‖g_i‖ with Cy = 1/y, ``(..., K)``: the lengths
-    and λ > 0 do not change the direction. Its length is √K times that of the longest gradient.
+    do not change the direction, and λ > 0, which scales the auxiliary gradients, only changes its length: √K
+    times that of the longest gradient.
 
     Source: Navon et al. 2022, "Multi-task learning as a bargaining game", arXiv 2202.01017, Property 3.1.
     Differs: solved to rounding at every step by Newton's method, where the authors linearise a concave part
@@ -34,6 +26,8 @@ class NashMTL(Method):
     title: ClassVar[str] = "Nash-MTL"
     color: ClassVar[str] = "#332288"
     marker: ClassVar[str] = "P"
+    lam_is: ClassVar[LamIs] = "length"
+    arbitrary_length: ClassVar[bool] = True
     properties: ClassVar[frozenset[Property]] = frozenset({"non_conflicting", "permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:

@@ -34,6 +34,7 @@ class NegativeMomentum(RememberingMethod):
     title: ClassVar[str] = "Mixed, negative momentum"
     color: ClassVar[str] = "#0072B2"
     marker: ClassVar[str] = "o"
+    arbitrary_length: ClassVar[bool] = True
     objectives: ClassVar[int | None] = 2
 
     def __post_init__(self) -> None:

@@ -14,13 +14,14 @@ from .engine import Method, State, draw
 class RLW(Method):
     """d = Σ w_k λ_k g_k, w = softmax(z), z ~ N(0, I) drawn anew at every step.
 
-    Source: Lin et al. 2022, arXiv 2111.10603, Section 3 (normal distribution).
+    Source: Lin et al. 2022, arXiv 2111.10603, Section 3 (normal distribution); the weight λ is ours.
     """
 
     name: ClassVar[str] = "rlw"
     title: ClassVar[str] = "RLW"
     color: ClassVar[str] = "#66C2B2"
     marker: ClassVar[str] = "X"
+    arbitrary_length: ClassVar[bool] = True
     random: ClassVar[bool] = True
     weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True

@@ -10,9 +10,12 @@ from .engine import Method, Property, State
 
 @dataclass(frozen=True)
 class STCH(Method):
-    """d = Σ w_k λ_k g_k, w = softmax(L / μ): the gradient of μ log Σ exp(L_k / μ) (at λ = 1).
+    """d = Σ w_k p_k g_k, w = softmax(p ∘ L / μ): the gradient of μ log Σ exp(p_k L_k / μ).
 
-    Source: Lin et al. 2024, arXiv 2402.19078, equal preferences. Differs: the ideal point is 0.
+    The preferences p = (1, λ) / (1 + Σ λ) ``(..., K)`` lie on the simplex.
+
+    Source: Lin et al. 2024, arXiv 2402.19078, smooth Tchebycheff scalarization; λ sets its preferences.
+    Differs: the ideal point is 0.
 
     Args:
         mu: smoothness μ > 0; the maximum itself in the limit 0.
@@ -27,8 +30,9 @@ class STCH(Method):
     title: ClassVar[str] = "STCH"
     color: ClassVar[str] = "#8B5A2B"
     marker: ClassVar[str] = "<"
+    arbitrary_length: ClassVar[bool] = True
+    lam_native: ClassVar[bool] = True
     weights_losses: ClassVar[bool] = True
-    lam_last: ClassVar[bool] = True
     properties: ClassVar[frozenset[Property]] = frozenset({"permutation_equivariant", "needs_losses"})
 
     def __post_init__(self) -> None:
@@ -39,4 +43,5 @@ class STCH(Method):
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``."""
         assert losses is not None
-        return (losses / self.mu).softmax(-1)
+        preferences = self.preferences(gram)
+        return preferences * (preferences * losses / self.mu).softmax(-1)

@@ -17,7 +17,7 @@ class UW(Method):
     or less has no such minimum, and is refused.
 
     Source: Kendall, Gal & Cipolla 2018, arXiv 1705.07115, Section 3.2. Differs: s has an Adam of its own,
-    where theirs is one more parameter of the model's optimiser.
+    where theirs is one more parameter of the model's optimiser; the weight λ is ours.
 
     Args:
         lr: learning rate of s: the most that s moves in a step, as losses of any size move it by Adam.
@@ -32,6 +32,7 @@ class UW(Method):
     title: ClassVar[str] = "Uncertainty"
     color: ClassVar[str] = "#000000"
     marker: ClassVar[str] = "p"
+    arbitrary_length: ClassVar[bool] = True
     weights_losses: ClassVar[bool] = True
     lam_last: ClassVar[bool] = True
     positive_losses: ClassVar[bool] = True

@@ -26,13 +26,15 @@ class UPGrad(Method):
     For two objectives in closed form: half of PCGrad.
 
     Source: Quinton & Rey 2024, "Jacobian descent for multi-objective optimization", arXiv 2406.16232,
-    Equations 3 and 4, Proposition 1. Differs: auxiliary gradients are scaled by λ before; λ = 1 is theirs.
+    Equations 3 and 4, Proposition 1; λ = 1 is theirs. λ > 0 scales the auxiliary gradients, and thus their
+    projections: the preference vector (1, λ) / K of the authors' library.
     """
 
     name: ClassVar[str] = "upgrad"
     title: ClassVar[str] = "UPGrad"
     color: ClassVar[str] = "#8B5A2B"
     marker: ClassVar[str] = "*"
+    arbitrary_length: ClassVar[bool] = True
     properties: ClassVar[frozenset[Property]] = frozenset({"non_conflicting", "permutation_equivariant"})
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:

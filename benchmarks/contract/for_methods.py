@@ -34,6 +34,9 @@ def method_rules() -> dict[str, Rule]:
         "both losses fall on a convex quadratic": _descends,
         "lambda must be finite and at least 0": _refuses_bad_lam,
         "settings make the method again": _settings,
+        "lambda is to it what it says": _lam_is,
+        "its length is arbitrary where it says so": _arbitrary_length,
+        "length='sum' gives its direction the length of the sum": _length_of_sum,
         "what it promises holds": _promises,
     }
 
@@ -226,8 +229,40 @@ def _refuses_bad_lam(name: str) -> None:
 
 
 def _settings(name: str) -> None:
-    method = methods.create(name, lam=0.3, rescale=True)
+    rescale = methods.get(name).lam_is != "none"
+    method = methods.create(name, lam=0.3, rescale=rescale, length="sum")
     require(methods.create(lam=0.3, **method.settings) == method, f"made again: {method.settings}")
+
+
+def _lam_is(name: str) -> None:
+    said, steps = methods.get(name).lam_is, sampled(6)
+    small, large = (torch.stack(trajectory(methods.create(name, lam=lam), steps)) for lam in (0.3, 3.0))
+    lengths = [torch.linalg.vector_norm(d, dim=-1, keepdim=True) for d in (small, large)]
+    turned = float((small / lengths[0] - large / lengths[1]).abs().max()) > 1e-6
+    stretched = float((lengths[0] / lengths[1] - 1).abs().max()) > 1e-6
+    found = "trade-off" if turned else "length" if stretched else "none"
+    require(found == said, f"lam_is = {said!r}, but by its directions at lambda 0.3 and 3 it is {found!r}")
+
+
+def _arbitrary_length(name: str) -> None:
+    """By the coefficient of a main gradient at a right angle to an auxiliary one, three times as long."""
+    method = methods.get(name)
+    gradients = torch.diag(torch.tensor([1.0, 3.0], dtype=torch.float64))
+    (direction,) = trajectory(method(), [gradients])
+    whole = abs(float(direction[0]) - 1) < 1e-9
+    found = f"g_m has the coefficient {float(direction[0]):.3g} beside an orthogonal g_a"
+    require(whole != method.arbitrary_length, f"arbitrary_length = {method.arbitrary_length}, but {found}")
+
+
+def _length_of_sum(name: str) -> None:
+    steps = sampled(4)
+    lam = 1.0 if methods.get(name).lam_is == "none" else 0.3
+    plain = trajectory(methods.create(name, lam=0.3), steps)
+    matched = trajectory(methods.create(name, lam=0.3, length="sum"), steps)
+    for own, direction, (main, aux) in zip(plain, matched, steps, strict=True):
+        length = torch.linalg.vector_norm(main + lam * aux)
+        expected = own * length / torch.linalg.vector_norm(own)
+        require_close(direction, expected, 1e-9, "length='sum'")
 
 
 def _promises(name: str) -> None:

@@ -187,15 +187,25 @@ class Experiment(Common):
         """The names of the methods that decide the numbers of a method's runs."""
         return {self.methods[label]["name"], *self.training_of(label).methods}
 
+    def lams(self, label: str) -> tuple[float, ...]:
+        """λ of a method's runs: the grid, or 1 alone where λ is no trade-off to it: its front is one point.
+
+        A method that is not here, of recorded runs, is taken to have a trade-off.
+        """
+        name = self.methods[label]["name"]
+        if name in methods.available() and methods.get(name).lam_is != "trade-off":
+            return (1.0,)
+        return self.lam
+
     def plan(self, describe: Describe) -> list[TrainingRun]:
         """All runs, seeds outermost, so that whole fronts are finished one after the other.
 
-        ``describe`` tells the data of a task's settings.
+        ``describe`` tells the data of a task's settings. Every method is run at its `lams`.
 
         Where the learning rate is an axis, `sum` at λ = 0 is run at every rate: the protocol ``main-tuned``
         chooses by it.
         """
-        cells = [(label, lam) for label in self.methods for lam in self.lam]
+        cells = [(label, lam) for label in self.methods for lam in self.lams(label)]
         sums = [
             label
             for label, settings in self.methods.items()

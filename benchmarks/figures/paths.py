@@ -17,18 +17,19 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     if experiment.figure != "paths":
         return
     figure, (plane, distance) = side_by_side(2, width=4.0)
-    lam = min(experiment.lam)
     for method in style.order(list(summary["method"].unique())):
         look = style.look(method)
         runs = summary[summary["method"] == method]
-        for identity in runs.loc[runs["lam"] == lam, "id"].sort_values().head(1):
+        least = min(experiment.lams(method))
+        for identity in runs.loc[runs["lam"] == least, "id"].sort_values().head(1):
             path = pd.DataFrame([row["train"] for row in analysis.sweep.by_id[identity].trajectory])
             plane.plot(path["a"], path["b"], ms=3, lw=1, markevery=5, label=style.title(method), **look)
         distance.plot(runs["lam"], runs["train_distance"].clip(lower=1e-9), ms=5, lw=1, **look)
     grid = np.geomspace(min(experiment.lam), max(experiment.lam), 100)
     distance.plot(grid, grid / (1 + grid), color="0.6", lw=3, alpha=0.5, zorder=0, label="λ / (1 + λ)")
     plane.plot([0], [0], marker="+", ms=12, color="0.3", ls="")
-    plane.set(xlabel="a", ylabel="b", title=f"paths at λ = {lam:g}; + is the bilevel solution")
+    where = f"paths at λ = {min(experiment.lam):g}; + is the bilevel solution"
+    plane.set(xlabel="a", ylabel="b", title=where)
     plane.legend(fontsize=7)
     distance.set(
         xscale="log", yscale="log", xlabel="λ", ylabel="distance to the bilevel solution", title="end points"

@@ -21,7 +21,8 @@ def of_methods() -> str:
     for name, entry in _own("methods").items():
         promised = ", ".join(sorted(entry.attributes.get("properties", ()))).replace("_", " ")
         text = markdown(entry.doc) + (f"\n\nPromised and tested: {promised}." if promised else "")
-        sections.append(_section(name, text))
+        length = " The length of d is arbitrary." if entry.attributes.get("arbitrary_length") else ""
+        sections.append(_section(name, f"{text}\n\nλ: {_lam(entry)}.{length}"))
     return "".join(sections)
 
 
@@ -32,12 +33,14 @@ def of_tasks() -> str:
 
 
 def table_of_methods() -> pd.DataFrame:
-    """A row for every method of the suite: its docstring's first line and its source, in order of legends."""
+    """A row for every method of the suite, in order of legends: what its class and its docstring say."""
     own = _own("methods")
     return pd.DataFrame(
         {
             "method": f"`{name}`",
             "direction": markdown(own[name].doc.partition("\n")[0]).replace("|", "\\|"),
+            "λ": _lam(own[name]),
+            "length of d": "arbitrary" if own[name].attributes.get("arbitrary_length") else "",
             "source": citations(own[name].doc),
         }
         for name in style.order(list(own))
@@ -68,6 +71,11 @@ def markdown(docstring: str) -> str:
     items = re.sub(r"\n {8}", " ", re.sub(r"(?m)^ {4}(\w[\w, ]*): ", r"- `\1`: ", arguments))
     items = re.sub(r"``(.+?)``", r"`\1`", re.sub(r"(?<=[\w`]), (?=[\w, ]*`: )", "`, `", items))
     return f"{prose}\n\n{items}" + (f"\n\n{after}" if after else "")
+
+
+def _lam(entry: Entry) -> str:
+    """What λ is to a method."""
+    return str(entry.attributes.get("lam_is", "trade-off"))
 
 
 def _own(package: str) -> dict[str, Entry]:

@@ -10,7 +10,7 @@ from .arithmetic import (
     uniform,
 )
 from .base import Method
-from .contract import EMA, REGISTRY, BaseMethod, Order, Property, State
+from .contract import EMA, REGISTRY, BaseMethod, LamIs, Order, Property, State
 from .coordinates import CoordinateMethod
 from .parts import Parts
 from .passes import gram
@@ -33,6 +33,7 @@ __all__ = [
     "REGISTRY",
     "BaseMethod",
     "CoordinateMethod",
+    "LamIs",
     "Method",
     "Order",
     "Parts",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import accumulate
 from typing import ClassVar, Literal, Self
 
@@ -15,7 +15,9 @@ from torch import Tensor
 from . import passes
 from .arithmetic import check_rho, rounded
 from .contract import EMA, BaseMethod, State
-from .parts import Parts, cut, rows_by_part, within
+from .ema_rows import seen_rows
+from .lengths import ratio_of_lengths
+from .parts import Parts, cut, row_of, rows_by_part, sizes_of, within
 from .passes import working
 
 _LEAST = torch.finfo(torch.float64).tiny
@@ -35,6 +37,7 @@ class Method(BaseMethod):
     Args:
         lam: trade-off λ, as for every method (`BaseMethod`).
         rescale: as for every method.
+        length: as for every method.
         ema: coefficient ρ of an EMA of every gradient, which smooths what the method projects on (see
             `projects`); None for none.
         blocks: sizes of consecutive parts of the parameter vector, each with a Gram matrix and coefficients
@@ -42,7 +45,7 @@ class Method(BaseMethod):
             None for the whole model at once.
 
     Raises:
-        ValueError: ``lam`` is negative or not finite, or ``ema`` lies outside (0, 1].
+        ValueError: as for every method, or ``ema`` lies outside (0, 1].
     """
 
     ema: float | None = None
@@ -63,6 +66,8 @@ class Method(BaseMethod):
     of remembered rows follow from the rows' products with each other and with the gradients after their own.
     For a row that moves ``"after"`` the direction, products of gradients after its own alone count. No row is
     of the last gradient, and all move in the same order."""
+    lam_native: ClassVar[bool] = False
+    """Whether the method's own formula takes λ (`preferences`): neither rows nor coefficients are scaled."""
     absolute: ClassVar[bool] = False
     """Whether ``gram`` comes undivided: for methods that compare the lengths of gradients over steps."""
 
@@ -104,6 +109,16 @@ class Method(BaseMethod):
         What `coefficients` gets for the others is NaN, unless the caller of `combine` gives it G.
         """
         return range(0 if self.weights_losses and self.ema is None else k + len(self._memory(k)))
+
+    def preferences(self, gram: Tensor) -> Tensor:
+        """(1, λ) / (1 + Σ λ) ``(..., K)``: λ as weights of the objectives on the simplex.
+
+        Args:
+            gram: ``(..., K, K)``, as `coefficients` gets it.
+        """
+        lam = self._lam_per_auxiliary(gram, gram.shape[-1])
+        weights = torch.cat([torch.ones_like(lam[..., :1]), lam], -1)
+        return weights / weights.sum(-1, keepdim=True)
 
     def init(self, gradients: Tensor | Parts, seed: int | Tensor = 0) -> State:
         """The state before the first step: remembered rows start at the first gradient.
@@ -161,7 +176,7 @@ class Method(BaseMethod):
         coefficients = self._row_coefficients(whole, k, next_state, self._per_part(losses), eps)
         moves = [(k + row, ema.objective, ema.rho) for row, ema in enumerate(memory)]
         each = coefficients.unbind(-2) if self._blocks else (coefficients,)
-        written = self._cut(cut(direction, _sizes(gradients)))
+        written = self._cut(cut(direction, sizes_of(gradients)))
         for rows, into, weights in zip(blocks, written, each, strict=True):
             passes.write_parts(weights, rows, into, moves)
         return direction, next_state
@@ -176,12 +191,12 @@ class Method(BaseMethod):
     @property
     def streams(self) -> bool:
         """Whether the direction can be formed while gradients arrive, for this method's settings."""
-        return self.fixed_gradients and self.ema is None and not self.blocks
+        return self.fixed_gradients and self.ema is None and not self.blocks and self.length is None
 
     @property
     def single_backward(self) -> bool:
         """Whether `loss_weights` gives the direction by one backward pass, for this method's settings."""
-        return self.weights_losses and self.ema is None and not self.blocks
+        return self.weights_losses and self.ema is None and not self.blocks and self.length is None
 
     @property
     def _blocks(self) -> tuple[int, ...]:
@@ -212,7 +227,8 @@ class Method(BaseMethod):
 
     def _compared(self, blocks: list[list[list[Tensor]]], k: int) -> Tensor:
         """G, but NaN where the method does not read it."""
-        count, chosen = len(blocks[0][0]), self.compared(k)
+        count = len(blocks[0][0])
+        chosen = range(count) if self.length == "sum" else self.compared(k)
         if len(chosen) == count:
             return self._gram(blocks)
         if not chosen:
@@ -245,7 +261,7 @@ class Method(BaseMethod):
         memory = self._memory(k)
         if not any(ema.order == "before" for ema in memory):
             return self._seen_coefficients(gram, k, state, losses, eps)
-        seen = _seen_rows(memory, k, gram.device)
+        seen = seen_rows(memory, k, gram.device)
         return self._seen_coefficients(seen @ gram @ seen.mT, k, state, losses, eps) @ seen
 
     def seen_coefficients(self, gram: Tensor, k: int, rounding: float) -> Tensor:
@@ -266,12 +282,17 @@ class Method(BaseMethod):
         self, gram: Tensor, k: int, state: State, losses: Tensor | None, eps: float
     ) -> Tensor:
         scale, both = self._scales(gram, k)
+        unscaled = gram
         if not self.lam_last:
             gram = gram * both
         coefficients = self._smoothed(gram, k, state, losses, eps)
         if self.positive_losses and losses is not None:
             coefficients = torch.where(losses.isnan().any(-1, keepdim=True), torch.nan, coefficients)
         coefficients = (coefficients * scale).expand(gram.shape[:-1])
+        if self.length == "sum":
+            lam = self._lam_per_auxiliary(gram, k)
+            plain = torch.cat([torch.ones_like(lam[..., :1]), lam], -1)
+            coefficients = coefficients * ratio_of_lengths(plain, coefficients, rounded(unscaled, eps))
         if self.rescale:
             coefficients = coefficients / (1 + self._lam_per_auxiliary(gram, k).sum(-1, keepdim=True))
         return coefficients
@@ -283,8 +304,8 @@ class Method(BaseMethod):
             lam = self._lam_per_auxiliary(gram, k)
             if not isinstance(self.lam, Tensor):
                 lam = lam[(0,) * (lam.dim() - 1)]
-            main = torch.ones_like(lam[..., :1])
-            scale = torch.cat([main, lam], -1)
+            scale = torch.cat([torch.ones_like(lam[..., :1]), lam], -1)
+            scale = torch.ones_like(scale) if self.lam_native else scale
             scale = torch.cat([scale, *(scale[..., m.objective, None] for m in self._memory(k))], -1)
             scales = scale, scale[..., :, None] * scale[..., None, :]
             if isinstance(self.lam, Tensor):
@@ -329,33 +350,3 @@ class Method(BaseMethod):
             raise ValueError("blocks=True: call with_blocks(sizes of the model's parameters) first")
         if self._blocks and sum(self._blocks) != gradients.shape[-1]:
             raise ValueError(f"blocks add up to {sum(self._blocks)} parameters, got {gradients.shape[-1]}")
-
-
-def row_of(gradients: Tensor | Parts, k: int) -> Tensor:
-    """Gradient k ``(..., P)``."""
-    return gradients[..., k, :] if isinstance(gradients, Tensor) else gradients.row(k)
-
-
-def _sizes(gradients: Tensor | Parts) -> list[int]:
-    return [gradients.shape[-1]] if isinstance(gradients, Tensor) else gradients.sizes
-
-
-@cache
-def _moved_rows(memory: tuple[EMA, ...], k: int, device: torch.device) -> Tensor:
-    """``(M, R)``: the next value of each remembered row as a combination of the rows that are stored."""
-    moved = torch.zeros(len(memory), k + len(memory), dtype=torch.float64)
-    for row, ema in enumerate(memory):
-        moved[row, k + row] = 1 - ema.rho
-        moved[row, ema.objective] += ema.rho
-    return moved.to(device)
-
-
-@cache
-def _seen_rows(memory: tuple[EMA, ...], k: int, device: torch.device) -> Tensor:
-    """``(R, R)``: the rows that the method sees as combinations of the rows that are stored."""
-    seen = torch.eye(k + len(memory), dtype=torch.float64, device=device)
-    moved = _moved_rows(memory, k, device)
-    for row, ema in enumerate(memory):
-        if ema.order == "before":
-            seen[k + row] = moved[row]
-    return seen

@@ -17,6 +17,8 @@ from .parts import Parts, rows_by_part
 
 State = dict[str, Tensor]
 Order = Literal["after", "before"]
+LamIs = Literal["trade-off", "length", "none"]
+Length = Literal["own", "sum"]
 Property = Literal["non_conflicting", "permutation_equivariant", "needs_losses"]
 
 
@@ -43,13 +45,17 @@ class BaseMethod(ABC):
         lam: trade-off λ ≥ 0 between main and auxiliary losses; a tensor of the leading shape ``(...)``, or
             ``(..., K - 1)`` for one value per auxiliary objective.
         rescale: multiply the direction by 1 / (1 + λ) (for several λ: by 1 / (1 + their sum)).
+        length: ``"sum"`` scales the direction to the length of g_m + Σ λ_k g_k, within each block where
+            there are blocks, and before ``rescale``; a direction of zero stays. ``"own"``, or None: as it is.
 
     Raises:
-        ValueError: ``lam`` is negative or not finite.
+        ValueError: ``lam`` is negative or not finite, ``length`` is none of these, or ``rescale`` is asked of
+            a method to which λ is nothing.
     """
 
     lam: float | Tensor = 1.0
     rescale: bool = False
+    length: Length | None = None
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
@@ -58,6 +64,12 @@ class BaseMethod(ABC):
     """Its colour in figures, ``"#rrggbb"``; empty for one that follows from its name."""
     marker: ClassVar[str] = ""
     """Its marker in figures, one of matplotlib's; empty for one that follows from its colour or name."""
+    lam_is: ClassVar[LamIs] = "trade-off"
+    """What λ is to the method: a ``trade-off`` changes the angle of its direction, and moves it along the
+    front; a ``length`` scales the direction and nothing else; where it is ``none``, λ counts as 1."""
+    arbitrary_length: ClassVar[bool] = False
+    """Whether the length of the direction is a convention, such as a mean where others have the sum: g_m does
+    not enter with coefficient 1 where it is at a right angle to the others."""
     objectives: ClassVar[int | None] = None
     """The only number of objectives that the method is defined for; None for any."""
     random: ClassVar[bool] = False
@@ -80,12 +92,20 @@ class BaseMethod(ABC):
         lam = torch.as_tensor(self.lam)
         if not (torch.isfinite(lam) & (lam >= 0)).all():
             raise ValueError(f"lam must be finite and at least 0, got {self.lam}")
+        if self.length not in (None, *get_args(Length)):
+            raise ValueError(f"length must be one of {', '.join(get_args(Length))}, got {self.length!r}")
+        if self.length == "own":
+            object.__setattr__(self, "length", None)
+        if self.rescale and self.lam_is == "none":
+            raise ValueError(f"{self.name} has no λ to rescale by: leave rescale out")
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "name" in cls.__dict__:
             if unknown := cls.properties - set(get_args(Property)):
                 raise ValueError(f"method {cls.name!r} promises {', '.join(unknown)}, which no test knows")
+            if cls.lam_is not in get_args(LamIs):
+                raise ValueError(f"method {cls.name!r}: lam_is must be one of {', '.join(get_args(LamIs))}")
             REGISTRY.add(cls)
 
     @property
@@ -94,6 +114,11 @@ class BaseMethod(ABC):
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.init and f.name != "lam"}
         origin = REGISTRY.origin(self.name)
         return {"name": self.name, **({"origin": origin} if origin else {}), **own}
+
+    @property
+    def used_lam(self) -> float | Tensor:
+        """λ, or 1 where it is nothing to the method."""
+        return 1.0 if self.lam_is == "none" else self.lam
 
     def with_blocks(self, sizes: Sequence[int]) -> Self:
         """The method with these blocks where it was made with ``blocks=True``, else as it is."""
@@ -198,7 +223,8 @@ class BaseMethod(ABC):
 
     def _lams(self, leading: torch.Size, k: int, like: Tensor) -> Tensor:
         """λ of each auxiliary objective, ``(..., K - 1)`` for a leading shape ``(...)``."""
-        lam = self.lam.to(like) if isinstance(self.lam, Tensor) else like.new_full((), self.lam)
+        used = self.used_lam
+        lam = used.to(like) if isinstance(used, Tensor) else like.new_full((), used)
         if lam.dim() < len(leading) + 1 or lam.shape[-1] != k - 1:
             lam = lam[..., None]
         return lam.expand(*leading, k - 1)

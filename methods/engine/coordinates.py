@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .arithmetic import divide
 from .contract import BaseMethod, State
 from .parts import Parts
 
@@ -50,6 +51,9 @@ class CoordinateMethod(BaseMethod):
         next_state, lam = dict(state), self._lams(exact.shape[:-2], exact.shape[-2], exact)
         rows = exact * torch.cat([torch.ones_like(lam[..., :1]), lam], -1)[..., None]
         direction = self.coordinates(rows, next_state, losses)
+        if self.length == "sum":
+            lengths = torch.linalg.vector_norm(torch.stack([rows.sum(-2), direction]), dim=-1, keepdim=True)
+            direction = direction * divide(*lengths)
         if self.rescale:
             direction = direction / (1 + lam.sum(-1, keepdim=True))
         written = exact.new_empty(direction.shape, dtype=gradients.dtype) if out is None else out

@@ -62,3 +62,13 @@ def within(start: int, end: int, sizes: Sequence[int]) -> list[tuple[int, slice]
         if max(start, stop - size) < min(end, stop)
     ]
     return met or [(0, slice(0, 0))]
+
+
+def row_of(gradients: Tensor | Parts, k: int) -> Tensor:
+    """Gradient k ``(..., P)``."""
+    return gradients[..., k, :] if isinstance(gradients, Tensor) else gradients.row(k)
+
+
+def sizes_of(gradients: Tensor | Parts) -> list[int]:
+    """P_i of each part."""
+    return [gradients.shape[-1]] if isinstance(gradients, Tensor) else gradients.sizes

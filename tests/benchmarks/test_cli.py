@@ -64,9 +64,9 @@ def swept(tmp_path_factory) -> Path:
 
 def test_sweep_writes_records_tables_and_figures(swept) -> None:
     folder = swept / "results" / "conditioning" / "smoke"
-    assert len(list((folder / "runs").glob("*.json"))) == 24
+    assert len(list((folder / "runs").glob("*.json"))) == 22
     summary, fronts, metrics = (pd.read_csv(folder / f"{n}.csv") for n in ("summary", "fronts", "metrics"))
-    assert len(summary) == 24
+    assert len(summary) == 22
     assert set(fronts["split"]) == {"train", "validation", "test"}
     assert set(metrics["statistic"]) == {
         *("front_ratio", "common_low", "common_high", "points", "hypervolume", "igd_plus", "beats_sum"),
@@ -101,7 +101,7 @@ def test_a_second_sweep_runs_nothing_and_keeps_everything(swept) -> None:
     runs = swept / "results" / "conditioning" / "smoke" / "runs"
     before = {f.name: f.stat().st_mtime_ns for f in runs.iterdir()}
     done = scalpel("sweep", "conditioning", *SMALL, "--seeds", "2", cwd=swept)
-    assert "24 runs, 24 recorded already, 0 to do" in done.stdout
+    assert "22 runs, 22 recorded already, 0 to do" in done.stdout
     assert {f.name: f.stat().st_mtime_ns for f in runs.iterdir()} == before
 
 
@@ -115,7 +115,7 @@ def test_a_sweep_that_was_cut_short_runs_what_is_missing(swept, tmp_path) -> Non
     for file in lost[3:]:
         file.write_text(file.read_text()[:200])
     done = scalpel("sweep", "conditioning", *SMALL, "--seeds", "2", cwd=tmp_path)
-    assert "19 recorded already, 5 to do" in done.stdout
+    assert "17 recorded already, 5 to do" in done.stdout
 
     def numbers(text: str) -> dict[str, object]:
         record = json.loads(text)
@@ -154,10 +154,10 @@ def test_ctrl_c_keeps_finished_runs_and_the_same_command_continues(tmp_path) -> 
     assert process.returncode == 130
     assert "Traceback" not in error
     kept = len(list(runs.glob("*.json")))
-    assert 1 <= kept < 12
+    assert 1 <= kept < 11
     assert not list(runs.glob("*.tmp"))
     done = scalpel(*arguments, "--dry-run", cwd=tmp_path)
-    assert f"12 runs, {kept} recorded already, {12 - kept} to do" in done.stdout
+    assert f"11 runs, {kept} recorded already, {11 - kept} to do" in done.stdout
 
 
 def test_report_makes_the_tables_again(swept, tmp_path) -> None:
@@ -216,7 +216,7 @@ def test_a_run_whose_worker_dies_is_tried_again_or_fails_with_status_3(tmp_path)
 
 def test_dry_run_writes_nothing(tmp_path) -> None:
     done = scalpel("reproduce", "--scale", "smoke", "--dry-run", cwd=tmp_path)
-    assert "fig3a: 12 runs, 0 recorded already, 12 to do" in done.stdout
+    assert "fig3a: 11 runs, 0 recorded already, 11 to do" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

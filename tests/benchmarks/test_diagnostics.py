@@ -53,7 +53,7 @@ def test_what_was_not_measured_or_is_zero_counts_for_nothing() -> None:
     assert diagnostics.frame(summary(id=ended.id), {ended.id: without}).empty
 
 
-@pytest.mark.parametrize("name", ["bloop", "bloop_no_ema", "mgda"])
+@pytest.mark.parametrize("name", ["bloop", "bloop_no_ema", "pcgrad"])
 @pytest.mark.parametrize("rescale", [False, True])
 def test_the_projected_share_is_the_squared_cosine_to_what_is_projected_on(name: str, rescale: bool) -> None:
     experiment = conditioning(lam=[0.0, 3.0], methods={name: {"rescale": rescale}})
@@ -67,7 +67,7 @@ def test_the_projected_share_is_the_squared_cosine_to_what_is_projected_on(name:
         stepper.diagnosed_step(next(batches))
         main, aux = stepper.gradients.double()
         onto = before[0]["memory"][0].double() if name == "bloop" else main
-        if name == "mgda" or run.lam == 0:
+        if name == "pcgrad" or run.lam == 0:
             assert "projected_share" not in stepper.diagnostics(0)
         else:
             expected = torch.nn.functional.cosine_similarity(aux, onto, dim=0).square().item()

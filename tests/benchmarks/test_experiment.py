@@ -146,7 +146,18 @@ def test_unknown_names_are_refused() -> None:
 class TestPlan:
     def test_has_every_cell_once(self) -> None:
         runs = plan(conditioning(seeds=2, lam=[0.1, 1.0]))
-        assert len({run.id for run in runs}) == len(runs) == 6 * 2 * 2
+        assert len({run.id for run in runs}) == len(runs) == 2 * (5 * 2 + 1)
+
+    def test_a_method_without_a_trade_off_is_run_at_one_lambda(self) -> None:
+        runs = plan(conditioning(seeds=2, lam=[0.0, 0.1], methods={"nash_mtl": {}, "gradvac": {}}))
+        for label in ("mgda", "nash_mtl"):
+            assert [(r.seed, r.lam) for r in runs if r.label == label] == [(0, 1.0), (1, 1.0)]
+        for label in ("sum", "gradvac"):
+            assert [r.lam for r in runs if r.label == label] == [0.0, 0.1, 0.0, 0.1]
+
+    def test_a_method_without_a_trade_off_has_no_lambda_to_rescale_by(self) -> None:
+        with pytest.raises(UserError, match="methods: agem: agem has no λ to rescale by: leave rescale out"):
+            conditioning(methods={"agem": {"rescale": True}})
 
     def test_ids_are_hashes_of_the_settings_alone(self) -> None:
         (run, *_), (again, *_) = plan(conditioning()), plan(conditioning())
@@ -164,6 +175,7 @@ class TestPlan:
         runs = plan(conditioning(axes={"training.lr": [0.1, 0.2]}, lam=[0.1]))
         assert {(r.label, r.training.lr) for r in runs if r.lam == 0} == {("sum", 0.1), ("sum", 0.2)}
         assert len(runs) == 6 * 2 + 2
+        assert {r.lam for r in runs if r.label == "mgda"} == {1.0}
         assert {r.label for r in runs} == set(conditioning().methods)
 
     def test_an_axis_of_a_method_varies_the_methods_that_have_it(self) -> None:

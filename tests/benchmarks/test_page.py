@@ -131,7 +131,7 @@ def test_metrics_diagnostics_bands_and_tables_can_be_chosen(page) -> None:
     figure(page, "front").get_by_label("Attainment bands").check()
     assert figure(page, "front").locator(".band").count() == 3
     page.get_by_text("All runs").click()
-    expect(page.locator("details[data-runs] tbody tr")).to_have_count(52)
+    expect(page.locator("details[data-runs] tbody tr")).to_have_count(40)
     figure(page, "front").get_by_text("Data of this figure").click()
     expect(figure(page, "front").locator("tbody th", has_text="Bloop")).to_have_count(
         points(page, "front", "bloop")

@@ -216,7 +216,11 @@ def test_the_text_of_a_file_says_what_its_import_says(registry) -> None:
         entry, imported = catalogue(registry.package)[name], of_class(cls, None)
         assert (entry.place, entry.doc) == (imported.place, imported.doc)
         assert entry.attributes.items() <= imported.attributes.items()
-        for attribute in {"title", "color", "marker", "objectives", "properties"} & set(dir(cls)):
+        looks, kinds = (
+            {"title", "color", "marker"},
+            {"objectives", "properties", "lam_is", "arbitrary_length"},
+        )
+        for attribute in (looks | kinds) & set(dir(cls)):
             base = cls.__mro__[-3]  # before ABC and object
             expected = getattr(cls, attribute)
             assert entry.attributes.get(attribute, getattr(base, attribute)) == expected

@@ -52,6 +52,8 @@ def test_the_contract_can_fail() -> None:
             "per-block Gram matrices equal a call per block",
             "a saved state continues bit for bit",
             "both losses fall on a convex quadratic",
+            "its length is arbitrary where it says so",
+            "length='sum' gives its direction the length of the sum",
             "what it promises holds",
         ]
     finally:

@@ -32,7 +32,6 @@ def pcgrad(main: Tensor, aux: Tensor, lam: float) -> Tensor:
 
 
 def mgda(main: Tensor, aux: Tensor, lam: float) -> Tensor:
-    aux = lam * aux
     difference = main - aux
     squared = difference @ difference
     if squared == 0:
@@ -52,7 +51,7 @@ def bloop_no_ema(main: Tensor, aux: Tensor, lam: float) -> Tensor:
 
 
 def agem(main: Tensor, aux: Tensor, lam: float) -> Tensor:
-    return main if main @ aux >= 0 or lam == 0 else project_out(main, aux)
+    return main if main @ aux >= 0 else project_out(main, aux)
 
 
 def cosine(main: Tensor, aux: Tensor, lam: float) -> Tensor:
@@ -65,9 +64,16 @@ def metabalance(main: Tensor, aux: Tensor, lam: float) -> Tensor:
 
 
 def gradvac(main: Tensor, aux: Tensor, lam: float, average: float = 0.0) -> Tensor:
+    """Each gradient, altered against the other, and λ times the auxiliary one."""
+    if lam == 0:
+        return main
+    return gradvac_main(main, aux, lam, average) + lam * gradvac_main(aux, main, lam, average)
+
+
+def gradvac_main(main: Tensor, aux: Tensor, lam: float, average: float = 0.0) -> Tensor:
     """Table 1 of the Bloop paper; at the first step the average cosine is 0."""
     phi, length = angle(main, aux), torch.linalg.vector_norm(aux)
-    if phi >= average or length == 0 or lam == 0:
+    if phi >= average or length == 0:
         return main
     across, aim = math.sqrt(1 - phi**2), math.sqrt(1 - average**2)
     return main + torch.linalg.vector_norm(main) * (average * across - phi * aim) / (length * aim) * aux
@@ -83,6 +89,7 @@ FORMULAS = {
     "cosine": cosine,
     "metabalance": metabalance,
     "gradvac": gradvac,
+    "gradvac_main": gradvac_main,
     "sum": mixed,
     "pcgrad": pcgrad,
     "mgda": mgda,
@@ -162,6 +169,10 @@ def test_a_zero_ema_leaves_the_auxiliary_gradient_whole() -> None:
 def test_rescale_divides_by_one_plus_lam() -> None:
     (gradients,) = sampled(1)
     for name in methods.available():
+        if methods.get(name).lam_is == "none":
+            with pytest.raises(ValueError, match=f"^{name} has no λ to rescale by: leave rescale out$"):
+                methods.create(name, rescale=True)
+            continue
         plain, rescaled = (methods.create(name, lam=3.0, rescale=r) for r in (False, True))
         direction, _ = plain.combine(gradients, plain.init(gradients), torch.ones(2))
         shorter, _ = rescaled.combine(gradients, rescaled.init(gradients), torch.ones(2))
@@ -223,14 +234,14 @@ def test_agem_with_an_ema_projects_the_main_gradient_on_the_ema() -> None:
 
 
 def test_a_weighting_with_an_ema_weighs_by_the_emas() -> None:
-    steps, lam = sampled(5), 0.5
+    steps = sampled(5)
     (m_main, m_aux), expected = steps[0], []
     for main, aux in steps:
-        squared = (m_main - lam * m_aux) @ (m_main - lam * m_aux)
-        weight = (((lam * m_aux - m_main) @ (lam * m_aux)) / squared).clamp(0, 1)
-        expected.append(weight * main + (1 - weight) * lam * aux)
+        squared = (m_main - m_aux) @ (m_main - m_aux)
+        weight = (((m_aux - m_main) @ m_aux) / squared).clamp(0, 1)
+        expected.append(weight * main + (1 - weight) * aux)
         m_main, m_aux = 0.7 * m_main + 0.3 * main, 0.7 * m_aux + 0.3 * aux
-    assert_all_close(over_steps(methods.create("mgda", lam=lam, ema=0.3), steps), expected)
+    assert_all_close(over_steps(methods.create("mgda", ema=0.3), steps), expected)
 
 
 def test_bloop_ratio_only_takes_the_ratio_of_the_gradient() -> None:
@@ -319,18 +330,19 @@ def test_bloop_of_three_levels_with_parallel_references() -> None:
     torch.testing.assert_close(direction, main + project_out(aux, main), rtol=1e-9, atol=1e-9)
 
 
-def test_gradvac_follows_its_moving_average() -> None:
+@pytest.mark.parametrize("name", ["gradvac", "gradvac_main"])
+def test_gradvac_follows_its_moving_average(name: str) -> None:
     steps, average, expected = sampled(8, parameters=3), 0.0, []
     for main, aux in steps:
-        expected.append(gradvac(main, aux, 1.0, average))
+        expected.append(FORMULAS[name](main, aux, 0.3, average))
         average = 0.5 * average + 0.5 * angle(main, aux)
-    assert_all_close(over_steps(methods.create("gradvac", beta=0.5), steps), expected)
+    assert_all_close(over_steps(methods.create(name, lam=0.3, beta=0.5), steps), expected)
 
 
 def test_gradvac_of_three_objectives_meets_one_after_the_other() -> None:
     """The angle of g_m with the one met last is what it aims at, where it was below."""
     gradients = torch.tensor([[1.0, 0.0, 0.0], [-1.0, 1.0, 0.0], [-1.0, 0.0, 1.0]], dtype=torch.float64)
-    method = methods.create("gradvac", beta=0.5)
+    method = methods.create("gradvac_main", beta=0.5)
     direction, state = method.combine(gradients, method.init(gradients))
     met_last = min(abs(angle(direction, gradients[1])), abs(angle(direction, gradients[2])))
     assert met_last < 1e-12
@@ -363,7 +375,12 @@ def weights_over(name: str, losses: list[list[float]], **settings) -> Tensor:
 def test_loss_weightings() -> None:
     torch.testing.assert_close(weights_over("gls", [[4.0, 9.0]])[0], torch.tensor([6 / 8, 6 / 18]).double())
     torch.testing.assert_close(
-        weights_over("stch", [[1.0, 2.0]], mu=0.5)[0], torch.tensor([2.0, 4.0]).double().softmax(0)
+        weights_over("stch", [[1.0, 2.0]], mu=0.5)[0], torch.tensor([1.0, 2.0]).double().softmax(0) / 2
+    )
+    preferences, losses = torch.tensor([0.25, 0.75]).double(), torch.tensor([1.0, 2.0]).double()
+    torch.testing.assert_close(
+        weights_over("stch", [[1.0, 2.0]], mu=0.5, lam=3.0)[0],
+        preferences * (preferences * losses / 0.5).softmax(0),
     )
     dwa = weights_over("dwa", [[1.0, 1.0], [3.0, 1.0], [1.0, 1.0], [1.0, 3.0], [9.0, 9.0]], period=2)
     torch.testing.assert_close(dwa[:4], torch.ones(4, 2).double())

@@ -77,7 +77,7 @@ def test_moco_follows_algorithm_1() -> None:
     state, tracked, weights = method.init(steps[0]), None, torch.full((2,), 0.5, dtype=torch.float64)
     for gradients in steps:
         found, state = method.combine(gradients, state)
-        rows = torch.stack([gradients[0], 0.7 * gradients[1]])
+        rows = gradients
         tracked = rows if tracked is None else 0.7 * tracked + 0.3 * rows
         squared = max(longest(rows), longest(tracked)) ** 2
         weights = solvers.simplex_projection(weights - 0.5 * tracked @ tracked.T @ weights / squared)

@@ -22,7 +22,6 @@ What differs is taken out of TorchJD, or a property that decides the same questi
 | famo             | the next batch in place of the second  | there is no model here to pass it through    |
 |                  | pass over a batch                      |                                              |
 | uncertainty      | Adam on s                              | it leaves the optimiser to the user          |
-| stch             | weights of 1                           | it divides the losses by K                   |
 """
 
 from collections.abc import Iterator
@@ -133,6 +132,23 @@ def test_direction(name: str) -> None:
     assert max(error(name, g) for g in given) <= TOLERANCE
 
 
+@pytest.mark.parametrize("lam", [0.2, 3.0])
+@pytest.mark.parametrize("name", ["upgrad", "dualproj", "aligned_mtl", "config"])
+def test_lambda_is_the_preference_vector(name: str, lam: float) -> None:
+    for gradients in map(unit, matrices()):
+        weights = torch.tensor([1.0] + [lam] * (len(gradients) - 1), dtype=torch.float64)
+        scale = {"aligned_mtl": weights.sum(), "config": 1.0}.get(name, float(len(weights)))
+        oracle = {
+            "upgrad": partial(aggregation.UPGrad, projector=exact()),
+            "dualproj": partial(aggregation.DualProj, projector=exact()),
+            "aligned_mtl": aggregation.AlignedMTL,
+            "config": aggregation.ConFIG,
+        }[name](weights / scale)
+        expected = oracle(gradients)
+        difference = torch.linalg.vector_norm(direction(name, gradients, lam=lam) - expected)
+        assert difference <= TOLERANCE * max(1.0, float(torch.linalg.vector_norm(expected)))
+
+
 @pytest.mark.parametrize("lam", [0.1, 1.0, 7.0])
 def test_pcgrad_of_two(lam: float) -> None:
     for gradients in pairs():
@@ -174,14 +190,12 @@ def test_pcgrad_draws_a_new_order_every_step() -> None:
     assert not torch.allclose(first, second)
 
 
-@pytest.mark.parametrize("lam", [0.1, 1.0, 7.0])
-def test_mgda_of_two(lam: float) -> None:
+def test_mgda_of_two() -> None:
     """TorchJD's Frank-Wolfe is exact for two objectives: its first line search ends on the optimum."""
     oracle = aggregation.MGDA(epsilon=1e-12, max_iters=1000)
     for gradients in pairs():
-        scaled = torch.stack([gradients[0], lam * gradients[1]])
-        found = direction("mgda", gradients, lam=lam)
-        assert torch.linalg.vector_norm(found - oracle(scaled)) <= 1e-8 * longest(scaled)
+        found = direction("mgda", gradients)
+        assert torch.linalg.vector_norm(found - oracle(gradients)) <= 1e-8 * longest(gradients)
 
 
 def test_mgda_of_more() -> None:
@@ -264,9 +278,8 @@ def test_cagrad_where_the_convex_hull_contains_0() -> None:
 
 @pytest.mark.parametrize("k", [2, 5])
 def test_gradvac(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The source's own form over steps."""
     for scale in (1e-10, 1.0, 1e10):
-        method = methods.create("gradvac", beta=0.3, every=True)
+        method = methods.create("gradvac", beta=0.3)
         oracle = aggregation.GradVac(beta=0.3, eps=0.0)
         steps = [scale * g for g in sampled(200 // k, parameters=3, seed=5, k=k)]
         state = method.init(steps[0])
@@ -317,13 +330,15 @@ def derivative(oracle: scalarization.Scalarizer, losses: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("k", [2, 5])
 def test_weights_of_the_losses_alone(k: int) -> None:
-    oracles = {
-        "gls": scalarization.GeometricMean(),
-        "stch": scalarization.STCH(mu=1.0, weights=torch.ones(k, dtype=torch.float64)),
-    }
-    for name, oracle in oracles.items():
+    preferences = torch.tensor([1.0] + [0.3] * (k - 1), dtype=torch.float64)
+    oracles = [
+        (methods.create("gls"), scalarization.GeometricMean()),
+        (methods.create("stch"), scalarization.STCH(mu=1.0)),
+        (methods.create("stch", mu=0.1, lam=0.3), scalarization.STCH(0.1, preferences / preferences.sum())),
+    ]
+    for method, oracle in oracles:
         for losses in losses_over(200, k):
-            weights, _ = methods.create(name).loss_weights({}, losses)
+            weights, _ = method.loss_weights({}, losses)
             torch.testing.assert_close(weights, derivative(oracle, losses), rtol=1e-9, atol=1e-12)
 
 
