@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_
 from ... import methods, tasks
 from ...utf8 import NotUTF8, decode_utf8
 from ..messages.errors import UserError, as_user_error, explain
+from .box import Box
 from .claims import Claim, ComparisonClaim, SimulationClaim
 from .settings import (
     LEARNING_RATE,
@@ -51,13 +52,6 @@ class Grid(Settings):
         return [0.0, *spaced] if self.zero else spaced
 
 
-class Region(Settings):
-    """Where fronts are compared: at most this main and this auxiliary loss; also the reference point."""
-
-    main: float = Field(gt=0)
-    aux: float
-
-
 class Labels(Settings):
     """What figures write on their axes."""
 
@@ -77,6 +71,8 @@ class Common(Settings):
     seeds: int = Field(gt=0, le=10_000)
     real_data: bool = False
     """Whether the scale means nothing on embedded data."""
+    miniature: str = ""
+    """What of the paper's regime the scale lacks; nothing is said there of the paper's claims."""
     claims: tuple[Claim, ...] = Field((), max_length=0)
     """None, unless its kind knows how to answer them."""
 
@@ -90,7 +86,8 @@ class Experiment(Common):
     lam: tuple[Lam, ...] = Field(min_length=1)
     training: Training
     axes: dict[str, tuple[float, ...]] = Field(default_factory=dict)
-    region: Region
+    box: Box | None = None
+    """None before it is chosen: then nothing is measured of fronts."""
     labels: Labels
     figure: Literal["fronts", "paths", "trajectories"] = "fronts"
     claims: tuple[ComparisonClaim, ...] = ()
@@ -311,10 +308,13 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _check_claims(experiment: AnyExperiment) -> None:
-    """Refuse claims of the same id, and claims about methods that the experiment does not have."""
+    """Refuse claims of the same id, several primary ones, and methods that the experiment does not have."""
     ids = [claim.id for claim in experiment.claims]
     if doubled := [id for id in ids if ids.count(id) > 1]:
         raise ValueError(f"claims: two have the id {doubled[0]!r}")
+    primary = [claim.id for claim in experiment.claims if claim.primary]
+    if len(primary) > 1:
+        raise ValueError(f"claims: one may be primary, not {' and '.join(primary)}")
     for claim in experiment.claims:
         for label in claim.labels:
             if isinstance(experiment, Experiment) and label.partition(" (")[0] not in experiment.methods:
@@ -327,9 +327,10 @@ def _merge(*layers: dict[str, Any]) -> dict[str, Any]:
     for layer in layers:
         for key, value in layer.items():
             both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-            merged[key] = _merge(merged[key], value) if both and not _is_grid(value) else value
+            merged[key] = _merge(merged[key], value) if both and not _is_whole(key, value) else value
     return merged
 
 
-def _is_grid(value: dict[str, Any]) -> bool:
-    return "low" in value
+def _is_whole(key: str, value: dict[str, Any]) -> bool:
+    """Whether a table replaces an earlier one: a box, or a grid."""
+    return key == "box" or "low" in value

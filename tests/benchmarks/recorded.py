@@ -10,7 +10,7 @@ from scalpel_bench.benchmarks import figures
 from scalpel_bench.benchmarks.commands.report import report
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.records import Folder, Record, write_manifest
-from tests.benchmarks.runs import conditioning, plan
+from tests.benchmarks.runs import BOX, conditioning, plan
 
 HOSTILE = "</script><script>alert('method')</script>"
 LAMS = [0.1, 0.2, 0.4, 0.8]
@@ -27,7 +27,7 @@ def recorded(path: Path, fingerprint: str = "0" * 16, status: str = "completed")
         training={"lr": 0.1},
         axes={"training.lr": [0.1, 0.5]},
         methods={HOSTILE: {"name": "mgda"}},
-        region={"main": 2.0, "aux": 9.0},
+        box=BOX,
         claims=[{**CLAIM, "method": "bloop", "than": "sum"}],
     )
     folder = Folder(path)

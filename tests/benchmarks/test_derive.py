@@ -35,7 +35,7 @@ def no_figures(monkeypatch) -> None:
 @pytest.fixture
 def folder(tmp_path) -> Folder:
     """Three seeds in which Bloop's main loss is 0.8 of the others' at equal auxiliary loss."""
-    experiment = conditioning(seeds=3, lam=[0.1, 0.4], claims=[STATED], region={"main": 2.0, "aux": 9.0})
+    experiment = conditioning(seeds=3, lam=[0.1, 0.4], claims=[STATED], box=BOX)
     folder = Folder(tmp_path / "sweep")
     folder.prepare()
     for run in plan(experiment):
