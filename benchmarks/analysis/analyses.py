@@ -144,7 +144,7 @@ class TrainingAnalysis(Analysis):
         rows = [
             {"protocol": protocol.name, **row}
             for protocol in self.protocols
-            for row in selection.select(protocol.runs, self.compared.box)
+            for row in selection.select(protocol.runs, protocol.known, self.compared.box)
         ]
         return pd.DataFrame(rows, columns=["protocol", *selection.COLUMNS])
 

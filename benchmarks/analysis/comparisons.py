@@ -45,7 +45,7 @@ def effects(pair: Pair, split: str, box: Bounds) -> dict[str, float]:
 
 def loss_ratios(pair: Pair, split: str, loss: str, box: Bounds | None) -> Answer:
     """Ratios of end values at equal λ, their geometric mean over λ."""
-    if pair.runs["lr"].nunique() > 1:
+    if _several_rates(pair.runs):
         return {}, "end values are compared at one learning rate"
     column = f"{split}_{loss}"
     ours, theirs = (pair.of(name).set_index(["seed", *CELL])[column] for name in (pair.method, pair.other))
@@ -93,7 +93,7 @@ def separations(
         per seed, the distance to the nearest of the others over the largest between two of them.
     """
     names = (method, *others)
-    if runs.loc[runs["method"].isin(names), "lr"].nunique() > 1:
+    if _several_rates(runs[runs["method"].isin(names)]):
         return {}, "trajectories are compared at one learning rate"
     values = {}
     seeds = (set(runs.loc[runs["method"] == name, "seed"]) for name in names)
@@ -131,6 +131,11 @@ def missing(runs: pd.DataFrame, labels: Sequence[str], seeds: int) -> str:
     ended = of[of["status"] != "failed"]
     lacking = len(wanted - set(ended[["method", *CELL, "seed"]].itertuples(index=False, name=None)))
     return f"{lacking} of {len(wanted)} runs are missing" if lacking else ""
+
+
+def _several_rates(runs: pd.DataFrame) -> bool:
+    """Whether a seed has runs at more than one learning rate."""
+    return bool((runs.groupby("seed")["lr"].nunique() > 1).any())
 
 
 def _select(runs: pd.DataFrame, method: str, seed: int) -> pd.DataFrame:

@@ -58,10 +58,19 @@ class Pair:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A learning-rate protocol: its runs, whether it chooses among a method's, and what there is to say."""
+    """A learning-rate protocol.
+
+    Args:
+        name: of it.
+        runs: a row per run that may be used.
+        known: a row per run by which a choice for another seed is made: those at other rates too.
+        note: what there is to say.
+        chooses: whether the λ and rates of a method are chosen, or all count.
+    """
 
     name: str
     runs: pd.DataFrame
+    known: pd.DataFrame
     note: str = ""
     chooses: bool = False
     _pairs: dict[tuple[str, str], Pair] = field(default_factory=dict, compare=False, repr=False)
@@ -80,7 +89,7 @@ class Protocol:
             of[[cell in both for cell in of[["seed", *CELL]].itertuples(index=False, name=None)]]
             for of in (ours, theirs)
         ]
-        chosen = [choose(of) if self.chooses else of for of in kept]
+        chosen = [choose(of, self.known) if self.chooses else of for of in kept]
         runs = chosen[0] if method == other else pd.concat(chosen)
         seeds = tuple(sorted({int(seed) for seed, *_ in both}))
         return Pair(runs, method, other, seeds, _left_out(method, other, cells, both))
@@ -106,7 +115,7 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
     choice = _choice(summary)
     fixed = runs[runs["lr"] == experiment.training.lr]
     if len(fixed):
-        yield Protocol("fixed", fixed, "no validation values to choose a rate by" * (several and not choice))
+        yield Protocol("fixed", fixed, fixed, "no validation values to choose a rate by" * (several and not choice))
     if not several or not choice:
         return
     tuned = _tuned(summary, rates)
@@ -114,20 +123,23 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
         kept = runs[runs["lr"] == runs["seed"].map(tuned)]
         counts = Counter(tuned.values()).most_common()
         told = ", ".join(f"{rate:g}" + f" ({count} seeds)" * (len(counts) > 1) for rate, count in counts)
-        yield Protocol("main-tuned", kept, f"lr={told}; {choice}", chooses=True)
+        yield Protocol("main-tuned", kept, runs, f"lr={told}; {choice}", chooses=True)
     listed = ", ".join(f"{rate:g}" for rate in rates)
-    yield Protocol("per-method", runs, f"lr in {listed}; {choice}", chooses=True)
+    yield Protocol("per-method", runs, runs, f"lr in {listed}; {choice}", chooses=True)
 
 
-def choose(runs: pd.DataFrame) -> pd.DataFrame:
+def choose(runs: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """The rows, at each method and seed, of λ and rates that are non-dominated at the other seeds.
 
     By their mean validation losses there; what diverged at one of these is not chosen, unless everything did.
+
+    Args:
+        runs: to choose from.
+        known: with the other seeds' runs.
     """
     kept = [
-        own[_same_cell(own, _non_dominated(others(of, seed)))]
-        for _, of in runs.groupby("method", sort=False)
-        for seed, own in of.groupby("seed", sort=False)
+        own[_non_dominated(own, others(known[known["method"] == method], seed))]
+        for (method, seed), own in runs.groupby(["method", "seed"], sort=False)
     ]
     return pd.concat(kept) if kept else runs
 
@@ -181,15 +193,10 @@ def _tuned(summary: pd.DataFrame, rates: list[float]) -> dict[int, float]:
     return tuned
 
 
-def _non_dominated(runs: pd.DataFrame) -> pd.MultiIndex:
-    known = means(runs, CELL, VALIDATION)
-    if known.empty:
-        return pd.MultiIndex.from_frame(runs[CELL])
-    index = known.index[front(known.to_numpy(float))]
-    assert isinstance(index, pd.MultiIndex)
-    return index
-
-
-def _same_cell(runs: pd.DataFrame, cells: pd.MultiIndex) -> pd.Series:
-    inside = pd.MultiIndex.from_frame(runs[CELL]).isin(cells)
-    return pd.Series(inside, index=runs.index)
+def _non_dominated(own: pd.DataFrame, elsewhere: pd.DataFrame) -> pd.Series:
+    """Which rows have a λ and rate that no other row's dominates elsewhere; all where nothing is known."""
+    cells = pd.MultiIndex.from_frame(own[CELL])
+    known = means(elsewhere, CELL, VALIDATION)
+    known = known[known.index.isin(cells)]
+    best = known.index[front(known.to_numpy(float))]
+    return pd.Series(cells.isin(best) if len(best) else True, index=own.index)

@@ -20,7 +20,7 @@ COLUMNS = [
 ]
 
 
-def select(runs: pd.DataFrame, box: Box | None) -> Iterator[dict[str, Any]]:
+def select(runs: pd.DataFrame, known: pd.DataFrame, box: Box | None) -> Iterator[dict[str, Any]]:
     """Each method's λ (and learning rate) of least main loss within a budget of auxiliary loss, per seed.
 
     The budget is the middle of the box's auxiliary losses. For each seed, λ is chosen by the means of the other
@@ -31,6 +31,7 @@ def select(runs: pd.DataFrame, box: Box | None) -> Iterator[dict[str, Any]]:
 
     Args:
         runs: a row per run, as `analysis.summary.summarise` makes them, of one learning-rate protocol.
+        known: likewise, those by which a choice for another seed is made.
         box: of the experiment.
     """
     for method, own in runs[runs["status"] != "failed"].groupby("method", sort=False):
@@ -39,20 +40,26 @@ def select(runs: pd.DataFrame, box: Box | None) -> Iterator[dict[str, Any]]:
             yield dict.fromkeys(COLUMNS) | {"method": method, "seed": "all", "note": note}
             continue
         budget = sum(box.of("validation").aux) / 2
-        chosen = [row for seed in sorted(own["seed"].unique()) if (row := _of_seed(own, seed, budget, box))]
+        of = known[known["method"] == method]
+        chosen = [
+            row
+            for seed, here in own.groupby("seed")
+            if (row := _of_seed(here.set_index(CELL), others(of, seed), budget, box))
+        ]
         yield from (dict.fromkeys(COLUMNS) | {"method": method, "budget": budget, **row} for row in chosen)
         yield dict.fromkeys(COLUMNS) | {"method": method, "budget": budget, **_over(chosen, own["seed"].nunique())}
 
 
-def _of_seed(own: pd.DataFrame, seed: int, budget: float, box: Box) -> dict[str, Any] | None:
+def _of_seed(
+    here: pd.DataFrame, elsewhere: pd.DataFrame, budget: float, box: Box
+) -> dict[str, Any] | None:
     """None where no λ is within the budget."""
-    known = means(others(own, seed), CELL, KNOWN[:2])
-    here = own[own["seed"] == seed].set_index(CELL)
+    known = means(elsewhere, CELL, KNOWN[:2])
     known = known[(known["validation_aux"] <= budget) & known.index.isin(here.index)]
     if known.empty:
         return None
     lam, lr = known["validation_main"].idxmin()
-    row: dict[str, Any] = {"seed": seed, "lam": lam, "lr": lr}
+    row: dict[str, Any] = {"seed": here["seed"].iloc[0], "lam": lam, "lr": lr}
     for loss in LOSSES:
         bound = getattr(box.of("test"), loss)[1]
         value = float(here.loc[[(lam, lr)], f"test_{loss}"].iloc[0])

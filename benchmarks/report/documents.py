@@ -98,7 +98,7 @@ def _learning_rates(results: Path, folder: str, split: str = "test") -> pd.DataF
     for method in several.index[several & (several.index != REFERENCE)]:
         row = {"method": f"`{method}`"}
         for rate, runs in summary.groupby("lr"):
-            ratios, _ = comparisons.front_ratios(Protocol("", runs).pair(method), split, box)
+            ratios, _ = comparisons.front_ratios(Protocol("", runs, runs).pair(method), split, box)
             value, low, high, _ = over_seeds(list(ratios.values()), len(ratios), ratios=True)
             row[f"rate {rate:g}"] = with_interval(value, low, high, none="none")
         rows.append(row)

@@ -13,12 +13,12 @@ from tests.benchmarks.runs import BOX
 Row = tuple[str, float, int, float, float]
 
 
-def chosen(rows: list[Row], **overrides: Any) -> dict[Any, dict[str, Any]]:
+def chosen(rows: list[Row]) -> dict[Any, dict[str, Any]]:
     """By seed; the budget is 5. Test losses are a tenth of those of validation."""
     columns = ["method", "lam", "seed", "validation_main", "validation_aux"]
     frame = pd.DataFrame(rows, columns=columns).assign(lr=0.1, status="completed")
     frame = frame.assign(test_main=frame["validation_main"] / 10, test_aux=frame["validation_aux"] / 10)
-    return {row["seed"]: row for row in select(frame.assign(**overrides), Box.model_validate(BOX))}
+    return {row["seed"]: row for row in select(frame, frame, Box.model_validate(BOX))}
 
 
 def test_what_is_chosen_is_the_least_main_loss_within_the_budget_at_the_other_seeds() -> None:
@@ -57,5 +57,5 @@ def test_a_single_seed_chooses_by_its_own_validation_values() -> None:
 
 def test_without_validation_it_says_so() -> None:
     frame = pd.DataFrame({"method": ["sum"], "lam": [0.1], "lr": [0.1], "seed": [0], "status": ["completed"]})
-    (row,) = select(frame, Box.model_validate(BOX))
+    (row,) = select(frame, frame, Box.model_validate(BOX))
     assert (row["note"], row["lam"]) == ("no validation or no test values", None)
