@@ -70,7 +70,10 @@ def mixed_loss_ratios(pair: Pair, split: str, shares: Sequence[float], box: Boun
         least.append(np.minimum(np.where(np.isnan(mixed), np.inf, mixed).min(axis=1, initial=np.inf), worst))
     usable = np.all([(each > 0) & np.isfinite(each) for each in least], axis=(0, 2))
     if not usable.all():
-        return {}, "the mixed loss of a seed is not positive, or a run diverged and no box says what that costs"
+        return (
+            {},
+            "the mixed loss of a seed is not positive, or a run diverged and no box says what that costs",
+        )
     ratios = np.exp(np.log(least[0] / least[1]).mean(axis=1)).tolist()
     return dict(zip(pair.seeds, ratios, strict=True)), APART
 

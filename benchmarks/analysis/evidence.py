@@ -171,7 +171,9 @@ def evidence(claim: Claim, found: Runs | Quantities) -> Iterator[list[Evidence]]
 @evidence.register
 def _(claim: Cost, found: Runs) -> Iterator[list[Evidence]]:
     measured = step_ratio(found.results, claim.method, claim.on)
-    name = f"step of {claim.method} / step of {REFERENCE} (bench, {claim.on}; median and quartiles of its turns)"
+    name = (
+        f"step of {claim.method} / step of {REFERENCE} (bench, {claim.on}; median and quartiles of its turns)"
+    )
     yield [Evidence(name, ({}, measured.note), claim.bounds, measured=measured)]
 
 
@@ -252,9 +254,7 @@ def _measured(claim: Better | Worse | Equal, pair: Pair, measure: str, found: Ru
             ratios = list(comparisons.front_ratios(pair, split, alternative)[0].values())
             boxes[which] = float(np.exp(np.log(ratios).mean()))
         effects = comparisons.effects(pair, split, box)
-    return Evidence(
-        name, answer, claim.bounds, confidence, boxes=boxes, effects=effects, equality=equality
-    )
+    return Evidence(name, answer, claim.bounds, confidence, boxes=boxes, effects=effects, equality=equality)
 
 
 def _named(what: str, pair: Pair) -> str:

@@ -48,7 +48,9 @@ def rows(protocol: Protocol, split: str, box: Box | None) -> Iterator[Measured]:
     bounds = box.of(split)
     pairs = {method: protocol.pair(method) for method in methods}
     points = {method: pair.points(split) for method, pair in pairs.items()}
-    pooled = indicators.pooled_front(np.concatenate([own.reshape(-1, 2) for own, _ in points.values()]), bounds)
+    pooled = indicators.pooled_front(
+        np.concatenate([own.reshape(-1, 2) for own, _ in points.values()]), bounds
+    )
     p_values: dict[str, dict[str, float | None]] = {statistic: {} for statistic in COMPARED}
     for method, pair in pairs.items():
         ours, theirs = (_measure(own, points[method][1], pooled, bounds) for own in points[method])
@@ -77,7 +79,9 @@ def _of_method(pair: Pair, measured: Mapping[str, Values], note: str) -> Iterato
         for seed, value in zip(pair.seeds, values.tolist(), strict=True):
             yield Measured(pair.method, statistic, seed, value)
         estimate = _over(values, statistic)
-        yield Measured(pair.method, statistic, "all", *estimate[:3], "; ".join([estimate.note, *notes]).strip("; "))
+        yield Measured(
+            pair.method, statistic, "all", *estimate[:3], "; ".join([estimate.note, *notes]).strip("; ")
+        )
 
 
 def _over(values: Values, statistic: str) -> Estimate:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,16 +84,16 @@ class Protocol:
 
     def _paired(self, method: str, other: str) -> Pair:
         ours, theirs = (_ended(self.runs, name) for name in (method, other))
-        cells = [set(of[["seed", *CELL]].itertuples(index=False, name=None)) for of in (ours, theirs)]
-        both = cells[0] & cells[1]
+        ran = [list(of[["seed", *CELL]].itertuples(index=False, name=None)) for of in (ours, theirs)]
+        both = set(ran[0]) & set(ran[1])
         kept = [
-            of[[cell in both for cell in of[["seed", *CELL]].itertuples(index=False, name=None)]]
-            for of in (ours, theirs)
+            of[np.array([cell in both for cell in cells], dtype=bool)]
+            for of, cells in zip((ours, theirs), ran, strict=True)
         ]
         chosen = [choose(of, self.known) if self.chooses else of for of in kept]
         runs = chosen[0] if method == other else pd.concat(chosen)
         seeds = tuple(sorted({int(seed) for seed, *_ in both}))
-        return Pair(runs, method, other, seeds, _left_out(method, other, cells, both))
+        return Pair(runs, method, other, seeds, _left_out(method, other, ran, both))
 
     def own(self, method: str) -> pd.DataFrame:
         """The runs of a method that its front is made of: in common with `sum`, where that ran."""
@@ -115,7 +116,9 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
     choice = _choice(summary)
     fixed = runs[runs["lr"] == experiment.training.lr]
     if len(fixed):
-        yield Protocol("fixed", fixed, fixed, "no validation values to choose a rate by" * (several and not choice))
+        yield Protocol(
+            "fixed", fixed, fixed, "no validation values to choose a rate by" * (several and not choice)
+        )
     if not several or not choice:
         return
     tuned = _tuned(summary, rates)
@@ -160,9 +163,9 @@ def _ended(runs: pd.DataFrame, method: str) -> pd.DataFrame:
     return runs[(runs["method"] == method) & (runs["status"] != "failed")]
 
 
-def _left_out(method: str, other: str, cells: list[set[tuple[object, ...]]], both: set[object]) -> str:
+def _left_out(method: str, other: str, ran: list[list[tuple[Any, ...]]], both: set[tuple[Any, ...]]) -> str:
     """What two methods do not have in common, in words."""
-    settings = [{cell[1:] for cell in of} for of in (*cells, both)]
+    settings = [{cell[1:] for cell in of} for of in (*ran, both)]
     told = [
         f"{len(settings[2])} of the {len(own)} λ and rates of {name}"
         for name, own in zip((method, other), settings, strict=False)

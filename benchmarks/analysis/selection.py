@@ -47,12 +47,14 @@ def select(runs: pd.DataFrame, known: pd.DataFrame, box: Box | None) -> Iterator
             if (row := _of_seed(here.set_index(CELL), others(of, seed), budget, box))
         ]
         yield from (dict.fromkeys(COLUMNS) | {"method": method, "budget": budget, **row} for row in chosen)
-        yield dict.fromkeys(COLUMNS) | {"method": method, "budget": budget, **_over(chosen, own["seed"].nunique())}
+        yield dict.fromkeys(COLUMNS) | {
+            "method": method,
+            "budget": budget,
+            **_over(chosen, own["seed"].nunique()),
+        }
 
 
-def _of_seed(
-    here: pd.DataFrame, elsewhere: pd.DataFrame, budget: float, box: Box
-) -> dict[str, Any] | None:
+def _of_seed(here: pd.DataFrame, elsewhere: pd.DataFrame, budget: float, box: Box) -> dict[str, Any] | None:
     """None where no λ is within the budget."""
     known = means(elsewhere, CELL, KNOWN[:2])
     known = known[(known["validation_aux"] <= budget) & known.index.isin(here.index)]

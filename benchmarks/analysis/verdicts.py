@@ -56,7 +56,9 @@ def judge(
         notes = [f"{diverged} runs diverged" if diverged else "", protocol.note]
         found = Runs(experiment, protocol, records, results)
         miniature = "" if isinstance(claim, Cost) else experiment.miniature
-        row = _row(claim, _alternatives(claim, found), lacking, notes, miniature, lambda: _no_conflict(claim, found))
+        row = _row(
+            claim, _alternatives(claim, found), lacking, notes, miniature, lambda: _no_conflict(claim, found)
+        )
         data = {run.data.name for id in runs["id"] if isinstance(run := records[id].run, TrainingRun)}
         rows.append(
             row | {"protocol": protocol.name, "scale": experiment.scale, "data": ", ".join(sorted(data))}
@@ -82,7 +84,9 @@ def corrected(claims: pd.DataFrame) -> pd.DataFrame:
     of miniatures are no part of it.
     """
     claims = claims.reset_index(drop=True)
-    family = claims[claims["primary"].astype(bool) & (claims["verdict"] != "a miniature") & claims["p"].notna()]
+    family = claims[
+        claims["primary"].astype(bool) & (claims["verdict"] != "a miniature") & claims["p"].notna()
+    ]
     for _, rows in family.groupby("protocol"):
         for index, p in zip(rows.index, holm(list(rows["p"])), strict=True):
             if p >= LEVEL and rows.loc[index, "verdict"] in ("supported", "contradicted"):
@@ -187,7 +191,9 @@ def conflict(found: Runs, split: str) -> Estimate:
     if box is None or len(points) < SEEDS_FOR_A_VERDICT:
         return Estimate(None)
     costs = indicators.conflict(points, box)
-    return Estimate(None) if np.isnan(costs).any() else over_seeds(list(np.exp(costs)), len(costs), ratios=True)
+    return (
+        Estimate(None) if np.isnan(costs).any() else over_seeds(list(np.exp(costs)), len(costs), ratios=True)
+    )
 
 
 def _alternatives(claim: Claim, found: Runs) -> list[list[Evidence]]:

@@ -32,7 +32,9 @@ def new_box(name: str, scale: str, results: Path) -> list[str]:
     if runs is not None:
         runs = runs[runs["lr"] == experiment.training.lr]
     if runs is None or runs.empty:
-        raise UserError(f"{sweep.folder.path} has no runs of {REFERENCE}: scalpel sweep {name} --methods {REFERENCE}")
+        raise UserError(
+            f"{sweep.folder.path} has no runs of {REFERENCE}: scalpel sweep {name} --methods {REFERENCE}"
+        )
     start = next(record.trajectory[0] for record in records if record.trajectory)
     split = "validation" if "validation_main" in runs else "train"
     box = propose(runs, start[split]["main"], split)
@@ -57,7 +59,8 @@ def _written(box: dict[str, Any]) -> list[str]:
 
 def _alternatives(box: dict[str, Any]) -> list[str]:
     return [
-        f"{which} = {{ aux = {box[which]['aux']}, main = {box[which]['main']} }}" for which in ("tighter", "wider")
+        f"{which} = {{ aux = {box[which]['aux']}, main = {box[which]['main']} }}"
+        for which in ("tighter", "wider")
     ]
 
 

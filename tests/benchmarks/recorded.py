@@ -53,7 +53,16 @@ def _record(run: TrainingRun) -> Record:
         losses = {"main": main * (4 - step), "aux": 10 * run.lam / (4 - step)}
         test = {key: 1.5 * value + 0.1 for key, value in losses.items()}
         given = {"main_aux_cosine": 0.1 * step, "main_norm": 1.0} if step else {}
-        rows.append({"step": step, "epoch": float(step), "train": losses, "test": test, "diagnostics": given})
+        rows.append(
+            {
+                "step": step,
+                "epoch": float(step),
+                "train": losses,
+                "validation": losses,
+                "test": test,
+                "diagnostics": given,
+            }
+        )
     environment = {"commit": "abc", "device": "cpu"}
     return Record(id=run.id, run=run, status="completed", environment=environment, trajectory=rows)
 

@@ -105,9 +105,12 @@ def test_methods_are_compared_on_what_they_have_in_common() -> None:
 
 def test_a_later_sweep_of_the_sum_moves_no_other_methods_ratio() -> None:
     records, experiment = sweep()
-    more = [r.run.model_copy(update={"lam": 0.7}) for r in records if r.run.label == "sum" and r.run.lam == 0.8]
+    more = [
+        r.run.model_copy(update={"lam": 0.7}) for r in records if r.run.label == "sum" and r.run.lam == 0.8
+    ]
     before, after = (
-        analysed(rs, experiment, DATA.fingerprint) for rs in (records, [*records, *(record(r, 1e-5, 0.5) for r in more)])
+        analysed(rs, experiment, DATA.fingerprint)
+        for rs in (records, [*records, *(record(r, 1e-5, 0.5) for r in more)])
     )
     first, then = (metric(t, "fixed", "bloop", "front_ratio", "all")["value"] for t in (before, after))
     assert first == then
@@ -151,7 +154,9 @@ def test_a_lucky_run_is_not_chosen_by_its_own_values() -> None:
             r = r.model_copy(update={"trajectory": [{**r.trajectory[-1], "validation": best, "test": best}]})
         lucky.append(r)
     fronts = analysed(lucky, experiment, DATA.fingerprint).fronts
-    own = fronts[(fronts["protocol"] == "per-method") & (fronts["method"] == "sum") & (fronts["split"] == "test")]
+    own = fronts[
+        (fronts["protocol"] == "per-method") & (fronts["method"] == "sum") & (fronts["split"] == "test")
+    ]
     assert set(own.loc[own["seed"] == 0, "lr"]) == {0.5}
 
 
@@ -168,7 +173,10 @@ def test_without_validation_values_no_rate_is_chosen() -> None:
         del r.trajectory[-1]["validation"]
     tables = analysed(records, experiment, DATA.fingerprint)
     assert set(tables.metrics["protocol"]) == {"fixed"}
-    assert metric(tables, "fixed", "bloop", "front_ratio", "all")["note"] == "no validation values to choose a rate by"
+    assert (
+        metric(tables, "fixed", "bloop", "front_ratio", "all")["note"]
+        == "no validation values to choose a rate by"
+    )
 
 
 def test_without_a_box_nothing_is_measured_and_it_says_so() -> None:

@@ -15,7 +15,7 @@ from scalpel_bench.benchmarks.execution import ExecutionOptions
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import Folder, load_sweep, read_manifest, write_manifest
-from tests.benchmarks.runs import DATA, conditioning, plan, record
+from tests.benchmarks.runs import BOX, DATA, conditioning, plan, record
 
 STATED = {
     "id": "bloop-better",

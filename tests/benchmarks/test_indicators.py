@@ -76,7 +76,9 @@ def test_dominance_means_a_better_or_equal_ratio_and_a_strictly_better_one_where
     assert covers.all()
     difference = np.log(front_ratio(ours, theirs, BOX))
     assert (difference <= TINY).all()
-    at = np.linspace(1, 3, 200, endpoint=False)[:, None]  # where A is strictly less on a grid, the box sees it
+    at = np.linspace(1, 3, 200, endpoint=False)[
+        :, None
+    ]  # where A is strictly less on a grid, the box sees it
     least = [np.clip(_least(points, at), *BOX.main) for points in (ours, theirs)]
     strictly = (least[0] < least[1] - 1e-9).any(0)
     assert strictly.sum() > PAIRS / 2

@@ -24,8 +24,11 @@ def chosen(rows: list[Row]) -> dict[Any, dict[str, Any]]:
 def test_what_is_chosen_is_the_least_main_loss_within_the_budget_at_the_other_seeds() -> None:
     """Seed 0 would choose 0.1 for itself, where it got lucky, and exceeds the budget at 0.4."""
     rows = [("sum", 0.1, 0, 0.1, 1.0), ("sum", 0.2, 0, 3.0, 5.0), ("sum", 0.4, 0, 0.5, 5.1)]
-    rows += [("sum", lam, seed, main, aux) for seed in (1, 2) for lam, main, aux in
-             ((0.1, 2.0, 1.0), (0.2, 1.0, 5.0), (0.4, 0.5, 5.1))]
+    rows += [
+        ("sum", lam, seed, main, aux)
+        for seed in (1, 2)
+        for lam, main, aux in ((0.1, 2.0, 1.0), (0.2, 1.0, 5.0), (0.4, 0.5, 5.1))
+    ]
     found = chosen(rows)
     assert {seed: found[seed]["lam"] for seed in (0, 1, 2)} == {0: 0.2, 1: 0.1, 2: 0.1}
     assert found[0]["test_main"] == pytest.approx(0.3)
