@@ -107,7 +107,7 @@ class TrainingAnalysis(Analysis):
 
     @cached_property
     def compared_runs(self) -> list[tuple[str, str, pd.DataFrame]]:
-        """The runs that each method's front is made of under each protocol: their names, and a row per run."""
+        """The runs that each method's front is made of under each protocol, a row per run."""
         return [
             (protocol.name, str(method), protocol.own(str(method)))
             for protocol in self.protocols

@@ -20,8 +20,8 @@ def propose(runs: pd.DataFrame, start: float, split: str) -> dict[str, Any]:
 
     The cap (the upper bound of the main loss) is two thirds of the way, in the logarithm, from the best main
     loss to that of the untrained model, or 5 % above the greatest of all runs where that is less. Auxiliary
-    losses go from the least to the greatest of the runs below the cap; the lower bound of the main loss is half
-    the best. Runs at λ = 0 stand apart: the auxiliary loss of a model that never saw it may be anything.
+    losses go from the least to the greatest of the runs below the cap; the lower bound of the main loss is
+    half the best. Runs at λ = 0 stand apart: the auxiliary loss of a model that never saw it may be anything.
     Each is the median over seeds. The tighter box leaves out 15 % of the auxiliary losses on each side and a
     quarter of the way to the cap; the wider one adds 15 % and a quarter of the cap.
 

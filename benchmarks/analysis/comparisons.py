@@ -56,7 +56,7 @@ def loss_ratios(pair: Pair, split: str, loss: str, box: Bounds | None) -> Answer
         both = both.fillna(getattr(box, loss)[1])
     if (both <= 0).to_numpy().any():
         return {}, f"the {loss} loss is not always positive: no ratio"
-    means = np.log(both["ours"] / both["theirs"]).groupby("seed").mean()
+    means = (both["ours"] / both["theirs"]).map(np.log).groupby("seed").mean()
     return dict(zip(means.index.tolist(), np.exp(means.to_numpy()).tolist(), strict=True)), APART
 
 
@@ -72,7 +72,7 @@ def mixed_loss_ratios(pair: Pair, split: str, shares: Sequence[float], box: Boun
     if not usable.all():
         return (
             {},
-            "the mixed loss of a seed is not positive, or a run diverged and no box says what that costs",
+            "a mixed loss is not positive, or a run diverged and no box says what that costs",
         )
     ratios = np.exp(np.log(least[0] / least[1]).mean(axis=1)).tolist()
     return dict(zip(pair.seeds, ratios, strict=True)), APART

@@ -171,9 +171,7 @@ def evidence(claim: Claim, found: Runs | Quantities) -> Iterator[list[Evidence]]
 @evidence.register
 def _(claim: Cost, found: Runs) -> Iterator[list[Evidence]]:
     measured = step_ratio(found.results, claim.method, claim.on)
-    name = (
-        f"step of {claim.method} / step of {REFERENCE} (bench, {claim.on}; median and quartiles of its turns)"
-    )
+    name = f"step of {claim.method} / step of {REFERENCE} (bench, {claim.on}; median and quartiles)"
     yield [Evidence(name, ({}, measured.note), claim.bounds, measured=measured)]
 
 

@@ -1,8 +1,8 @@
 """What is measured of fronts inside a box: pure functions of end points, vectorised over leading dimensions.
 
 ``points`` are ``(..., n, 2)`` end points (main, aux), both minimised, such as ``(seeds, λ, 2)``. NaN stands
-for a run that diverged, and for padding. A box sees a point whose main loss is below its upper bound and whose
-auxiliary loss is not above its own; what is better than a lower bound counts as that bound.
+for a run that diverged, and for padding. A box sees a point whose main loss is below its upper bound and
+whose auxiliary loss is not above its own; what is better than a lower bound counts as that bound.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def hypervolume(points: Points, box: Bounds) -> Floats:
 def aux_at_par(points: Points, reference: Points, box: Bounds) -> Floats:
     """``(...)``: the least auxiliary loss among points within 5 % of the reference's best main loss.
 
-    The best is at least the box's lower bound. Where no point is at par, it is the upper bound of the auxiliary
-    loss.
+    The best is at least the box's lower bound. Where no point is at par, it is the upper bound of the
+    auxiliary loss.
     """
     low, cap = box.main
     mains = np.where(np.isnan(reference[..., 0]), cap, reference[..., 0])

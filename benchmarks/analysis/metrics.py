@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..experiments.box import Box, Bounds
+from ..experiments.box import Bounds, Box
 from . import indicators
 from .fronts import Points
 from .protocols import REFERENCE, Pair, Protocol
@@ -74,14 +74,12 @@ def _measure(points: Points, reference: Points, pooled: Points, box: Bounds) -> 
 
 
 def _of_method(pair: Pair, measured: Mapping[str, Values], note: str) -> Iterator[Measured]:
-    notes = [part for part in (pair.note, note) if part]
     for statistic, values in measured.items():
         for seed, value in zip(pair.seeds, values.tolist(), strict=True):
             yield Measured(pair.method, statistic, seed, value)
         estimate = _over(values, statistic)
-        yield Measured(
-            pair.method, statistic, "all", *estimate[:3], "; ".join([estimate.note, *notes]).strip("; ")
-        )
+        notes = "; ".join(part for part in (estimate.note, pair.note, note) if part)
+        yield Measured(pair.method, statistic, "all", *estimate[:3], notes)
 
 
 def _over(values: Values, statistic: str) -> Estimate:

@@ -104,9 +104,9 @@ class Protocol:
 def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protocol]:
     """The learning-rate protocols that the recorded runs allow.
 
-    ``fixed``: the experiment's rate, where it was run, and all points of it. ``main-tuned``: for each seed the
-    rate at which the λ = 0 runs of `sum` have the least mean validation main loss, and of it the λ of each
-    method that are non-dominated. ``per-method``: of all rates and λ those of each method that are
+    ``fixed``: the experiment's rate, where it was run, and all points of it. ``main-tuned``: for each seed
+    the rate at which the λ = 0 runs of `sum` have the least mean validation main loss, and of it the λ of
+    each method that are non-dominated. ``per-method``: of all rates and λ those of each method that are
     non-dominated. Each choice is by the means of the other seeds' validation values; of a single seed by its
     own, which is noted.
     """
@@ -156,7 +156,7 @@ def others(runs: pd.DataFrame, seed: object) -> pd.DataFrame:
 def means(runs: pd.DataFrame, by: list[str], columns: list[str]) -> pd.DataFrame:
     """Mean losses of the rows that have the same ``by``, without those of which any run diverged."""
     mean = runs[columns].fillna(np.inf).groupby([runs[key] for key in by]).mean()
-    return mean[np.isfinite(mean).all(axis=1)]
+    return mean.loc[np.isfinite(mean).all(axis=1)]
 
 
 def _ended(runs: pd.DataFrame, method: str) -> pd.DataFrame:
@@ -192,7 +192,7 @@ def _tuned(summary: pd.DataFrame, rates: list[float]) -> dict[int, float]:
     for seed in summary["seed"].unique():
         known = means(others(runs, seed), ["lr"], VALIDATION[:1])["validation_main"]
         if len(known):
-            tuned[int(seed)] = float(known.idxmin())
+            tuned[int(seed)] = float(known.index[int(known.argmin())])
     return tuned
 
 

@@ -23,11 +23,11 @@ COLUMNS = [
 def select(runs: pd.DataFrame, known: pd.DataFrame, box: Box | None) -> Iterator[dict[str, Any]]:
     """Each method's λ (and learning rate) of least main loss within a budget of auxiliary loss, per seed.
 
-    The budget is the middle of the box's auxiliary losses. For each seed, λ is chosen by the means of the other
-    seeds' validation losses (of a single seed by its own; what diverged there is no candidate), and the seed's
-    test losses are looked up; a run that diverged, or ended outside the box, has those of its upper bounds. The
-    rows of ``all`` seeds have the means with their 95 % intervals, and the λ and rate that were chosen most
-    often.
+    The budget is the middle of the box's auxiliary losses. For each seed, λ is chosen by the means of the
+    other seeds' validation losses (of a single seed by its own; what diverged there is no candidate), and the
+    seed's test losses are looked up; a run that diverged, or ended outside the box, has those of its upper
+    bounds. The rows of ``all`` seeds have the means with their 95 % intervals, and the λ and rate that were
+    chosen most often.
 
     Args:
         runs: a row per run, as `analysis.summary.summarise` makes them, of one learning-rate protocol.
@@ -60,11 +60,11 @@ def _of_seed(here: pd.DataFrame, elsewhere: pd.DataFrame, budget: float, box: Bo
     known = known[(known["validation_aux"] <= budget) & known.index.isin(here.index)]
     if known.empty:
         return None
-    lam, lr = known["validation_main"].idxmin()
+    lam, lr = known.index[int(known["validation_main"].argmin())]
     row: dict[str, Any] = {"seed": here["seed"].iloc[0], "lam": lam, "lr": lr}
     for loss in LOSSES:
         bound = getattr(box.of("test"), loss)[1]
-        value = float(here.loc[[(lam, lr)], f"test_{loss}"].iloc[0])
+        value = float(here[f"test_{loss}"].loc[[(lam, lr)]].iloc[0])
         row[f"test_{loss}"] = value if value < bound else bound
     return row
 

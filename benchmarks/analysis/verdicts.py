@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,8 @@ def judge(
         notes = [f"{diverged} runs diverged" if diverged else "", protocol.note]
         found = Runs(experiment, protocol, records, results)
         miniature = "" if isinstance(claim, Cost) else experiment.miniature
-        row = _row(
-            claim, _alternatives(claim, found), lacking, notes, miniature, lambda: _no_conflict(claim, found)
-        )
+        no_conflict = partial(_no_conflict, claim, found)
+        row = _row(claim, _alternatives(claim, found), lacking, notes, miniature, no_conflict)
         data = {run.data.name for id in runs["id"] if isinstance(run := records[id].run, TrainingRun)}
         rows.append(
             row | {"protocol": protocol.name, "scale": experiment.scale, "data": ", ".join(sorted(data))}
@@ -104,8 +104,9 @@ def side_by_side(claims: pd.DataFrame) -> pd.DataFrame:
     keys = ["id", "paper", "rank", "split", "seeds", "scale", "data"]
     rows: dict[str, dict[str, Any]] = {}
     for claim in claims.itertuples():
-        told = claim._asdict() | {"rank": "primary" if claim.primary else "secondary"}
-        row = rows.setdefault(str(claim.id), {key: told[key] for key in keys} | {"only": []})
+        told = {key: getattr(claim, key, None) for key in keys}
+        told["rank"] = "primary" if claim.primary else "secondary"
+        row = rows.setdefault(str(claim.id), told | {"only": []})
         row[str(claim.protocol)] = (
             f"{claim.verdict} {with_interval(claim.effect, claim.low, claim.high)}".strip()
         )

@@ -17,8 +17,8 @@ from ..records import Folder, load_sweep
 def new_box(name: str, scale: str, results: Path) -> list[str]:
     """The lines of a table for the experiment's TOML, from the end points of `sum` at its own learning rate.
 
-    It is proposed by `analysis.box_proposal.propose` from validation losses, or training losses where there are
-    none; train losses have a box of their own where theirs differ.
+    It is proposed by `analysis.box_proposal.propose` from validation losses, or training losses where there
+    are none; train losses have a box of their own where theirs differ.
 
     Raises:
         UserError: no runs of `sum` are recorded, or they make no front.
@@ -65,7 +65,7 @@ def _alternatives(box: dict[str, Any]) -> list[str]:
 
 
 def _differs(train: dict[str, Any], box: dict[str, Any]) -> bool:
-    """Whether the boxes share less than half of their auxiliary losses, or one cap is beyond twice the other."""
+    """Whether the boxes share less than half of their auxiliary losses, or one is twice the other."""
     (a, b), (c, d) = train["aux"], box["aux"]
     shared = (min(b, d) - max(a, c)) / (max(b, d) - min(a, c))
     caps = sorted((train["main"][1], box["main"][1]))

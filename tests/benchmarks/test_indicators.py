@@ -1,5 +1,7 @@
 """The measure of fronts: its properties on random pairs, by brute force, and hand-made values."""
 
+from itertools import pairwise
+
 import moocore
 import numpy as np
 import pytest
@@ -35,11 +37,11 @@ def random_points(count: int = PAIRS, points: int = 6, seed: int = 0) -> np.ndar
 
 
 def by_hand(points: np.ndarray, box: Bounds) -> float:
-    """The mean of log A(a) between all auxiliary losses at which A can change, one interval after the other."""
+    """The mean of log A(a) between all auxiliary losses at which A can change, one after the other."""
     (least, most), (low, high) = box.aux, box.main
     ends = sorted({least, most, *(aux for _, aux in points if least < aux < most)})
     total = 0.0
-    for start, end in zip(ends, ends[1:], strict=False):
+    for start, end in pairwise(ends):
         reached = [main for main, aux in points if aux <= start]
         total += (end - start) * np.log(np.clip(min(reached, default=high), low, high))
     return total / (most - least)
@@ -76,9 +78,7 @@ def test_dominance_means_a_better_or_equal_ratio_and_a_strictly_better_one_where
     assert covers.all()
     difference = np.log(front_ratio(ours, theirs, BOX))
     assert (difference <= TINY).all()
-    at = np.linspace(1, 3, 200, endpoint=False)[
-        :, None
-    ]  # where A is strictly less on a grid, the box sees it
+    at = np.linspace(1, 3, 200, endpoint=False)[:, None]  # a grid on which A is strictly less somewhere
     least = [np.clip(_least(points, at), *BOX.main) for points in (ours, theirs)]
     strictly = (least[0] < least[1] - 1e-9).any(0)
     assert strictly.sum() > PAIRS / 2
@@ -185,7 +185,7 @@ def test_igd_plus_equals_another_library() -> None:
 
 
 def test_conflict_is_what_more_weight_costs() -> None:
-    """In order of λ: main 1 grows to 2 and 3; the last lies beyond the cap, and the first has too much aux."""
+    """In order of λ: main 1 grows to 2 and 3; the last is beyond the cap, the first has too much aux."""
     points = np.array([[1.0, 9.0], [2.0, 2.0], [3.0, 1.5], [5.0, 0.1]])
     assert conflict(points, BOX) == pytest.approx((np.log(2) + np.log(3)) / 2)
     assert conflict(points[[1, 0, 2]], BOX) == pytest.approx(np.log(1.5))

@@ -147,7 +147,7 @@ class TestTooLittle:
         assert "no runs of pcgrad" in rows.iloc[0]["reason"]
 
     def test_a_seed_whose_front_misses_the_box_costs_the_cap(self) -> None:
-        """Two of six seeds collapse, which would vanish if they had no value: the others are clearly better."""
+        """Two of six seeds collapse; the others are clearly better, and would decide without them."""
 
         def losses(run: TrainingRun) -> tuple[float, float]:
             main, aux = curve({"bloop": 0.8})(run)
@@ -328,7 +328,7 @@ class TestWhatIsNoVerdict:
         assert verdict([BETTER], losses)["verdict"] != "supported"
 
     def test_indicators_that_disagree(self) -> None:
-        """Half the loss where it is small already outweighs 20 % more where it is great, on logarithms alone."""
+        """Half the loss where it is small outweighs 20 % more where it is great, on logarithms alone."""
 
         def losses(run: TrainingRun) -> tuple[float, float]:
             main, aux = curve({}, noise=0)(run)
