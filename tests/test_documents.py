@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scalpel_bench import methods
+from scalpel_bench.benchmarks.experiments.box import Box
 from scalpel_bench.benchmarks.experiments.claims import Claim, kinds
 from scalpel_bench.benchmarks.experiments.schema import (
     ConvergenceRatesExperiment,
@@ -17,7 +18,6 @@ from scalpel_bench.benchmarks.experiments.schema import (
     Labels,
     MixedLossExperiment,
     NoiseExperiment,
-    Region,
     load,
 )
 from scalpel_bench.benchmarks.experiments.settings import Training
@@ -84,7 +84,7 @@ def test_the_keys_of_experiments_are_documented() -> None:
         ConvergenceRatesExperiment,
         MixedLossExperiment,
         Grid,
-        Region,
+        Box,
         Labels,
     ]
     models += [Training, *kinds(Claim)]

@@ -14,15 +14,17 @@ from ..records import Record, RecordedSweep
 from ..simulations import SIMULATIONS
 from . import (
     diagnostics,
-    indicators,
+    metrics,
     mixed_loss,
+    protocols,
     selection,
     summary,
     verdicts,
 )
-from .fronts import Points, attainment, front
+from .fronts import attainment, front
+from .protocols import Protocol
 from .ratio_table import ratio_table
-from .summary import Protocol, end_points, splits
+from .summary import splits
 
 PERCENTILES = (25, 50, 75)
 METRIC_COLUMNS = ["protocol", "method", "split", "statistic", "seed", "value", "low", "high", "note"]
@@ -101,46 +103,48 @@ class TrainingAnalysis(Analysis):
     @cached_property
     def protocols(self) -> list[Protocol]:
         """The learning-rate protocols, each with its runs."""
-        return list(summary.protocols(self.summary, self.compared))
+        return list(protocols.protocols(self.summary, self.compared))
 
     @cached_property
-    def points(self) -> list[tuple[Protocol, str, dict[tuple[str, int], Points]]]:
-        """The end points of each protocol and split, by method and seed."""
-        return [(p, split, end_points(p.runs, split)) for p in self.protocols for split in splits(p.runs)]
+    def compared_runs(self) -> list[tuple[str, str, pd.DataFrame]]:
+        """The runs that each method's front is made of under each protocol, a row per run."""
+        return [
+            (protocol.name, str(method), protocol.own(str(method)))
+            for protocol in self.protocols
+            for method in dict.fromkeys(protocol.runs["method"])
+        ]
 
     @cached_property
     def fronts(self) -> pd.DataFrame:
         """The non-dominated end points of each method and seed."""
-        rows = [row for protocol in self.protocols for row in _front_rows(protocol)]
+        rows = [row for compared in self.compared_runs for row in _front_rows(*compared)]
         return pd.DataFrame(rows, columns=FRONT_COLUMNS)
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """What is measured of the fronts, per seed and over seeds."""
-        measured = []
-        for protocol, split, points in self.points:
-            for row in indicators.rows(points, self.compared.region):
-                note = "; ".join(part for part in (row.note, protocol.note) if part)
-                measured.append([protocol.name, row.method, split, *row[1:-1], note])
-        return pd.DataFrame(measured, columns=METRIC_COLUMNS)
+        measured = [
+            [protocol.name, row.method, split, *row[1:]]
+            for protocol in self.protocols
+            for split in splits(protocol.runs)
+            for row in metrics.rows(protocol, split, self.compared.box)
+        ]
+        frame = pd.DataFrame(measured, columns=METRIC_COLUMNS)
+        return frame.astype(dict.fromkeys(("value", "low", "high"), float))
 
     @cached_property
     def attainment(self) -> pd.DataFrame:
         """The corners of the surfaces that a quarter, half and three quarters of the seeds attain."""
-        rows = [
-            [protocol.name, *row]
-            for protocol, split, points in self.points
-            for row in _surface_rows(points, split)
-        ]
+        rows = [row for compared in self.compared_runs for row in _surface_rows(*compared)]
         return pd.DataFrame(rows, columns=ATTAINMENT_COLUMNS)
 
     @cached_property
     def selected(self) -> pd.DataFrame:
-        """One λ per method, chosen on validation values."""
+        """One λ per method and seed, chosen on validation values of the other seeds."""
         rows = [
             {"protocol": protocol.name, **row}
             for protocol in self.protocols
-            for row in selection.select(protocol.runs, self.compared.region.main)
+            for row in selection.select(protocol.runs, protocol.known, self.compared.box)
         ]
         return pd.DataFrame(rows, columns=["protocol", *selection.COLUMNS])
 
@@ -152,7 +156,8 @@ class TrainingAnalysis(Analysis):
     @cached_property
     def claims(self) -> pd.DataFrame:
         """A row for each claim and protocol."""
-        return verdicts.judge(self.compared, self.protocols, self.sweep.by_id)
+        results = self.sweep.folder.path.absolute().parent.parent
+        return verdicts.judge(self.compared, self.protocols, self.sweep.by_id, results)
 
     @property
     def tables(self) -> Mapping[str, pd.DataFrame]:
@@ -172,7 +177,7 @@ class TrainingAnalysis(Analysis):
         """What the overview shows."""
         if self.compared.figure == "trajectories":
             return ": end values, mean over seeds"
-        return ": main loss relative to sum within equal auxiliary loss, geometric mean over seeds [95 %]"
+        return ": main loss relative to sum at equal auxiliary loss, geometric mean over seeds [95 %]"
 
     @property
     def overview(self) -> pd.DataFrame:
@@ -261,17 +266,18 @@ def analyse(sweep: RecordedSweep) -> Analysis:
     return Analysis.by_kind[sweep.experiment.kind](sweep)
 
 
-def _front_rows(protocol: Protocol) -> Iterator[list[Any]]:
-    for split in splits(protocol.runs):
-        for (method, seed), runs in protocol.runs.groupby(["method", "seed"]):
+def _front_rows(protocol: str, method: str, compared: pd.DataFrame) -> Iterator[list[Any]]:
+    for split in splits(compared):
+        for seed, runs in compared.groupby("seed"):
             points = runs[[f"{split}_main", f"{split}_aux"]].to_numpy(float)
             for row in runs[front(points)].sort_values(f"{split}_aux").itertuples():
                 losses = [getattr(row, f"{split}_main"), getattr(row, f"{split}_aux")]
-                yield [protocol.name, method, split, seed, row.lam, row.lr, *losses]
+                yield [protocol, method, split, seed, row.lam, row.lr, *losses]
 
 
-def _surface_rows(points: dict[tuple[str, int], Points], split: str) -> Iterator[list[Any]]:
-    for method in dict.fromkeys(method for method, _ in points):
-        by_seed = [own for (name, _), own in points.items() if name == method]
+def _surface_rows(protocol: str, method: str, compared: pd.DataFrame) -> Iterator[list[Any]]:
+    for split in splits(compared):
+        losses = [f"{split}_main", f"{split}_aux"]
+        by_seed = [own[losses].to_numpy(float) for _, own in compared.groupby("seed")]
         for main, aux, percentile in attainment(by_seed, PERCENTILES):
-            yield [method, split, int(percentile), main, aux]
+            yield [protocol, method, split, int(percentile), main, aux]

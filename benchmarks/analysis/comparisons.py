@@ -1,7 +1,7 @@
 """Per-seed ratios between methods, from the runs of one learning-rate protocol.
 
-Each function answers one ratio per seed that allows it, and, where none does, why. ``runs`` has a row per
-run, as `analysis.summary.summarise` makes them.
+Each function answers one ratio per seed that allows it, and, where none does, why. A run that diverged costs
+the upper bounds of the box.
 """
 
 from __future__ import annotations
@@ -13,70 +13,69 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..experiments.box import Bounds
 from ..records import Record
-from .fronts import front_ratio
+from . import indicators
+from .protocols import CELL, Pair
 
 Answer = tuple[dict[int, float], str]
-CELL = ["lam", "lr", "seed"]
+APART = "no λ and learning rate that both ran"
+NO_BOX = "no box: `scalpel new box` proposes one"
 
 
-def front_ratios(runs: pd.DataFrame, split: str, method: str, other: str, cap: float) -> Answer:
-    """Front ratios (`analysis.fronts.front_ratio`) of a method over another."""
-    values, notes = {}, dict[str, None]()
-    columns = [f"{split}_main", f"{split}_aux"]
-    for seed in _seeds(runs, (method, other)):
-        of = {m: _select(runs, m, seed)[columns].to_numpy(float) for m in (method, other)}
-        ratio = front_ratio(of[method], of[other], cap)
-        if ratio.value is None:
-            notes[ratio.note] = None
-        else:
-            values[seed] = ratio.value
-    return values, "; ".join(notes)
+def front_ratios(pair: Pair, split: str, box: Bounds | None) -> Answer:
+    """Front ratios (`analysis.indicators.front_ratio`) of a method over another."""
+    if box is None:
+        return {}, NO_BOX
+    values = indicators.front_ratio(*pair.points(split), box).tolist()
+    return dict(zip(pair.seeds, values, strict=True)), APART
 
 
-def loss_ratios(runs: pd.DataFrame, split: str, loss: str, method: str, other: str) -> Answer:
-    """Ratios of end values at equal λ, their geometric mean over λ."""
-    if _rates(runs, (method, other)) > 1:
-        return {}, "end values are compared at one learning rate"
-    pairs = _paired(runs, method, other)
-    ours, theirs = pairs[f"{split}_{loss}"], pairs[f"{split}_{loss}_other"]
-    if (pd.concat([ours, theirs]) <= 0).any():
-        return {}, f"the {loss} loss is not always positive: no ratio"
-    return _geometric(pairs["seed"], ours / theirs), "no λ at which both completed"
+def effects(pair: Pair, split: str, box: Bounds) -> dict[str, float]:
+    """By how much the method is worse than the other on average, by each indicator beside the front ratio.
 
-
-def mixed_loss_ratios(
-    runs: pd.DataFrame, split: str, method: str, other: str, shares: Sequence[float]
-) -> Answer:
-    """Ratios of min over λ of (1 − t) L_main + t L_aux, their geometric mean over the ``shares`` t."""
-    values = {}
-    t = np.array(shares)
-    for seed in _seeds(runs, (method, other)):
-        least = []
-        for name in (method, other):
-            own = _select(runs, name, seed)
-            main, aux = (own[f"{split}_{loss}"].dropna().to_numpy(float) for loss in ("main", "aux"))
-            mixed = (1 - t) * main[:, None] + t * aux[:, None]
-            least.append(mixed.min(axis=0, initial=np.inf))
-        if (np.array(least) > 0).all() and np.isfinite(least).all():
-            values[seed] = float(np.exp(np.log(least[0] / least[1]).mean()))
-    return values, "no seed at which both have a positive mixed loss"
-
-
-def step_time_ratios(runs: pd.DataFrame, records: Mapping[str, Record], method: str, other: str) -> Answer:
-    """Ratios of the seconds per training step at equal λ on equal devices, their geometric mean over λ.
-
-    Only of runs that trained alone: a population's seconds are shared out evenly over its methods.
+    IGD+ is measured against what the two reach together.
     """
-    pairs = _paired(runs, method, other)
-    same = [
-        _machine(records[a]) == _machine(records[b]) and _alone(records[a]) and _alone(records[b])
-        for a, b in zip(pairs["id"], pairs["id_other"], strict=True)
-    ]
-    pairs = pairs[np.array(same, dtype=bool)]
-    seconds = [pairs[c].map(lambda id: records[id].timings.get("step", np.nan)) for c in ("id", "id_other")]
-    ratio = seconds[0].astype(float) / seconds[1].astype(float)
-    return _geometric(pairs["seed"], ratio), "no step times of both, each alone on the same device"
+    ours, theirs = pair.points(split)
+    pooled = indicators.pooled_front(np.concatenate([ours.reshape(-1, 2), theirs.reshape(-1, 2)]), box)
+    volume = indicators.hypervolume(theirs, box) - indicators.hypervolume(ours, box)
+    distance = indicators.igd_plus(ours, pooled, box) - indicators.igd_plus(theirs, pooled, box)
+    return {"hypervolume": float(volume.mean()), "IGD+": float(distance.mean()) if len(pooled) else 0.0}
+
+
+def loss_ratios(pair: Pair, split: str, loss: str, box: Bounds | None) -> Answer:
+    """Ratios of end values at equal λ, their geometric mean over λ."""
+    if _several_rates(pair.runs):
+        return {}, "end values are compared at one learning rate"
+    column = f"{split}_{loss}"
+    ours, theirs = (pair.of(name).set_index(["seed", *CELL])[column] for name in (pair.method, pair.other))
+    both = pd.concat([ours, theirs], axis=1, keys=["ours", "theirs"]).dropna(how="all")
+    if both.isna().to_numpy().any():
+        if box is None:
+            return {}, "a run diverged, and no box says what that costs"
+        both = both.fillna(getattr(box, loss)[1])
+    if (both <= 0).to_numpy().any():
+        return {}, f"the {loss} loss is not always positive: no ratio"
+    means = (both["ours"] / both["theirs"]).map(np.log).groupby("seed").mean()
+    return dict(zip(means.index.tolist(), np.exp(means.to_numpy()).tolist(), strict=True)), APART
+
+
+def mixed_loss_ratios(pair: Pair, split: str, shares: Sequence[float], box: Bounds | None) -> Answer:
+    """Ratios of min over λ of (1 − t) L_main + t L_aux, their geometric mean over the ``shares`` t."""
+    t = np.array(shares)
+    worst = np.inf if box is None else (1 - t) * box.main[1] + t * box.aux[1]
+    least = []
+    for points in pair.points(split):
+        mixed = (1 - t) * points[..., :1] + t * points[..., 1:]
+        least.append(np.minimum(np.where(np.isnan(mixed), np.inf, mixed).min(axis=1, initial=np.inf), worst))
+    usable = np.all([(each > 0) & np.isfinite(each) for each in least], axis=(0, 2))
+    if not usable.all():
+        return (
+            {},
+            "a mixed loss is not positive, or a run diverged and no box says what that costs",
+        )
+    ratios = np.exp(np.log(least[0] / least[1]).mean(axis=1)).tolist()
+    return dict(zip(pair.seeds, ratios, strict=True)), APART
 
 
 def separations(
@@ -97,10 +96,11 @@ def separations(
         per seed, the distance to the nearest of the others over the largest between two of them.
     """
     names = (method, *others)
-    if _rates(runs, names) > 1:
+    if _several_rates(runs[runs["method"].isin(names)]):
         return {}, "trajectories are compared at one learning rate"
     values = {}
-    for seed in _seeds(runs, names):
+    seeds = (set(runs.loc[runs["method"] == name, "seed"]) for name in names)
+    for seed in sorted(set[int].intersection(*seeds)):
         paths = _trajectories(runs, records, split, names, seed, log)
         if paths is None:
             continue
@@ -111,60 +111,38 @@ def separations(
     return values, "no seed at which all completed on different trajectories"
 
 
-def missing(runs: pd.DataFrame, labels: Sequence[str], lam: Sequence[float], seeds: int) -> str:
-    """Which runs of an equal grid over λ, learning rate and seed the methods lack, or nothing.
+def missing(runs: pd.DataFrame, labels: Sequence[str], seeds: int) -> str:
+    """Which runs the methods lack at the λ and rates that they were swept at, or nothing.
+
+    What one method was never swept at, and another was, is no missing run: they are compared without it.
 
     Args:
         runs: of one protocol.
-        labels: the methods that must have the same runs.
-        lam: the λ that are planned; those recorded of any of the methods count too.
-        seeds: how many are planned; likewise.
+        labels: the methods.
+        seeds: how many are planned; those recorded of any of the methods count too.
     """
     of = runs[runs["method"].isin(labels)]
     if absent := [label for label in labels if label not in set(of["method"])]:
         return f"no runs of {', '.join(absent)}"
+    planned = {*range(seeds), *of["seed"]}
+    wanted = {
+        (label, lam, lr, seed)
+        for label, own in of.groupby("method")
+        for lam, lr in own[CELL].drop_duplicates().itertuples(index=False, name=None)
+        for seed in planned
+    }
     ended = of[of["status"] != "failed"]
-    wanted = [
-        (label, v, lr, seed)
-        for label in dict.fromkeys(labels)
-        for v in {*lam, *of["lam"]}
-        for lr in set(of["lr"])
-        for seed in {*range(seeds), *of["seed"]}
-    ]
-    lacking = len(set(wanted) - set(ended[["method", *CELL]].itertuples(index=False, name=None)))
+    lacking = len(wanted - set(ended[["method", *CELL, "seed"]].itertuples(index=False, name=None)))
     return f"{lacking} of {len(wanted)} runs are missing" if lacking else ""
 
 
-def _seeds(runs: pd.DataFrame, methods: Sequence[str]) -> list[int]:
-    """The seeds at which all the methods have runs."""
-    return sorted(set[int].intersection(*(set(runs.loc[runs["method"] == m, "seed"]) for m in methods)))
+def _several_rates(runs: pd.DataFrame) -> bool:
+    """Whether a seed has runs at more than one learning rate."""
+    return bool((runs.groupby("seed")["lr"].nunique() > 1).any())
 
 
 def _select(runs: pd.DataFrame, method: str, seed: int) -> pd.DataFrame:
     return runs[(runs["method"] == method) & (runs["seed"] == seed)]
-
-
-def _rates(runs: pd.DataFrame, methods: Sequence[str]) -> int:
-    return runs.loc[runs["method"].isin(methods), "lr"].nunique()
-
-
-def _paired(runs: pd.DataFrame, method: str, other: str) -> pd.DataFrame:
-    """Runs of both at equal λ, learning rate and seed, side by side."""
-    ours, theirs = (runs[runs["method"] == m] for m in (method, other))
-    return ours.merge(theirs, on=CELL, suffixes=("", "_other"))
-
-
-def _geometric(seeds: pd.Series, ratios: pd.Series) -> dict[int, float]:
-    means = np.log(ratios).groupby(seeds).mean().dropna()
-    return dict(zip(means.index.tolist(), np.exp(means.to_numpy()).tolist(), strict=True))
-
-
-def _machine(record: Record) -> tuple[object, ...]:
-    return tuple(record.environment.get(key) for key in ("device", "platform", "threads", "torch"))
-
-
-def _alone(record: Record) -> bool:
-    return record.environment.get("population", 1) == 1
 
 
 def _trajectories(

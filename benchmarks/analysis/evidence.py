@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, singledispatch
 from itertools import product
+from pathlib import Path
 from typing import Literal
 
-import pandas as pd
+import numpy as np
 
+from ..experiments.box import Boxes
 from ..experiments.claims import (
     Apart,
     Better,
@@ -30,73 +32,127 @@ from ..experiments.schema import Experiment
 from ..records import Record
 from . import comparisons
 from .comparisons import Answer
-from .statistics import Estimate, over_seeds
+from .cost import step_ratio
+from .protocols import REFERENCE, Pair, Protocol
+from .statistics import LEVEL, SEEDS_FOR_A_VERDICT, Estimate, over_seeds, p_above
 from .wording import with_interval
 
-Verdict = Literal["not supported", "inconclusive", "supported"]
-VERDICTS: tuple[Verdict, ...] = ("not supported", "inconclusive", "supported")
+Standing = Literal["contradicted", "inconclusive", "supported"]
+STANDINGS: tuple[Standing, ...] = ("contradicted", "inconclusive", "supported")
 
 
 @dataclass(frozen=True)
 class Evidence:
     """A ratio or quantity: a value per seed (or why there is none), and the bounds it is claimed to lie in.
 
-    A claim is supported where the interval of the mean lies inside the bounds, not supported where it lies
-    outside, and inconclusive between the two. At 95 % either error has a probability of at most 2.5 %, at
-    90 % of 5 %.
+    A claim is supported where the interval of the mean lies inside the bounds, contradicted where it lies
+    outside, and inconclusive between the two, or with fewer than six seeds. At 95 % either error has a
+    probability of at most 2.5 %, at 90 % of 5 %.
+
+    Args:
+        boxes: the same ratio's mean inside alternative boxes.
+        effects: by how much the method is worse on average by other indicators.
+        equality: whether the bounds are a margin around 1; then effects, which know no margin, say nothing.
+        measured: the value and interval of the bench, which has no seeds.
     """
 
     name: str
     answer: Answer
     bounds: Bounds
-    confidence: float = 0.95
+    confidence: float = 1 - LEVEL
     ratios: bool = True
+    boxes: Mapping[str, float] = field(default_factory=dict)
+    effects: Mapping[str, float] = field(default_factory=dict)
+    equality: bool = False
+    measured: Estimate | None = None
 
     @cached_property
     def estimate(self) -> Estimate:
         """The mean over seeds and its interval."""
         values = list(self.answer[0].values())
-        return over_seeds(values, len(values), self.confidence, self.ratios)
+        return self.measured or over_seeds(values, len(values), self.confidence, self.ratios)
 
     @property
-    def verdict(self) -> Verdict:
+    def too_few(self) -> str:
+        """How many seeds there are of those that a verdict needs, where they are fewer."""
+        count = len(self.answer[0])
+        few = self.measured is None and 0 < count < SEEDS_FOR_A_VERDICT
+        return f"{count} of {SEEDS_FOR_A_VERDICT} seeds" if few else ""
+
+    @property
+    def standing(self) -> Standing:
         """Where the interval lies."""
         (_, low, high, _), (least, most) = self.estimate, self.bounds
-        if low is None or high is None:
+        if low is None or high is None or self.too_few:
             return "inconclusive"
         if least < low and high < most:
             return "supported"
-        return "not supported" if high <= least or low >= most else "inconclusive"
+        return "contradicted" if high <= least or low >= most else "inconclusive"
 
     @property
     def rank(self) -> tuple[int, float]:
-        """Orders evidence by its verdict, then by how far inside the bounds the mean lies."""
+        """Orders evidence by its standing, then by how far inside the bounds the mean lies."""
         value, (least, most) = self.estimate.value, self.bounds
-        inside = -math.inf if value is None else min(value - least, most - value)
-        return VERDICTS.index(self.verdict), inside
+        within = -math.inf if value is None else min(value - least, most - value)
+        return STANDINGS.index(self.standing), within
+
+    @property
+    def p(self) -> float | None:
+        """The p-value of what the interval says, below 0.05 where that is not inconclusive."""
+        least, most = self.bounds
+        values = list(self.answer[0].values())
+        if self.ratios:
+            values = [float(v) for v in np.log(values)] if values else []
+            least, most = (math.log(bound) if bound > 0 else -math.inf for bound in (least, most))
+        negated = [-value for value in values]
+        outside = self.standing == "contradicted"
+        sides = [(negated, -least), (values, most)] if outside else [(values, least), (negated, -most)]
+        found = [p_above(of, bound) for of, bound in sides if math.isfinite(bound)]
+        known = [p for p in found if p is not None]
+        if not known:
+            return None
+        return min(1.0, LEVEL / ((1 - self.confidence) / 2) * (min if outside else max)(known))
+
+    @property
+    def disagreeing(self) -> list[str]:
+        """The alternative boxes and indicators that, on average, point the other way."""
+        value, (least, most) = self.estimate.value, self.bounds
+        if value is None:
+            return []
+        if self.equality:
+            return [name for name, of in self.boxes.items() if (least < of < most) != (least < value < most)]
+        worse = {name: math.log(of) for name, of in self.boxes.items()} | dict(self.effects)
+        return [name for name, of in worse.items() if of * math.log(value) < 0]
 
     def __str__(self) -> str:
         value, low, high, _ = self.estimate
         if value is None:
             return f"{self.name}: {self.answer[1]}"
-        if low is None:
-            return f"{self.name}: {value:.3f}, too few seeds for an interval (1, at least 2)"
-        return f"{self.name}: {with_interval(value, low, high)}, claimed {_worded(self.bounds)}"
+        told = f"{self.name}: {with_interval(value, low, high)}, claimed {_worded(self.bounds)}"
+        others = [f"{of:.3f} in the {name}" for name, of in self.boxes.items()]
+        few = f" ({self.too_few})" * bool(self.too_few)
+        return told + few + (f" ({', '.join(others)})" if others else "")
 
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs of one learning-rate protocol that a claim is about.
+    """The runs that a claim is about.
 
     Args:
         experiment: theirs.
-        table: a row per run, as `analysis.summary.summarise` makes them.
+        protocol: the learning-rate protocol, with a row per run.
         records: of these runs, by their ids.
+        results: the folder of all results, which has the record of the bench.
     """
 
     experiment: Experiment
-    table: pd.DataFrame
+    protocol: Protocol
     records: Mapping[str, Record]
+    results: Path
+
+    def boxes(self, split: str) -> Boxes | None:
+        """The box of a split, and its alternatives."""
+        return self.experiment.box.of(split) if self.experiment.box else None
 
 
 @dataclass(frozen=True)
@@ -114,54 +170,61 @@ def evidence(claim: Claim, found: Runs | Quantities) -> Iterator[list[Evidence]]
 
 @evidence.register
 def _(claim: Cost, found: Runs) -> Iterator[list[Evidence]]:
-    times = [
-        (m, comparisons.step_time_ratios(found.table, found.records, claim.method, m)) for m in claim.than
-    ]
-    yield [Evidence(f"step time of {claim.method} / {m}", answer, claim.bounds) for m, answer in times]
+    measured = step_ratio(found.results, claim.method, claim.on)
+    name = f"step of {claim.method} / step of {REFERENCE} (bench, {claim.on}; median and quartiles)"
+    yield [Evidence(name, ({}, measured.note), claim.bounds, measured=measured)]
 
 
 @evidence.register(Better)
 @evidence.register(Worse)
 def _(claim: Better | Worse, found: Runs) -> Iterator[list[Evidence]]:
-    pairs = [(claim.method, other) for other in claim.than]
-    yield [Evidence(*ratios, claim.bounds) for ratios in _measured(claim, pairs, found)]
+    pairs = [found.protocol.pair(claim.method, other) for other in claim.than]
+    yield [_measured(claim, pair, measure, found) for pair, measure in product(pairs, claim.of)]
 
 
 @evidence.register
 def _(claim: Equal, found: Runs) -> Iterator[list[Evidence]]:
-    pairs = [(method, claim.than) for method in claim.methods]
-    yield [Evidence(*ratios, claim.bounds, confidence=0.9) for ratios in _measured(claim, pairs, found)]
+    pairs = [found.protocol.pair(method, claim.than) for method in claim.methods]
+    yield [_measured(claim, pair, measure, found) for pair, measure in product(pairs, claim.of)]
 
 
 @evidence.register
 def _(claim: TradeOff, found: Runs) -> Iterator[list[Evidence]]:
     less, more = (0.0, 1 - claim.margin), (1 + claim.margin, math.inf)
+    pairs = [found.protocol.pair(claim.method, other) for other in claim.than]
     for bounds in ({"main": less, "aux": more}, {"main": more, "aux": less}):
         yield [
             Evidence(
-                f"{loss} of {claim.method} / {other}",
-                comparisons.loss_ratios(found.table, claim.split, loss, claim.method, other),
+                _named(loss, pair),
+                comparisons.loss_ratios(pair, claim.split, loss, found.boxes(claim.split)),
                 bounds[loss],
             )
-            for other in claim.than
+            for pair in pairs
             for loss in bounds
         ]
 
 
 @evidence.register
 def _(claim: LowerMixedLoss, found: Runs) -> Iterator[list[Evidence]]:
-    mixed = [
-        (m, comparisons.mixed_loss_ratios(found.table, claim.split, claim.method, m, claim.t))
-        for m in claim.than
+    pairs = [found.protocol.pair(claim.method, other) for other in claim.than]
+    box = found.boxes(claim.split)
+    yield [
+        Evidence(
+            _named("least mixed loss", pair),
+            comparisons.mixed_loss_ratios(pair, claim.split, claim.t, box),
+            claim.bounds,
+        )
+        for pair in pairs
     ]
-    yield [Evidence(f"least mixed loss of {claim.method} / {m}", answer, claim.bounds) for m, answer in mixed]
 
 
 @evidence.register
 def _(claim: Apart, found: Runs) -> Iterator[list[Evidence]]:
     labels = found.experiment.labels
     log = (labels.log_main, labels.log_aux)
-    answer = comparisons.separations(found.table, found.records, claim.split, claim.method, claim.than, log)
+    answer = comparisons.separations(
+        found.protocol.runs, found.records, claim.split, claim.method, claim.than, log
+    )
     name = f"distance of {claim.method} to the nearest / largest distance among the others"
     yield [Evidence(name, answer, claim.bounds)]
 
@@ -174,17 +237,26 @@ def _(claim: Within, found: Quantities) -> Iterator[list[Evidence]]:
     yield [Evidence(claim.quantity, answer, claim.bounds, ratios=False)]
 
 
-def _measured(
-    claim: Better | Worse | Equal, pairs: list[tuple[str, str]], found: Runs
-) -> Iterator[tuple[str, Answer]]:
-    """Name and ratios of each measure of each pair."""
-    cap = found.experiment.region.main
-    for (method, other), measure in product(pairs, claim.of):
-        name = f"{measure.replace('_', ' ')} of {method} / {other}"
-        if measure == "front_ratio":
-            yield name, comparisons.front_ratios(found.table, claim.split, method, other, cap)
-        else:
-            yield name, comparisons.loss_ratios(found.table, claim.split, measure, method, other)
+def _measured(claim: Better | Worse | Equal, pair: Pair, measure: str, found: Runs) -> Evidence:
+    """The ratios of one measure of one pair."""
+    equality = isinstance(claim, Equal)
+    confidence = 1 - 2 * LEVEL if equality else 1 - LEVEL
+    name, box, split = _named(measure.replace("_", " "), pair), found.boxes(claim.split), claim.split
+    if measure != "front_ratio":
+        answer = comparisons.loss_ratios(pair, split, measure, box)
+        return Evidence(name, answer, claim.bounds, confidence, equality=equality)
+    answer = comparisons.front_ratios(pair, split, box)
+    boxes, effects = {}, {}
+    if box and answer[0]:
+        for which, alternative in box.alternatives.items():
+            ratios = list(comparisons.front_ratios(pair, split, alternative)[0].values())
+            boxes[which] = float(np.exp(np.log(ratios).mean()))
+        effects = comparisons.effects(pair, split, box)
+    return Evidence(name, answer, claim.bounds, confidence, boxes=boxes, effects=effects, equality=equality)
+
+
+def _named(what: str, pair: Pair) -> str:
+    return f"{what} of {pair.method} / {pair.other}" + (f" ({pair.note})" if pair.note else "")
 
 
 def _worded(bounds: Bounds) -> str:

@@ -1,136 +1,154 @@
-"""Statistics of fronts, per seed and over seeds, as rows of ``metrics.csv``."""
+"""What is measured of fronts inside a box: pure functions of end points, vectorised over leading dimensions.
+
+``points`` are ``(..., n, 2)`` end points (main, aux), both minimised, such as ``(seeds, λ, 2)``. NaN stands
+for a run that diverged, and for padding. A box sees a point whose main loss is below its upper bound and
+whose auxiliary loss is not above its own; what is better than a lower bound counts as that bound.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..experiments.schema import Region
-from .fronts import (
-    Points,
-    Ratio,
-    front_ratio,
-    hypervolume,
-    igd_plus,
-    pooled_front,
-)
-from .statistics import (
-    Estimate,
-    holm,
-    over_seeds,
-    seeds_needed,
-    share,
-    sign_flip,
-)
+from ..experiments.box import Bounds
+from .fronts import Points, front
 
-REFERENCE = "sum"
+PAR = 1.05
+"""How far from the best main loss of `sum` is still at par with it."""
 
-BySeed = Mapping[tuple[str, int], Points]
-"""The ``(n, 2)`` end points of a method and seed."""
-Values = Mapping[tuple[str, int], float | None]
-"""A value of a method and seed."""
+Floats = NDArray[np.float64]
 
 
-class Measured(NamedTuple):
-    """One value: of a seed, or of ``all``."""
-
-    method: str
-    statistic: str
-    seed: int | str
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    note: str = ""
+def seen(points: Points, box: Bounds) -> Points:
+    """The points as the box sees them: clipped to its lower bounds, NaN where it sees nothing."""
+    main, aux = points[..., 0], points[..., 1]
+    inside = (main < box.main[1]) & (aux <= box.aux[1])
+    clipped = np.maximum(points, [box.main[0], box.aux[0]])
+    return np.where(inside[..., None], clipped, np.nan)
 
 
-def rows(points: BySeed, region: Region) -> Iterator[Measured]:
-    """What is measured of each method on one split.
+def attained(points: Points, box: Bounds) -> tuple[Floats, Floats]:
+    """A(a), the least main loss among points with an auxiliary loss up to a, as a step function of a.
 
-    Per seed: ``front_ratio`` to `sum` with the range of aux that it is over (``common_low``, ``common_high``)
-    and the method's front ``points`` in it, ``hypervolume``, ``igd_plus``. Over all seeds: their means with
-    intervals; ``p_<statistic>``, the p-values of paired sign-flip tests against `sum`, corrected for the
-    number of methods; ``beats_sum``, the probability that the front ratio at a seed is below 1.
+    Before the first point that the box sees it is the upper bound of the main loss: the cap.
+
+    Returns:
+        edges: ``(..., n + 2)`` from the lower to the upper bound of the auxiliary loss, ascending.
+        main: ``(..., n + 1)`` its values between them.
     """
-    methods = list(dict.fromkeys(method for method, _ in points))
-    ratios = {key: _ratio(points, key, region.main) for key in points}
-    values: dict[str, Values] = {"front_ratio": {key: ratio.value for key, ratio in ratios.items()}}
-    values |= {name: indicator(points, region) for name, indicator in INDICATORS.items()}
-    for method in methods:
-        seeds = [seed for name, seed in points if name == method]
-        for seed in seeds:
-            yield from _seed_rows(method, seed, values, ratios[method, seed])
-        for statistic, of in values.items():
-            known = [v for seed in seeds if (v := of[method, seed]) is not None]
-            estimate = over_seeds(known, len(seeds), ratios=statistic == "front_ratio")
-            yield Measured(method, statistic, "all", *estimate)
-        if method != REFERENCE:
-            yield Measured(method, f"beats_{REFERENCE}", "all", *_wins(method, seeds, values["front_ratio"]))
-    for statistic, of in values.items():
-        differences = {m: _differences(of, m, statistic) for m in methods if m != REFERENCE}
-        yield from _tests(statistic, differences)
+    within = seen(points, box)
+    aux = np.where(np.isnan(within[..., 1]), box.aux[1], within[..., 1])
+    main = np.where(np.isnan(within[..., 0]), box.main[1], within[..., 0])
+    order = np.argsort(aux, axis=-1, kind="stable")
+    aux, main = (np.take_along_axis(values, order, axis=-1) for values in (aux, main))
+    ends = np.ones((*aux.shape[:-1], 1))
+    edges = np.concatenate([box.aux[0] * ends, aux, box.aux[1] * ends], axis=-1)
+    steps = np.minimum.accumulate(np.concatenate([box.main[1] * ends, main], axis=-1), axis=-1)
+    return edges, steps
 
 
-def _hypervolumes(points: BySeed, region: Region) -> Values:
-    return {key: hypervolume(own, region.main, region.aux) for key, own in points.items()}
+def mean_log_main(points: Points, box: Bounds) -> Floats:
+    """``(...)``: the mean of log A(a) over the auxiliary losses a of the box, exactly."""
+    edges, main = attained(points, box)
+    return _mean(edges, np.log(main))
 
 
-def _distances(points: BySeed, region: Region) -> Values:
-    pooled = pooled_front(np.concatenate(list(points.values())), region.main, region.aux)
-    return {key: igd_plus(own, pooled, region.main, region.aux) for key, own in points.items()}
+def front_ratio(points: Points, reference: Points, box: Bounds) -> Floats:
+    """``(...)``: main loss relative to a reference's at equal auxiliary loss; 0.8 means 20 % less.
+
+    exp of the mean of log A(a) − log A_reference(a) over the box's auxiliary losses a. Its logarithm is the
+    difference of hypervolumes in (aux, log main) over the width of the box, so that it is Pareto-compliant
+    (Zitzler et al. 2003).
+    """
+    ratio: Floats = np.exp(mean_log_main(points, box) - mean_log_main(reference, box))
+    return ratio
 
 
-INDICATORS: dict[str, Callable[[BySeed, Region], Values]] = {
-    "hypervolume": _hypervolumes,
-    "igd_plus": _distances,
-}
-"""What is measured of each method and seed beside its front ratio."""
+def hypervolume(points: Points, box: Bounds) -> Floats:
+    """``(...)``: the share of the box's area in (aux, main) that the points dominate (Zitzler & Thiele 1999).
+
+    In the losses themselves, not their logarithms: differences count alike wherever they are.
+    """
+    edges, main = attained(points, box)
+    return (box.main[1] - _mean(edges, main)) / (box.main[1] - box.main[0])
 
 
-def _ratio(points: BySeed, key: tuple[str, int], cap: float) -> Ratio:
-    reference = points.get((REFERENCE, key[1]))
-    if reference is None:
-        return Ratio(None, note=f"no runs of {REFERENCE} at this seed")
-    return front_ratio(points[key], reference, cap)
+def aux_at_par(points: Points, reference: Points, box: Bounds) -> Floats:
+    """``(...)``: the least auxiliary loss among points within 5 % of the reference's best main loss.
+
+    The best is at least the box's lower bound. Where no point is at par, it is the upper bound of the
+    auxiliary loss.
+    """
+    low, cap = box.main
+    mains = np.where(np.isnan(reference[..., 0]), cap, reference[..., 0])
+    best = np.clip(mains.min(axis=-1, initial=cap), low, cap)
+    at_par = points[..., 0] <= np.minimum(PAR * best, cap)[..., None]
+    aux = np.where(at_par & ~np.isnan(points[..., 1]), points[..., 1], np.inf)
+    least: Floats = np.minimum(aux.min(axis=-1, initial=np.inf), box.aux[1])
+    return least
 
 
-def _seed_rows(method: str, seed: int, values: Mapping[str, Values], ratio: Ratio) -> Iterator[Measured]:
-    for statistic, of in values.items():
-        note = ratio.note if statistic == "front_ratio" else ""
-        yield Measured(method, statistic, seed, of[method, seed], note=note)
-    for statistic, value in (
-        ("common_low", ratio.low),
-        ("common_high", ratio.high),
-        ("points", ratio.points),
-    ):
-        yield Measured(method, statistic, seed, value, note=ratio.note)
+def pooled_front(points: Points, box: Bounds) -> Points:
+    """``(m, 2)``: the non-dominated of all points, as the box sees them."""
+    within = seen(points, box).reshape(-1, 2)
+    return within[front(within)]
 
 
-def _wins(method: str, seeds: list[int], ratios: Values) -> Estimate:
-    known = [v for seed in seeds if (v := ratios[method, seed]) is not None]
-    if not known:
-        return Estimate(None, note="no seed has a front ratio")
-    return share(sum(value < 1 for value in known), len(known))
+def igd_plus(points: Points, pooled: Points, box: Bounds) -> Floats:
+    """``(...)``: the mean distance of a pooled front from what the points dominate (Ishibuchi et al. 2015).
+
+    Distances are in (aux, log main), the box being of side 1. Points that the box does not see count as its
+    upper corner. 0 is best; NaN where the pooled front ``(m, 2)`` is empty.
+    """
+    within = seen(points, box)
+    within = np.where(np.isnan(within), [box.main[1], box.aux[1]], within)
+    corner = np.broadcast_to([box.main[1], box.aux[1]], (*within.shape[:-2], 1, 2))
+    ours, theirs = (_scaled(some, box) for some in (np.concatenate([within, corner], axis=-2), pooled))
+    worse = np.maximum(ours[..., :, None, :] - theirs, 0)
+    nearest = np.linalg.norm(worse, axis=-1).min(axis=-2)
+    return nearest.mean(axis=-1) if len(pooled) else np.full(points.shape[:-2], np.nan)
 
 
-def _differences(values: Values, method: str, statistic: str) -> list[float]:
-    """From `sum`, per seed; of a ratio to `sum` the logarithm."""
-    differences = []
-    for (name, seed), value in values.items():
-        other = values.get((REFERENCE, seed))
-        if name == method and value is not None and other is not None:
-            differences.append(float(np.log(value)) if statistic == "front_ratio" else value - other)
-    return differences
+def inside(points: Points, box: Bounds) -> NDArray[Any]:
+    """``(..., n)``: which points lie in the box's range of auxiliary losses, below its cap."""
+    main, aux = points[..., 0], points[..., 1]
+    return (main < box.main[1]) & (aux >= box.aux[0]) & (aux <= box.aux[1])
 
 
-def _tests(statistic: str, differences: Mapping[str, list[float]]) -> Iterator[Measured]:
-    raw = {method: sign_flip(values) for method, values in differences.items()}
-    tested = {method: p for method, p in raw.items() if p is not None}
-    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
-    for method, values in differences.items():
-        if method in corrected:
-            note = f"{raw[method]:.3g} before Holm's correction for {len(tested)} methods"
-        else:
-            note = f"too few seeds: {len(values)}, a test needs {seeds_needed()}"
-        yield Measured(method, f"p_{statistic}", "all", corrected.get(method), note=note)
+def coverage(points: Points, box: Bounds) -> Floats:
+    """``(...)``: the share of the box's auxiliary losses that are at least those of a point inside it."""
+    aux = np.where(inside(points, box), points[..., 1], box.aux[1])
+    share: Floats = (box.aux[1] - aux.min(axis=-1, initial=box.aux[1])) / (box.aux[1] - box.aux[0])
+    return share
+
+
+def conflict(points: Points, box: Bounds) -> Floats:
+    """``(...)``: what the auxiliary loss costs in main loss, as a logarithm.
+
+    The mean of log main(λ) − log main(least λ) over the greater λ that the box sees; NaN where it sees none.
+
+    Args:
+        points: ``(..., n, 2)`` in ascending order of λ.
+    """
+    low, cap = box.main
+    start = np.clip(np.where(np.isnan(points[..., 0]), cap, points[..., 0]), low, cap)[..., :1]
+    cost = np.log(seen(points, box)[..., 1:, 0]) - np.log(start)
+    known = ~np.isnan(cost)
+    count = known.sum(axis=-1)
+    total = np.where(known, cost, 0.0).sum(axis=-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _mean(edges: Floats, values: Floats) -> Floats:
+    """The mean of a step function over its range."""
+    total: Floats = (values * np.diff(edges, axis=-1)).sum(axis=-1)
+    return total / (edges[..., -1] - edges[..., 0])
+
+
+def _scaled(points: Points, box: Bounds) -> Points:
+    low, high = np.log(box.main)
+    main = (np.log(points[..., 0]) - low) / (high - low)
+    aux = (points[..., 1] - box.aux[0]) / (box.aux[1] - box.aux[0])
+    return np.stack([main, aux], axis=-1)

@@ -1,4 +1,4 @@
-"""One λ per method for tables with a single point, chosen on validation values alone."""
+"""One λ per method for tables with a single point, chosen on validation values of the other seeds."""
 
 from __future__ import annotations
 
@@ -7,59 +7,75 @@ from typing import Any
 
 import pandas as pd
 
-from .indicators import REFERENCE
+from ..experiments.box import Box
+from .protocols import CELL, means, others
 from .statistics import over_seeds
 
 LOSSES = ("main", "aux")
+KNOWN = [f"{split}_{loss}" for split in ("validation", "test") for loss in LOSSES]
 COLUMNS = [
-    *("method", "lam", "lr", "budget", "seeds", "validation_main", "validation_aux"),
+    *("method", "seed", "lam", "lr", "budget"),
     *(f"test_{loss}{end}" for loss in LOSSES for end in ("", "_low", "_high")),
     "note",
 ]
 
 
-def select(runs: pd.DataFrame, cap: float) -> Iterator[dict[str, Any]]:
-    """Each method's λ (and learning rate) of least validation main loss within a budget of auxiliary loss.
+def select(runs: pd.DataFrame, known: pd.DataFrame, box: Box | None) -> Iterator[dict[str, Any]]:
+    """Each method's λ (and learning rate) of least main loss within a budget of auxiliary loss, per seed.
 
-    The budget is the median validation auxiliary loss of the runs of `sum` whose validation main loss is at
-    most ``cap``: half of what `sum` usefully reaches is within it. Validation losses are means over seeds;
-    a λ at which any seed has no end point is no candidate. Test values are only looked up, with the mean's
-    95 % interval over seeds.
+    The budget is the middle of the box's auxiliary losses. For each seed, λ is chosen by the means of the
+    other seeds' validation losses (of a single seed by its own; what diverged there is no candidate), and the
+    seed's test losses are looked up; a run that diverged, or ended outside the box, has those of its upper
+    bounds. The rows of ``all`` seeds have the means with their 95 % intervals, and the λ and rate that were
+    chosen most often.
 
     Args:
         runs: a row per run, as `analysis.summary.summarise` makes them, of one learning-rate protocol.
-        cap: the largest main loss that is of interest.
+        known: likewise, those by which a choice for another seed is made.
+        box: of the experiment.
     """
-    known = {f"{split}_{loss}" for split in ("validation", "test") for loss in LOSSES} <= set(runs)
-    budget = _budget(runs, cap) if known else float("nan")
-    for method, own in runs.groupby("method", sort=False):
-        row = dict.fromkeys(COLUMNS) | {"method": method, "budget": budget, "note": ""}
-        if not known:
-            row["note"] = "no validation or no test values"
-        elif pd.isna(budget):
-            row["note"] = f"{REFERENCE} sets no budget: none of its runs has a main loss up to {cap:g}"
-        else:
-            row |= _chosen(own, budget)
-        yield row
+    for method, own in runs[runs["status"] != "failed"].groupby("method", sort=False):
+        if box is None or not set(KNOWN) <= set(runs):
+            note = "no validation or no test values" if box else "no box, no budget"
+            yield dict.fromkeys(COLUMNS) | {"method": method, "seed": "all", "note": note}
+            continue
+        budget = sum(box.of("validation").aux) / 2
+        of = known[known["method"] == method]
+        chosen = [
+            row
+            for seed, here in own.groupby("seed")
+            if (row := _of_seed(here.set_index(CELL), others(of, seed), budget, box))
+        ]
+        yield from (dict.fromkeys(COLUMNS) | {"method": method, "budget": budget, **row} for row in chosen)
+        yield dict.fromkeys(COLUMNS) | {
+            "method": method,
+            "budget": budget,
+            **_over(chosen, own["seed"].nunique()),
+        }
 
 
-def _budget(runs: pd.DataFrame, cap: float) -> float:
-    useful = runs[(runs["method"] == REFERENCE) & (runs["validation_main"] <= cap)]
-    return float(useful["validation_aux"].median())
-
-
-def _chosen(own: pd.DataFrame, budget: float) -> dict[str, Any]:
-    seeds, candidates = own["seed"].nunique(), []
-    for (lam, lr), at in own.groupby(["lam", "lr"]):
-        means = {f"validation_{loss}": at[f"validation_{loss}"].mean(skipna=False) for loss in LOSSES}
-        if len(at) == seeds and means["validation_aux"] <= budget:
-            candidates.append((means["validation_main"], {"lam": lam, "lr": lr, **means}, at))
-    if not candidates:
-        return {"note": "no λ with all seeds is within the budget"}
-    _, row, at = min(candidates, key=lambda candidate: candidate[0])
-    row["seeds"] = seeds
+def _of_seed(here: pd.DataFrame, elsewhere: pd.DataFrame, budget: float, box: Box) -> dict[str, Any] | None:
+    """None where no λ is within the budget."""
+    known = means(elsewhere, CELL, KNOWN[:2])
+    known = known[(known["validation_aux"] <= budget) & known.index.isin(here.index)]
+    if known.empty:
+        return None
+    lam, lr = known.index[int(known["validation_main"].argmin())]
+    row: dict[str, Any] = {"seed": here["seed"].iloc[0], "lam": lam, "lr": lr}
     for loss in LOSSES:
-        estimate = over_seeds(list(at[f"test_{loss}"]), seeds)
-        row |= {f"test_{loss}": estimate.value, f"test_{loss}_low": estimate.low}
-        row |= {f"test_{loss}_high": estimate.high, "note": estimate.note}
+        bound = getattr(box.of("test"), loss)[1]
+        value = float(here[f"test_{loss}"].loc[[(lam, lr)]].iloc[0])
+        row[f"test_{loss}"] = value if value < bound else bound
     return row
+
+
+def _over(chosen: list[dict[str, Any]], seeds: int) -> dict[str, Any]:
+    if not chosen:
+        return {"seed": "all", "note": "no λ is within the budget"}
+    (lam, lr), *_ = pd.Series([(row["lam"], row["lr"]) for row in chosen]).mode()
+    over: dict[str, Any] = {"seed": "all", "lam": lam, "lr": lr}
+    for loss in LOSSES:
+        estimate = over_seeds([row[f"test_{loss}"] for row in chosen], seeds)
+        over |= {f"test_{loss}": estimate.value, f"test_{loss}_low": estimate.low}
+        over |= {f"test_{loss}_high": estimate.high, "note": estimate.note}
+    return over

@@ -40,14 +40,22 @@ def check(
 
 
 def new(
-    kind: Annotated[Literal["method", "task"], typer.Argument(help="What to write.")],
-    name: Annotated[str, typer.Argument(help="Its name, such as my_method.")],
-    folder: Annotated[Path, typer.Option(help="Where to write it.")] = Path(),
+    kind: Annotated[Literal["method", "task", "box"], typer.Argument(help="What to write.")],
+    name: Annotated[str, typer.Argument(help="Its name, such as my_method; of a box the experiment.")],
+    folder: Annotated[Path, typer.Option(help="Where to write a method or a task.")] = Path(),
+    scale: Annotated[str, typer.Option(help="Of a box: the scale of the experiment.")] = "laptop",
+    results: Results = Path("results"),
 ) -> None:
-    """Write a commented template of a method or a task, and its test, which runs at once."""
-    from ..commands import new as command
+    """Write a commented template of a method or a task with its test, or propose a box for an experiment."""
+    if kind == "box":
+        from ..commands.new_box import new_box
 
-    for line in command.new(kind, name, folder):
+        lines = new_box(name, scale, results)
+    else:
+        from ..commands import new as command
+
+        lines = command.new(kind, name, folder)
+    for line in lines:
         terminal.say(line)
 
 

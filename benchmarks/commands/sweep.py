@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from ... import tasks
+from ..analysis.verdicts import corrected
 from ..dashboard import Tracker
 from ..execution import (
     ExecutionOptions,
@@ -85,7 +86,7 @@ def sweep(
             analyses.append(report_sweep(loaded[folder.path]))
             tracker.log_sweep(analyses[-1])
     if len(analyses) > 1:
-        show_verdicts("all experiments", pd.concat([analysis.claims for analysis in analyses]))
+        show_verdicts("all experiments", corrected(pd.concat([analysis.claims for analysis in analyses])))
     alone = folders[experiments[0].name].path / "report.html"
     over_all = results / f"report-{experiments[0].scale}.html"
     make_page(alone if len(experiments) == 1 else over_all, analyses, [])

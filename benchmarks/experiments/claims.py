@@ -19,6 +19,10 @@ from .settings import Settings
 Split = Literal["train", "validation", "test"]
 Measure = Literal["front_ratio", "main", "aux"]
 Bounds = tuple[float, float]
+EQUALITY = 0.02
+"""How far apart what is called equal may be: less than the effects that are claimed."""
+OWN = "our own question"
+"""What stands for the paper's claim where the paper makes none."""
 
 
 def _listed(value: Any) -> Any:
@@ -31,11 +35,16 @@ Measures = Annotated[tuple[Measure, ...], BeforeValidator(_listed), Field(min_le
 
 
 class Claim(Settings):
-    """What every claim states: ``paper`` is the claim's number and figure."""
+    """What every claim states.
+
+    ``paper`` is the claim's number and figure, or `OWN`. ``primary`` marks the one claim of a figure that is
+    corrected for the number of figures; the others are secondary.
+    """
 
     id: str = Field(pattern=r"^[a-z0-9-]+$")
     text: str
     paper: str
+    primary: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -111,7 +120,7 @@ class Equal(MethodClaim):
     than: str
     split: Split = "train"
     of: Measures = ("front_ratio",)
-    margin: float = Field(gt=0)
+    margin: float = Field(EQUALITY, gt=0, le=EQUALITY)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -165,17 +174,20 @@ class Apart(Compared):
 
 
 class Cost(MethodClaim):
-    """A training step of ``method`` takes at most ``most`` times as long."""
+    """A training step of ``method`` takes at most ``most`` times as long as one of `sum`.
+
+    The bench answers it, with its model ``on``: a busy sweep says nothing about time.
+    """
 
     kind: Literal["cost"]
     method: str
-    than: Names
+    on: Literal["MLP", "transformer", "ResNet-18"]
     most: float = Field(gt=1)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The methods that it is about."""
-        return (self.method, *self.than)
+        return (self.method,)
 
     @property
     def bounds(self) -> Bounds:

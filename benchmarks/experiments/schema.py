@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_
 
 from ... import methods, tasks
 from ..messages.errors import UserError, as_user_error, explain
+from .box import Box
 from .claims import Claim, ComparisonClaim, SimulationClaim
 from .method_settings import filled_in, own_training
 from .settings import (
@@ -52,13 +53,6 @@ class Grid(Settings):
         return [0.0, *spaced] if self.zero else spaced
 
 
-class Region(Settings):
-    """Where fronts are compared: at most this main and this auxiliary loss; also the reference point."""
-
-    main: float = Field(gt=0)
-    aux: float
-
-
 class Labels(Settings):
     """What figures write on their axes."""
 
@@ -78,6 +72,8 @@ class Common(Settings):
     seeds: int = Field(gt=0, le=10_000)
     real_data: bool = False
     """Whether the scale means nothing on embedded data."""
+    miniature: str = ""
+    """What of the paper's regime the scale lacks; nothing is said there of the paper's claims."""
     claims: tuple[Claim, ...] = Field((), max_length=0)
     """None, unless its kind knows how to answer them."""
 
@@ -91,7 +87,8 @@ class Experiment(Common):
     lam: tuple[Lam, ...] = Field(min_length=1)
     training: Training
     axes: dict[str, tuple[float, ...]] = Field(default_factory=dict)
-    region: Region
+    box: Box | None = None
+    """None before it is chosen: then nothing is measured of fronts."""
     labels: Labels
     figure: Literal["fronts", "paths", "trajectories"] = "fronts"
     claims: tuple[ComparisonClaim, ...] = ()
@@ -347,10 +344,13 @@ def load(name: str, scale: str, overrides: dict[str, Any] | None = None) -> AnyE
 
 
 def _check_claims(experiment: AnyExperiment) -> None:
-    """Refuse claims of the same id, and claims about methods that the experiment does not have."""
+    """Refuse claims of the same id, several primary ones, and methods that the experiment does not have."""
     ids = [claim.id for claim in experiment.claims]
     if doubled := [id for id in ids if ids.count(id) > 1]:
         raise ValueError(f"claims: two have the id {doubled[0]!r}")
+    primary = [claim.id for claim in experiment.claims if claim.primary]
+    if len(primary) > 1:
+        raise ValueError(f"claims: one may be primary, not {' and '.join(primary)}")
     for claim in experiment.claims:
         for label in claim.labels:
             if isinstance(experiment, Experiment) and label.partition(" (")[0] not in experiment.methods:

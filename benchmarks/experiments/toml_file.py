@@ -34,9 +34,10 @@ def merge(*layers: dict[str, Any]) -> dict[str, Any]:
     for layer in layers:
         for key, value in layer.items():
             both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-            merged[key] = merge(merged[key], value) if both and not _is_grid(value) else value
+            merged[key] = merge(merged[key], value) if both and not _is_whole(key, value) else value
     return merged
 
 
-def _is_grid(value: dict[str, Any]) -> bool:
-    return "low" in value
+def _is_whole(key: str, value: dict[str, Any]) -> bool:
+    """Whether a table replaces an earlier one: a box, or a grid."""
+    return key == "box" or "low" in value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -57,7 +59,7 @@ def _panel(
             path = pd.DataFrame([row[split] for row in analysis.sweep.by_id[str(run.id)].trajectory])
             axes.plot(path["aux"], path["main"], color=look["color"], lw=0.5, alpha=0.35, zorder=1)
         axes.plot(runs[f"{split}_aux"], runs[f"{split}_main"], ls="", ms=4, mew=0, alpha=0.8, **look)
-        own = fronts[(fronts["method"] == method) & (fronts["main"] <= 2 * experiment.region.main)]
+        own = fronts[(fronts["method"] == method) & (fronts["main"] <= 2 * _cap(experiment, split))]
         for _, points in own.groupby("seed"):
             axes.plot(points["aux"], points["main"], color=look["color"], lw=1.1, alpha=0.8)
         axes.plot([], [], ms=5, lw=1.1, label=style.title(method), **look)
@@ -68,16 +70,18 @@ def _panel(
 
 
 def _frame(axes: Axes, runs: pd.DataFrame, split: str, experiment: Experiment) -> None:
-    """Show the region of interest and its surroundings, and say how many end points lie outside."""
-    main, aux, cap = runs[f"{split}_main"], runs[f"{split}_aux"], experiment.region.main
+    """Show the box's main losses and their surroundings, and say how many end points lie outside."""
+    main, aux, cap = runs[f"{split}_main"], runs[f"{split}_aux"], _cap(experiment, split)
     near = (main <= 2 * cap) & (main > 0)
     if experiment.labels.log_main:
         axes.set_yscale("log")
     if experiment.labels.log_aux:
         axes.set_xscale("log")
-    axes.axhline(cap, color="0.6", lw=0.8, ls=":")
+    if experiment.box:
+        axes.axhline(cap, color="0.6", lw=0.8, ls=":")
     if not near.any():
         return
+    cap = min(cap, main[near].max()) if math.isinf(cap) else cap
     if experiment.labels.log_main:
         low, high = main[near].min(), max(main[near].max(), cap)
         margin = (high / low) ** 0.06
@@ -94,3 +98,8 @@ def _frame(axes: Axes, runs: pd.DataFrame, split: str, experiment: Experiment) -
     if outside := int((~shown).sum()):
         text = f"{outside} end points outside"
         axes.text(0.99, 0.99, text, transform=axes.transAxes, ha="right", va="top", fontsize=6.5, color="0.4")
+
+
+def _cap(experiment: Experiment, split: str) -> float:
+    """The upper bound of the box's main losses, infinity without a box."""
+    return experiment.box.of(split).main[1] if experiment.box else math.inf

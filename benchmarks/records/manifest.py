@@ -46,7 +46,7 @@ def write_manifest(
         source: where these come from: embedded, hub or folder.
     """
     commands = [sweep_command(experiment, {source})]
-    same = {"task", "training", "region"}
+    same = {"task", "training", "box"}
     with suppress(UserError):
         earlier = read_manifest(folder)
         now, then = (e.model_dump(mode="json", include=same) for e in (experiment, earlier.experiment))

@@ -15,11 +15,12 @@ import pandas as pd
 
 from .. import speed
 from ..analysis import comparisons, verdicts
-from ..analysis.indicators import REFERENCE
+from ..analysis.protocols import REFERENCE, Protocol
 from ..analysis.ratio_table import over_all_seeds, ratio_table
 from ..analysis.statistics import over_seeds
 from ..analysis.summary import SPLITS, end_values
 from ..analysis.wording import with_interval
+from ..experiments.box import Box
 from ..messages.errors import UserError
 from . import docstrings
 from .files import read_table
@@ -89,14 +90,15 @@ def _ratios(results: Path, folder: str, protocol: str = "fixed") -> pd.DataFrame
 def _learning_rates(results: Path, folder: str, split: str = "test") -> pd.DataFrame:
     """Front ratios at each learning rate by itself, of the methods that ran at several: a folder, a split."""
     summary = _table(results, folder, "summary")
-    cap = _json(results / folder / "experiment.json")["experiment"]["region"]["main"]
+    stated = _json(results / folder / "experiment.json")["experiment"].get("box")
+    box = Box.model_validate(stated).of(split) if stated else None
     summary = summary[summary["lam"] > 0]
     several = summary.groupby("method")["lr"].nunique() > 1
     rows = []
     for method in several.index[several & (several.index != REFERENCE)]:
         row = {"method": f"`{method}`"}
         for rate, runs in summary.groupby("lr"):
-            ratios, _ = comparisons.front_ratios(runs, split, method, REFERENCE, cap)
+            ratios, _ = comparisons.front_ratios(Protocol("", runs, runs).pair(method), split, box)
             value, low, high, _ = over_seeds(list(ratios.values()), len(ratios), ratios=True)
             row[f"rate {rate:g}"] = with_interval(value, low, high, none="none")
         rows.append(row)
@@ -105,14 +107,15 @@ def _learning_rates(results: Path, folder: str, split: str = "test") -> pd.DataF
 
 def _verdicts(results: Path, *folders: str) -> pd.DataFrame:
     """Verdicts on the claims of folders under the results, a column per learning-rate protocol."""
+    told = [_table(results, folder, "claims").assign(runs=f"`{folder}`") for folder in folders]
+    claims = verdicts.corrected(pd.concat(told))
     tables = []
-    for folder in folders:
-        claims = _table(results, folder, "claims")
-        rows = verdicts.side_by_side(claims)
-        texts = dict(zip(claims["id"], claims["text"], strict=True))
+    for runs, own in claims.groupby("runs", sort=False):
+        rows = verdicts.side_by_side(own)
+        texts = dict(zip(own["id"], own["text"], strict=True))
         rows.insert(0, "claim", [texts[identity] for identity in rows["id"]])
         rows.insert(1, "of", rows["paper"])
-        rows["runs"] = f"`{folder}`"
+        rows["runs"] = runs
         tables.append(rows.drop(columns=["id", "paper", "scale", "data", "only"], errors="ignore"))
     together = pd.concat(tables).fillna("")
     last = ["seeds", "runs"]

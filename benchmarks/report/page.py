@@ -16,13 +16,21 @@ from markupsafe import Markup
 
 from ..analysis.analyses import Analysis, TrainingAnalysis
 from ..analysis.summary import SPLITS
+from ..analysis.verdicts import corrected
 from ..figures.style import order, title
 from ..messages import UserError
 from ..records import Record, write_atomically
 from . import page_data, page_tables
 from .files import FIGURES, provenance_of
 
-_SYMBOLS = {"supported": "✓", "not supported": "✗", "inconclusive": "?"}
+_SYMBOLS = {
+    "supported": "✓",
+    "contradicted": "✗",
+    "inconclusive": "?",
+    "depends on the measure": "±",
+    "no conflict here": "–",
+    "a miniature": "∘",
+}
 
 
 def write_page(path: Path, analyses: list[Analysis], refused: list[str]) -> None:
@@ -44,7 +52,7 @@ def write_page(path: Path, analyses: list[Analysis], refused: list[str]) -> None
             block, notice = page_data.block(analysis, page_data.NUMBERS // len(analyses))
             blocks.append({"id": section["id"], **block})
             notices += [f"{section['name']}: {notice}"] if notice else []
-    claims = pd.concat([a.claims.assign(experiment=a.experiment.name) for a in analyses])
+    claims = corrected(pd.concat([a.claims.assign(experiment=a.experiment.name) for a in analyses]))
     html = _render(
         sections=sections,
         claims=page_tables.by_claim(claims),

@@ -55,7 +55,7 @@ def block(analysis: TrainingAnalysis, budget: int) -> tuple[dict[str, Any], str]
     curves, notice = _curves(own, splits, metrics, budget)
     return {
         "labels": experiment.labels.model_dump(),
-        "cap": experiment.region.main,
+        "caps": {split: experiment.box.of(split).main[1] for split in splits} if experiment.box else {},
         "methods": [_method(label) for label in labels],
         "splits": splits,
         "metrics": metrics,

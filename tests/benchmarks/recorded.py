@@ -10,7 +10,7 @@ from scalpel_bench.benchmarks import figures
 from scalpel_bench.benchmarks.commands.report import report
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.records import Folder, Record, write_manifest
-from tests.benchmarks.runs import conditioning, plan
+from tests.benchmarks.runs import BOX, conditioning, plan
 
 HOSTILE = "</script><script>alert('method')</script>"
 LAMS = [0.1, 0.2, 0.4, 0.8]
@@ -27,7 +27,7 @@ def recorded(path: Path, fingerprint: str = "0" * 16, status: str = "completed")
         training={"lr": 0.1},
         axes={"training.lr": [0.1, 0.5]},
         methods={HOSTILE: {"name": "mgda"}},
-        region={"main": 2.0, "aux": 9.0},
+        box=BOX,
         claims=[{**CLAIM, "method": "bloop", "than": "sum"}],
     )
     folder = Folder(path)
@@ -53,7 +53,16 @@ def _record(run: TrainingRun) -> Record:
         losses = {"main": main * (4 - step), "aux": 10 * run.lam / (4 - step)}
         test = {key: 1.5 * value + 0.1 for key, value in losses.items()}
         given = {"main_aux_cosine": 0.1 * step, "main_norm": 1.0} if step else {}
-        rows.append({"step": step, "epoch": float(step), "train": losses, "test": test, "diagnostics": given})
+        rows.append(
+            {
+                "step": step,
+                "epoch": float(step),
+                "train": losses,
+                "validation": losses,
+                "test": test,
+                "diagnostics": given,
+            }
+        )
     environment = {"commit": "abc", "device": "cpu"}
     return Record(id=run.id, run=run, status="completed", environment=environment, trajectory=rows)
 

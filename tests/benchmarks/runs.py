@@ -12,6 +12,15 @@ from scalpel_bench.benchmarks.report import write_files
 
 DATA = DataRecord(name="none", fingerprint="0" * 16)
 
+BOX = {
+    "aux": (1.0, 9.0),
+    "main": (1e-5, 2.0),
+    "tighter": {"aux": (1.5, 8.0), "main": (1e-5, 1.0)},
+    "wider": {"aux": (0.5, 10.0), "main": (1e-5, 3.0)},
+    "reason": "known fronts",
+    "date": "2026-11-25",
+}
+
 
 def conditioning(**overrides: Any) -> Experiment:
     experiment = load("conditioning", "smoke", overrides)

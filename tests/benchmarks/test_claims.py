@@ -8,7 +8,7 @@ from scalpel_bench.benchmarks.messages.errors import UserError
 
 STATED = {"id": "c", "text": "t", "paper": "claim 1"}
 BETTER = {**STATED, "kind": "better", "method": "bloop", "than": ["sum"]}
-EQUAL = {**STATED, "kind": "equal", "methods": ["pcgrad"], "than": "sum", "margin": 0.05}
+EQUAL = {**STATED, "kind": "equal", "methods": ["pcgrad"], "than": "sum"}
 APART = {**STATED, "kind": "apart", "method": "bloop", "than": ["sum", "pcgrad"]}
 
 BAD = {
@@ -24,11 +24,15 @@ BAD = {
     "margin of 1": ({**BETTER, "margin": 1.0}, "claims.0.better.margin: .*less than 1"),
     "limit below margin": ({**BETTER, "margin": 0.2, "limit": 0.1}, "limit 0.1 must be more than margin 0.2"),
     "equal without margin": ({**EQUAL, "margin": 0}, "claims.0.equal.margin: .*greater than 0"),
+    "equal within too much": (
+        {**EQUAL, "margin": 0.05},
+        "claims.0.equal.margin: .*less than or equal to 0.02",
+    ),
     "equal to nothing": ({**EQUAL, "methods": []}, "claims.0.equal.methods: .*at least 1"),
     "apart from one": ({**APART, "than": ["sum"]}, "claims.0.apart.than: .*at least 2"),
     "t beyond 1": ({**BETTER, "kind": "lower_mixed_loss", "t": [1.5]}, "t.0: .*less than or equal to 1"),
     "cost below 1": (
-        {**STATED, "kind": "cost", "method": "bloop", "than": "sum", "most": 0.9},
+        {**STATED, "kind": "cost", "method": "bloop", "on": "MLP", "most": 0.9},
         "claims.0.cost.most: .*greater than 1",
     ),
     "id with spaces": ({**BETTER, "id": "a b"}, "claims.0.better.id: .*pattern"),
@@ -47,6 +51,14 @@ def test_bad_claims_are_refused_in_one_line(case: str) -> None:
 def test_ids_are_unique() -> None:
     with pytest.raises(UserError, match="claims: two have the id 'c'"):
         load("conditioning", "smoke", {"claims": [BETTER, EQUAL]})
+
+
+def test_one_claim_of_an_experiment_is_primary() -> None:
+    two = [{**BETTER, "primary": True}, {**EQUAL, "id": "d", "primary": True}]
+    with pytest.raises(UserError, match="claims: one may be primary, not c and d"):
+        load("conditioning", "smoke", {"claims": two})
+    for name in ("fig3a", "fig3b", "fig4", "fig5a", "fig5b", "fig7", "fig10"):
+        assert sum(claim.primary for claim in load(name, "paper").claims) == 1
 
 
 def test_claims_fit_their_kind_of_experiment() -> None:

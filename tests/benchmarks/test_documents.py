@@ -11,7 +11,7 @@ from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import Folder, write_manifest
 from scalpel_bench.benchmarks.report import documents
 from scalpel_bench.benchmarks.speed import Measurement
-from tests.benchmarks.runs import DATA, plan, record, written
+from tests.benchmarks.runs import BOX, DATA, plan, record, written
 
 
 def speed(results: Path) -> None:
@@ -68,6 +68,14 @@ def test_curves_that_a_document_links_are_drawn_the_same_from_the_same_record(tm
     assert (tmp_path / "populations.svg").read_bytes() == drawn
 
 
+NARROW = {
+    **BOX,
+    "aux": (0.2, 0.6),
+    "tighter": {"aux": (0.25, 0.5), "main": (1e-5, 1.0)},
+    "wider": {"aux": (0.1, 0.7), "main": (1e-5, 3.0)},
+}
+
+
 def test_tables_of_a_sweep_are_filled_from_its_files(tmp_path) -> None:
     claim = {
         "id": "better",
@@ -78,7 +86,9 @@ def test_tables_of_a_sweep_are_filled_from_its_files(tmp_path) -> None:
         "than": ["sum"],
         "split": "train",
     }
-    experiment = load("fig3a", "smoke", {"lam": [0.1, 1.0], "seeds": 3, "claims": [claim]})
+    experiment = load(
+        "fig3a", "smoke", {"lam": [0.1, 1.0], "seeds": 6, "claims": [claim], "box": NARROW, "miniature": ""}
+    )
     assert isinstance(experiment, Experiment)
     folder = Folder(tmp_path / experiment.name / experiment.scale)
     folder.prepare()
@@ -95,17 +105,20 @@ def test_tables_of_a_sweep_are_filled_from_its_files(tmp_path) -> None:
     assert "| `bloop` | 0.500 [0.500, 0.500] |" in ratios
     assert ratios.index("`bloop`") < ratios.index("`sum`")
     assert (
-        f"| Bloop is better | claim 0 | train | supported 0.500 [0.500, 0.500] | 3 | `{words}` |" in verdicts
+        f"| Bloop is better | claim 0 | secondary | train | supported 0.500 [0.500, 0.500] | 6 | `{words}` |"
+        in verdicts
     )
     assert "| `bloop` | 0.1 | 0.051 | 0.400 |" in ends
     command = json.loads((folder.path / "provenance.json").read_text())["commands"][0]
-    assert command.startswith("scalpel sweep fig3a --scale smoke --seeds 3 --lam 0.1,1")
+    assert command.startswith("scalpel sweep fig3a --scale smoke --seeds 6 --lam 0.1,1")
     assert f"`{command}`" in runs
 
 
 def test_ratios_at_each_rate_are_of_the_methods_that_ran_at_several(tmp_path) -> None:
     experiment = load(
-        "fig3a", "smoke", {"lam": [0.1, 1.0], "seeds": 2, "axes": {"training.lr": [1e-4, 1e-3]}}
+        "fig3a",
+        "smoke",
+        {"lam": [0.1, 1.0], "seeds": 2, "axes": {"training.lr": [1e-4, 1e-3]}, "box": NARROW},
     )
     assert isinstance(experiment, Experiment)
     folder = Folder(tmp_path / "fig3a" / "smoke")

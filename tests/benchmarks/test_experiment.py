@@ -13,7 +13,7 @@ from scalpel_bench.benchmarks.experiments.schema import (
 )
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import sort_out
-from tests.benchmarks.runs import conditioning, plan, record
+from tests.benchmarks.runs import BOX, conditioning, plan, record
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -122,7 +122,6 @@ lam = [0.1]
 task = {name = "quadratic"}
 methods = {sum = {}}
 training = {optimizer = "sgd", lr = 0.1, epochs = 1}
-region = {main = 1.0, aux = 1.0}
 labels = {main = "m", aux = "a"}
 """
     key = line.partition(" =")[0]
@@ -260,3 +259,40 @@ class TestOwnTraining:
         by_label = {run.label: run for run in plan(conditioning(methods=OWN))}
         assert code_of(by_label["sum_step_of_bloop"]) != code_of(by_label["sum"])
         assert by_label["bloop_adam"].methods == {"bloop", "sum"}
+
+
+OUTSIDE = {"aux": (0.0, 9.0), "main": (1e-5, 2.0)}
+BAD_BOXES = {
+    "in order": ({"aux": (9.0, 1.0)}, "box: aux: 9 must be less than 1"),
+    "main above 0": ({"main": (0.0, 2.0)}, "box: main: 0 must be above 0, since logarithms are taken"),
+    "with a reason": ({"reason": ""}, "box.reason: .*at least 1 character"),
+    "with a day": ({"date": "soon"}, "box.date: .*valid date"),
+    "tighter": ({"tighter": OUTSIDE}, "box: tighter must lie inside the box"),
+    "wider": ({"wider": BOX["tighter"]}, "box: wider must hold the box"),
+    "splits": ({"train": {**OUTSIDE, "aux": (1.0, 1.0)}}, "box.train"),
+    "keys": ({"cap": 2.0}, "box.cap: unknown key"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_BOXES)
+def test_bad_boxes_are_refused_in_one_line(case) -> None:
+    changed, message = BAD_BOXES[case]
+    with pytest.raises(UserError, match=f"conditioning.toml: .*{message}") as caught:
+        load("conditioning", "smoke", {"box": {**BOX, **changed}})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_box_is_that_of_every_split_but_those_with_their_own() -> None:
+    own = {key: {**BOX[key], "aux": (3.0, 4.0)} for key in ("tighter", "wider")}
+    made = {**own, "aux": (3.0, 4.0), "main": BOX["main"]}
+    box = load("conditioning", "smoke", {"box": {**BOX, "train": made}}).box
+    assert (box.of("train").aux, box.of("test").aux) == ((3.0, 4.0), (1.0, 9.0))
+    assert list(box.of("test").alternatives) == ["tighter box", "wider box"]
+
+
+def test_the_box_of_a_scale_replaces_that_of_the_file(tmp_path) -> None:
+    text = experiment.available()["conditioning"].read_text()
+    file = tmp_path / "mine.toml"
+    file.write_text(f"{text}\n[scales.other.box]\naux = [0.0, 1.0]\n")
+    with pytest.raises(UserError, match="box.main: Field required"):
+        load(str(file), "other")

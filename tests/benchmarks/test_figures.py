@@ -1,4 +1,4 @@
-"""Figures of fronts: what is drawn where, and a frame around what lies near the region of interest."""
+"""Figures of fronts: what is drawn where, and a frame around what lies near the box."""
 
 import pandas as pd
 import pytest
@@ -10,11 +10,12 @@ from scalpel_bench.benchmarks.experiments import schema as experiment
 from scalpel_bench.benchmarks.figures import fronts, panels, style
 from scalpel_bench.benchmarks.records import Folder, load_sweep
 from tests.benchmarks.recorded import recorded
+from tests.benchmarks.runs import BOX
 
 
 def framed(main: list[float], aux: list[float]) -> Axes:
     axes = Figure().subplots()
-    loaded = experiment.load("fig4", "workstation")  # region: main 2; both axes logarithmic
+    loaded = experiment.load("fig4", "workstation", {"box": BOX})  # main up to 2; both axes logarithmic
     fronts._frame(axes, pd.DataFrame({"train_main": main, "train_aux": aux}), "train", loaded)
     panels.plain_ticks(axes.yaxis)
     return axes

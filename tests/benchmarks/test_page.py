@@ -82,7 +82,12 @@ def test_hover_and_arrow_keys_show_a_run_and_all_its_metrics(page, folder) -> No
     keys = {"method": "bloop", "lam": lam, "seed": seed, "lr": rate}
     (run,) = summary[(summary[list(keys)] == pd.Series(keys)).all(axis=1)].to_dict("records")
     for metric in ("main", "aux"):
-        assert f"{metric} {run[f'train_{metric}']:.4g} {run[f'test_{metric}']:.4g}" in text
+        assert (
+            " ".join(
+                [metric, *(f"{run[f'{split}_{metric}']:.4g}" for split in ("train", "validation", "test"))]
+            )
+            in text
+        )
     assert f"λ {lam:g}" in figure(page, "front").locator("[aria-live]").inner_text()
     box = figure(page, "front").locator(".ring").bounding_box()
     assert box

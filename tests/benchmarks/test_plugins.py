@@ -76,7 +76,6 @@ lam = [0.1, 1.0]
 task = { name = "my_task.py:MyTask", batch_size = 64 }
 methods = { sum = {}, mine = { name = "my_idea.py:MyIdea" } }
 training = { optimizer = "sgd", lr = 0.01, epochs = 3 }
-region = { main = 100.0, aux = 100.0 }
 labels = { main = "main", aux = "aux" }
 [scales.laptop]
 """

@@ -61,7 +61,7 @@ def test_the_data_are_those_of_the_tables(folder) -> None:
     assert sum(drawn) == len(fronts[(fronts["protocol"] == "fixed") & (fronts["split"] == "test")])
     fixed = next(p for p in block["protocols"] if p["name"] == "fixed")
     assert {block["runs"]["lr"][run] for run in fixed["runs"]} == {0.1}
-    assert [p["name"] for p in block["protocols"]] == ["fixed", "per-method"]
+    assert [p["name"] for p in block["protocols"]] == ["fixed", "main-tuned", "per-method"]
     curve = block["curves"]["test"]["main"][0]
     assert len(curve) == len(block["curves"]["grids"][block["curves"]["grid"][0]])
     assert curve[-1] == page_data.shorten(block["ends"]["test"]["main"][0], page_data.CURVE_DIGITS)
@@ -100,7 +100,7 @@ def test_claims_stand_side_by_side_and_a_fixed_rate_is_flagged() -> None:
     common |= {"reason": "", "effect": 0.8, "low": float("nan"), "high": float("nan"), "experiment": "e"}
     given = {
         "holds": {"fixed": "supported", "per-method": "supported"},
-        "fixed alone": {"per-method": "not supported", "fixed": "supported"},
+        "fixed alone": {"per-method": "contradicted", "fixed": "supported"},
         "depends": {"fixed": "inconclusive", "per-method": "supported"},
         "one rate": {"fixed": "supported"},
     }

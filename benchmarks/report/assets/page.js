@@ -51,7 +51,7 @@ class Experiment {
     form.append(element("fieldset", {}, element("legend", {}, "Methods"), element("div", { class: "legend" }, ...buttons)));
     const options = (name, ...nodes) => this.plots[name]?.host.before(element("div", { class: "options" }, ...nodes));
     const named = (names) => names.map((name) => [name, name]);
-    const boxes = [this.check("Trajectories", "trajectories"), this.check("Beyond the region of interest", "whole")];
+    const boxes = [this.check("Trajectories", "trajectories"), this.check("Beyond the box", "whole")];
     if (data.attainment.length) boxes.splice(1, 0, this.check("Attainment bands over seeds", "bands"));
     options("front", ...boxes);
     options("lam", this.pick("Metric", "metric", named(data.metrics)));
@@ -129,7 +129,8 @@ class Experiment {
     const own = (list, index) =>
       list.filter((item) => item.protocol === protocol && item.split === split && item.method === index);
     const xy = (item) => item.aux.map((aux, i) => [aux, item.main[i]]);
-    const top = state.whole ? Infinity : 2 * data.cap;
+    const cap = data.caps[split];
+    const top = state.whole ? Infinity : 2 * (cap ?? Infinity);
     const series = this.shown.map(({ method, index, runs }) => {
       const points = this.points(runs, (run) => this.ends(run, "aux"), (run) => this.ends(run, "main"));
       const surfaces = own(data.attainment, index).sort((a, b) => a.percentile - b.percentile);
@@ -154,7 +155,7 @@ class Experiment {
       name: `Front of ${this.root.querySelector("h2").textContent}, ${split}, learning rate ${protocol}${beyond}`,
       x: { ...x, range: extent(near, "x", x.log) },
       y: { ...y, label: y.label + beyond, range: extent(near, "y", y.log, top) },
-      cap: data.cap,
+      cap,
       series,
       row: this.columns(),
     });

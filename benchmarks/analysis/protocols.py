@@ -1,0 +1,205 @@
+"""Learning-rate protocols: which runs each uses, what is chosen of them, and how two methods are compared.
+
+What is chosen for a seed is chosen on validation values of the *other* seeds: with a method's own validation
+values noise would choose, and with test values it would be measured too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..experiments.schema import Experiment
+from .fronts import Points, front, stacked
+
+REFERENCE = "sum"
+CELL = ["lam", "lr"]
+VALIDATION = ["validation_main", "validation_aux"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The runs by which a method is compared with another.
+
+    Args:
+        runs: of both, a row per run; at each seed the λ and learning rates that both ran, and of these what
+            the protocol chooses.
+        seeds: those at which both ran.
+        note: what had to be left out.
+    """
+
+    runs: pd.DataFrame
+    method: str
+    other: str
+    seeds: tuple[int, ...]
+    note: str = ""
+
+    def of(self, method: str) -> pd.DataFrame:
+        """The runs of one of them."""
+        return self.runs[self.runs["method"] == method]
+
+    def points(self, split: str) -> tuple[Points, Points]:
+        """``(seeds, n, 2)`` end points (main, aux) of each in ascending order of λ.
+
+        NaN where a run diverged, and where a seed has fewer runs than another.
+        """
+        losses = [f"{split}_main", f"{split}_aux"]
+
+        def one(method: str) -> Points:
+            own = self.of(method).sort_values(CELL)
+            return stacked([own.loc[own["seed"] == seed, losses].to_numpy(float) for seed in self.seeds])
+
+        return one(self.method), one(self.other)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A learning-rate protocol.
+
+    Args:
+        name: of it.
+        runs: a row per run that may be used.
+        known: a row per run by which a choice for another seed is made: those at other rates too.
+        note: what there is to say.
+        chooses: whether the λ and rates of a method are chosen, or all count.
+    """
+
+    name: str
+    runs: pd.DataFrame
+    known: pd.DataFrame
+    note: str = ""
+    chooses: bool = False
+    _pairs: dict[tuple[str, str], Pair] = field(default_factory=dict, compare=False, repr=False)
+
+    def pair(self, method: str, other: str = REFERENCE) -> Pair:
+        """What a method and another have in common, and of that what the protocol chooses."""
+        if (method, other) not in self._pairs:
+            self._pairs[method, other] = self._paired(method, other)
+        return self._pairs[method, other]
+
+    def _paired(self, method: str, other: str) -> Pair:
+        ours, theirs = (_ended(self.runs, name) for name in (method, other))
+        ran = [list(of[["seed", *CELL]].itertuples(index=False, name=None)) for of in (ours, theirs)]
+        both = set(ran[0]) & set(ran[1])
+        kept = [
+            of[np.array([cell in both for cell in cells], dtype=bool)]
+            for of, cells in zip((ours, theirs), ran, strict=True)
+        ]
+        chosen = [choose(of, self.known) if self.chooses else of for of in kept]
+        runs = chosen[0] if method == other else pd.concat(chosen)
+        seeds = tuple(sorted({int(seed) for seed, *_ in both}))
+        return Pair(runs, method, other, seeds, _left_out(method, other, ran, both))
+
+    def own(self, method: str) -> pd.DataFrame:
+        """The runs of a method that its front is made of: in common with `sum`, where that ran."""
+        ran = (self.runs["method"] == REFERENCE).any()
+        return self.pair(method, REFERENCE if ran else method).of(method)
+
+
+def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protocol]:
+    """The learning-rate protocols that the recorded runs allow.
+
+    ``fixed``: the experiment's rate, where it was run, and all points of it. ``main-tuned``: for each seed
+    the rate at which the λ = 0 runs of `sum` have the least mean validation main loss, and of it the λ of
+    each method that are non-dominated. ``per-method``: of all rates and λ those of each method that are
+    non-dominated. Each choice is by the means of the other seeds' validation values; of a single seed by its
+    own, which is noted.
+    """
+    runs = summary if 0.0 in experiment.lam else summary[summary["lam"] > 0]
+    rates = sorted(runs["lr"].unique())
+    several = len(rates) > 1
+    choice = _choice(summary)
+    fixed = runs[runs["lr"] == experiment.training.lr]
+    if len(fixed):
+        yield Protocol(
+            "fixed", fixed, fixed, "no validation values to choose a rate by" * (several and not choice)
+        )
+    if not several or not choice:
+        return
+    tuned = _tuned(summary, rates)
+    if tuned:
+        kept = runs[runs["lr"] == runs["seed"].map(tuned)]
+        counts = Counter(tuned.values()).most_common()
+        told = ", ".join(f"{rate:g}" + f" ({count} seeds)" * (len(counts) > 1) for rate, count in counts)
+        yield Protocol("main-tuned", kept, runs, f"lr={told}; {choice}", chooses=True)
+    listed = ", ".join(f"{rate:g}" for rate in rates)
+    yield Protocol("per-method", runs, runs, f"lr in {listed}; {choice}", chooses=True)
+
+
+def choose(runs: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """The rows, at each method and seed, of λ and rates that are non-dominated at the other seeds.
+
+    By their mean validation losses there; what diverged at one of these is not chosen, unless everything did.
+
+    Args:
+        runs: to choose from.
+        known: with the other seeds' runs.
+    """
+    kept = [
+        own[_non_dominated(own, others(known[known["method"] == method], seed))]
+        for (method, seed), own in runs.groupby(["method", "seed"], sort=False)
+    ]
+    return pd.concat(kept) if kept else runs
+
+
+def others(runs: pd.DataFrame, seed: object) -> pd.DataFrame:
+    """The rows of all seeds but one; of a single seed its own."""
+    apart = runs[runs["seed"] != seed]
+    return apart if len(apart) else runs
+
+
+def means(runs: pd.DataFrame, by: list[str], columns: list[str]) -> pd.DataFrame:
+    """Mean losses of the rows that have the same ``by``, without those of which any run diverged."""
+    mean = runs[columns].fillna(np.inf).groupby([runs[key] for key in by]).mean()
+    return mean[pd.Series(np.isfinite(mean).all(axis=1), index=mean.index)]
+
+
+def _ended(runs: pd.DataFrame, method: str) -> pd.DataFrame:
+    return runs[(runs["method"] == method) & (runs["status"] != "failed")]
+
+
+def _left_out(method: str, other: str, ran: list[list[tuple[Any, ...]]], both: set[tuple[Any, ...]]) -> str:
+    """What two methods do not have in common, in words."""
+    settings = [{cell[1:] for cell in of} for of in (*ran, both)]
+    told = [
+        f"{len(settings[2])} of the {len(own)} λ and rates of {name}"
+        for name, own in zip((method, other), settings, strict=False)
+        if own - settings[2]
+    ]
+    return f"compared on {' and '.join(told)}" if told else ""
+
+
+def _choice(summary: pd.DataFrame) -> str:
+    """On what choices are made, in words; nothing without validation values."""
+    if "validation_main" not in summary or summary["validation_main"].isna().all():
+        return ""
+    if summary["seed"].nunique() == 1:
+        return "one seed: chosen on its own validation values"
+    return "chosen on validation values of the other seeds"
+
+
+def _tuned(summary: pd.DataFrame, rates: list[float]) -> dict[int, float]:
+    """For each seed the rate of least main loss at the other seeds; nothing where `sum` lacks a rate."""
+    runs = _ended(summary[summary["lam"] == 0], REFERENCE)
+    if not set(rates) <= set(runs["lr"]):
+        return {}
+    tuned = {}
+    for seed in summary["seed"].unique():
+        known = means(others(runs, seed), ["lr"], VALIDATION[:1])["validation_main"]
+        if len(known):
+            tuned[int(seed)] = float(known.index[int(known.argmin())])
+    return tuned
+
+
+def _non_dominated(own: pd.DataFrame, elsewhere: pd.DataFrame) -> pd.Series:
+    """Which rows have a λ and rate that no other row's dominates elsewhere; all where nothing is known."""
+    cells = pd.MultiIndex.from_frame(own[CELL])
+    known = means(elsewhere, CELL, VALIDATION)
+    known = known[known.index.isin(cells)]
+    best = known.index[front(known.to_numpy(float))]
+    return pd.Series(cells.isin(best) if len(best) else True, index=own.index)

@@ -1,0 +1,50 @@
+"""A box proposed from runs of `sum`."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scalpel_bench.benchmarks.analysis.box_proposal import propose
+from scalpel_bench.benchmarks.commands.new_box import new_box
+from scalpel_bench.benchmarks.experiments.box import Boxes
+from scalpel_bench.benchmarks.messages import UserError
+from tests.benchmarks.recorded import recorded
+
+
+def runs(mains: list[float], auxes: list[float], seed: int = 0) -> pd.DataFrame:
+    columns = {"lam": np.arange(len(mains)), "validation_main": mains, "validation_aux": auxes}
+    return pd.DataFrame(columns).assign(seed=seed)
+
+
+def test_the_rule() -> None:
+    """λ = 0 stands apart; the cap is 1^(1/3) 8^(2/3) = 4, which the last run is above."""
+    box = propose(runs([0.1, 1.0, 2.0, 3.0, 5.0], [99.0, 9.0, 5.0, 3.0, 1.0]), start=8.0, split="validation")
+    assert (box["aux"], box["main"]) == ([3.0, 9.0], [0.5, 4.0])
+    assert (box["tighter"]["aux"], box["wider"]["aux"]) == ([3.9, 8.1], [2.1, 9.9])
+    assert (box["tighter"]["main"], box["wider"]["main"]) == ([0.5, 2.83], [0.25, 5.0])
+    Boxes.model_validate(box)
+
+
+def test_a_cap_above_all_runs_comes_down_to_them_and_seeds_have_their_median() -> None:
+    seeds = [runs([0.1, 1.0, 2.0 + k], [9.0, 9.0 + k, 5.0], seed=k) for k in range(3)]
+    box = propose(pd.concat(seeds), start=1000.0, split="validation")
+    assert (box["aux"], box["main"]) == ([5.0, 10.0], [0.5, 3.15])
+
+
+def test_too_few_runs_are_refused() -> None:
+    for few in (runs([0.1, 1.0], [9.0, 9.0]), runs([0.1, 1.0, 9.0], [9.0, 9.0, 1.0])):
+        with pytest.raises(UserError, match="at least two λ > 0 must end below the cap"):
+            propose(few, start=2.0, split="validation")
+    with pytest.raises(UserError, match="one auxiliary loss"):
+        propose(runs([0.1, 1.0, 1.1], [9.0, 5.0, 5.0]), start=8.0, split="validation")
+
+
+def test_the_command_prints_a_table_and_says_that_others_had_run(tmp_path) -> None:
+    recorded(tmp_path / "conditioning" / "smoke")
+    lines = new_box("conditioning", "smoke", tmp_path)
+    assert lines[0] == "[scales.smoke.box]"
+    assert [line.partition(" =")[0] for line in lines[1:7]] == [
+        *("aux", "main", "reason", "date", "tighter", "wider"),
+    ]
+    assert lines[3] == 'reason = "proposed from validation losses of sum (2 seeds)"'
+    assert lines[-1].endswith("had run before this box was proposed")
