@@ -90,10 +90,10 @@ class Experiment(Common):
     methods: dict[str, dict[str, Any]] = Field(min_length=1)
     lam: tuple[Lam, ...] = Field(min_length=1)
     training: Training
-    axes: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    axes: dict[str, tuple[int | float, ...]] = Field(default_factory=dict)
     region: Region
     labels: Labels
-    figure: Literal["fronts", "paths", "trajectories"] = "fronts"
+    figure: Literal["fronts", "paths", "trajectories", "exact"] = "fronts"
     claims: tuple[ComparisonClaim, ...] = ()
 
     @field_validator("lam", mode="before")
@@ -177,7 +177,7 @@ class Experiment(Common):
         return list({run.id: run for run in runs}.values())
 
     def _run(
-        self, label: str, lam: float, seed: int, point: dict[str, float], describe: Describe
+        self, label: str, lam: float, seed: int, point: dict[str, int | float], describe: Describe
     ) -> TrainingRun:
         sections: dict[str, dict[str, Any]] = {
             "training": self.training.model_dump(),
