@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
+import pandas as pd
 
 from ..experiments.claims import AtRest, BestSettingSlope, DistanceSlope, RelativeDistance
 from ..experiments.settings import TrainingRun, variation
@@ -26,6 +27,17 @@ def at_rest(record: Record, metric: str) -> float:
     """A train metric of a completed run, averaged over the evaluations of the second half of training."""
     last = record.trajectory[-1]["step"]
     return float(np.mean([row["train"][metric] for row in record.trajectory if 2 * row["step"] > last]))
+
+
+def rest_points(records: Iterable[Record], metrics: Sequence[str]) -> pd.DataFrame:
+    """A row per completed run: ``method``, ``lam``, ``seed``, ``lr``, its axes, and its `at_rest` metrics."""
+    rows = []
+    for record in records:
+        run = record.run
+        assert isinstance(run, TrainingRun)
+        own = {"method": run.method_label, "lam": run.lam, "seed": run.seed, "lr": run.training.lr}
+        rows.append({**own, **run.axes, **{metric: at_rest(record, metric) for metric in metrics}})
+    return pd.DataFrame(rows)
 
 
 def slope(x: Iterable[float], y: Iterable[float]) -> float:

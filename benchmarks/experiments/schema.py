@@ -96,6 +96,11 @@ class Experiment(Common):
     figure: Literal["fronts", "paths", "trajectories", "exact"] = "fronts"
     claims: tuple[ComparisonClaim, ...] = ()
 
+    @property
+    def compares_fronts(self) -> bool:
+        """Whether its figures and first table show fronts over λ."""
+        return self.figure in ("fronts", "paths")
+
     @field_validator("lam", mode="before")
     @classmethod
     def _expand_grid(cls, value: Any) -> Any:
