@@ -19,7 +19,13 @@ from . import (
 )
 
 __all__ = [
-    *("diagnostics", "draw_all", "exact_front", "fronts", "mixed_loss", "paths", "simulations"),
+    "diagnostics",
+    "draw_all",
+    "exact_front",
+    "fronts",
+    "mixed_loss",
+    "paths",
+    "simulations",
     "trajectories",
 ]
 

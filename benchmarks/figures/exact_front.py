@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 
 from ..analysis.analyses import TrainingAnalysis
 from ..analysis.at_rest import rest_points
@@ -38,7 +39,9 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         by_batch = runs.groupby(BATCH)[["main", "aux", "regret"]].mean()
         spread = runs.groupby(BATCH)["regret"].agg(["min", "max"]).clip(lower=_LEAST)
         distance.plot(by_batch.index, by_batch["regret"].clip(lower=_LEAST), ms=5, lw=1, label=name, **look)
-        distance.fill_between(spread.index, spread["min"], spread["max"], color=look["color"], alpha=0.15, lw=0)
+        distance.fill_between(
+            spread.index, spread["min"], spread["max"], color=look["color"], alpha=0.15, lw=0
+        )
         plane.plot(by_batch["aux"], by_batch["main"], ms=5, lw=0.7, **look)
     _exact(plane, records, own)
     _over_rho(best, points[points[BATCH] == points[BATCH].min()])
@@ -46,8 +49,10 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     distance.set(xscale="log", yscale="log", xlabel="batch size (the last: all images)")
     distance.set(ylabel="distance to the exact front (nats)", title=f"at rest: {rate}")
     distance.set_xticks(sorted(own[BATCH].unique()), [f"{b:g}" for b in sorted(own[BATCH].unique())])
-    distance.minorticks_off()
-    plane.set(xlabel=experiment.labels.aux, ylabel=experiment.labels.main, title="places; a line joins batch sizes")
+    distance.xaxis.set_minor_locator(NullLocator())
+    plane.set(
+        xlabel=experiment.labels.aux, ylabel=experiment.labels.main, title="places; a line joins batch sizes"
+    )
     legend(figure, distance)
     caption(figure, experiment)
     yield "exact_front", figure
@@ -60,8 +65,14 @@ def _lines(points: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, dict[str, 
         look, values = style.look(method), sorted(runs[RHO].dropna().unique()) if RHO in runs else []
         if not values:
             yield style.title(method), runs, look
-        for value, color in zip(values, mpl.colormaps["plasma"](np.linspace(0.05, 0.9, len(values))), strict=True):
-            yield f"{style.title(method)}, ρ = {value:.3g}", runs[runs[RHO] == value], {**look, "color": color}
+        for value, color in zip(
+            values, mpl.colormaps["plasma"](np.linspace(0.05, 0.9, len(values))), strict=True
+        ):
+            yield (
+                f"{style.title(method)}, ρ = {value:.3g}",
+                runs[runs[RHO] == value],
+                {**look, "color": color},
+            )
 
 
 def _exact(axes: Axes, records: list[Record], points: pd.DataFrame) -> None:
