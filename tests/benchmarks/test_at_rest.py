@@ -11,9 +11,10 @@ from scalpel_bench.benchmarks.analysis.at_rest import at_rest, lowest, rest_poin
 from scalpel_bench.benchmarks.analysis.evidence import Evidence, evidence
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
+from scalpel_bench.benchmarks.figures import exact_front, style
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import Record
-from tests.benchmarks.runs import plan
+from tests.benchmarks.runs import DATA, analysed, plan
 
 BATCHES, RATES, RHOS = (16, 64, 256), (0.025, 0.0707, 0.2), (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
 AXES = {"task.batch_size": BATCHES, "training.lr": RATES, "method.rho": RHOS}
@@ -148,3 +149,25 @@ def test_whole_numbers_of_an_axis_stay_whole() -> None:
     run = plan(experiment(NOISE))[0]
     assert run.task["batch_size"] == 16
     assert isinstance(run.task["batch_size"], int)
+
+
+def test_the_figure_shows_distances_places_and_the_exact_front() -> None:
+    def metrics(run: TrainingRun) -> dict[str, float]:
+        batch, rho = run.axes["task.batch_size"], run.axes.get("method.rho", 1.0)
+        return {"main": 3.0, "aux": 20 / batch, "regret": 1 / batch, "excess": rho + run.training.lr}
+
+    swept = experiment(NOISE)
+    records = [resting(run, **metrics(run)) for run in plan(swept)]
+    ((name, figure),) = exact_front.draw(analysed(records, swept, DATA.fingerprint))
+    distance, plane, best = figure.axes
+    (own,) = [line for line in distance.lines if line.get_label() == style.title("sum")]
+    assert name == "exact_front"
+    assert own.get_xdata().tolist() == list(BATCHES)
+    assert own.get_ydata() == pytest.approx([1 / batch for batch in BATCHES])
+    assert len(distance.lines) == 3 + len(RHOS)
+    (front,) = [line for line in plane.lines if line.get_label() == "exact front"]
+    inside = dict(zip(front.get_xdata(), front.get_ydata(), strict=True))
+    assert inside[20 / 16 + 1e-4] == pytest.approx(3.0 - 1 / 16)
+    assert max(inside) < 2
+    assert [line.get_label() for line in best.lines] == [f"lr {rate:g}" for rate in RATES]
+    assert best.lines[0].get_ydata() == pytest.approx([rho + RATES[0] for rho in RHOS])
