@@ -1,5 +1,6 @@
 """From records to tables: fronts, indicators, statistics, verdicts."""
 
+from . import at_rest
 from .analyses import (
     Analysis,
     MixedLossAnalysis,
@@ -8,4 +9,4 @@ from .analyses import (
     analyse,
 )
 
-__all__ = ["Analysis", "MixedLossAnalysis", "SimulationAnalysis", "TrainingAnalysis", "analyse"]
+__all__ = ["Analysis", "MixedLossAnalysis", "SimulationAnalysis", "TrainingAnalysis", "analyse", "at_rest"]

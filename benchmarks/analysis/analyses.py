@@ -175,14 +175,14 @@ class TrainingAnalysis(Analysis):
     @property
     def remark(self) -> str:
         """What the overview shows."""
-        if self.compared.figure == "trajectories":
+        if not self.compared.compares_fronts:
             return ": end values, mean over seeds"
         return ": main loss relative to sum at equal auxiliary loss, geometric mean over seeds [95 %]"
 
     @property
     def overview(self) -> pd.DataFrame:
         """Front ratios; of trajectories their end values."""
-        if self.compared.figure == "trajectories":
+        if not self.compared.compares_fronts:
             return summary.end_values(self.summary, ["method"])
         return ratio_table(self.metrics)
 

@@ -51,7 +51,8 @@ def judge(
     """
     rows = []
     for claim, protocol in product(experiment.claims, list(protocols)):
-        runs = protocol.runs[protocol.runs["method"].isin(claim.labels)]
+        of = claim.labels or protocol.runs["method"].unique()
+        runs = protocol.runs[protocol.runs["method"].isin(of)]
         lacking = "" if isinstance(claim, Cost) else comparisons.missing(runs, claim.labels, experiment.seeds)
         diverged = int((runs["status"] == "diverged").sum())
         notes = [f"{diverged} runs diverged" if diverged else "", protocol.note]

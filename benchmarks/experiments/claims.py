@@ -29,6 +29,16 @@ def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+def _has_bound(claim: Any) -> Any:
+    if claim.low is None and claim.high is None:
+        raise ValueError("give low, high or both")
+    return claim
+
+
+def _open_bounds(low: float | None, high: float | None) -> Bounds:
+    return (-math.inf if low is None else low, math.inf if high is None else high)
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
 Measures = Annotated[tuple[Measure, ...], BeforeValidator(_listed), Field(min_length=1)]
 """Of which ratios: front ratios, or those of the end values of a loss at equal λ."""
@@ -195,6 +205,77 @@ class Cost(MethodClaim):
         return (0.0, self.most)
 
 
+class AtRest(MethodClaim):
+    """A claim about where runs come to rest: train metrics, averaged over the second half of training.
+
+    ``lam`` is the λ, and ``at`` the values of axes, of the runs that it is about. A method is called by its
+    label, and by the values of axes that tell its variants apart: ``bloop (rho=0.01)``. The distance between
+    two methods is that of their (main, aux) at equal seed, in nats.
+    """
+
+    lam: float = Field(ge=0)
+    at: dict[str, float]
+
+
+class RelativeDistance(AtRest):
+    """``methods``, with all their variants, rest close to ``to``, in units of the distance of ``than`` to it.
+
+    The ratio of the two distances is below ``most``.
+    """
+
+    kind: Literal["relative_distance"]
+    methods: Names
+    to: str
+    than: str
+    most: float = Field(gt=0)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where the ratio must lie."""
+        return (0.0, self.most)
+
+
+class Sloped(AtRest):
+    """A power law: a slope over the log of an axis lies between ``low`` and ``high``.
+
+    It is that of the least squares line through the ``values`` of the axis ``over``.
+    """
+
+    over: str
+    values: tuple[float, ...] = Field(min_length=2)
+    low: float | None = None
+    high: float | None = None
+
+    _some_bound = model_validator(mode="after")(_has_bound)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where the slope must lie."""
+        return _open_bounds(self.low, self.high)
+
+
+class DistanceSlope(Sloped):
+    """Of log (distance of ``method`` to ``to`` / distance of ``than`` to it)."""
+
+    kind: Literal["distance_slope"]
+    method: str
+    to: str
+    than: str
+
+
+class BestSettingSlope(Sloped):
+    """Of the log of the value of ``setting``, an axis, at which a method's ``metric`` is least.
+
+    It is the lowest point of the parabola through log metric over log setting at the least value and its two
+    neighbours; a least value at the edge of the grid is none.
+    """
+
+    kind: Literal["best_setting_slope"]
+    method: str
+    setting: str
+    metric: str
+
+
 class Within(QuantityClaim):
     """A quantity of a simulation lies between ``low`` and ``high``."""
 
@@ -203,19 +284,12 @@ class Within(QuantityClaim):
     low: float | None = None
     high: float | None = None
 
-    @model_validator(mode="after")
-    def _some_bound(self) -> Self:
-        if self.low is None and self.high is None:
-            raise ValueError("give low, high or both")
-        return self
+    _some_bound = model_validator(mode="after")(_has_bound)
 
     @property
     def bounds(self) -> Bounds:
         """Where the quantity must lie."""
-        return (
-            -math.inf if self.low is None else self.low,
-            math.inf if self.high is None else self.high,
-        )
+        return _open_bounds(self.low, self.high)
 
 
 def kinds(of: type[Claim]) -> list[type[Claim]]:

@@ -86,12 +86,17 @@ class Experiment(Common):
     methods: dict[str, dict[str, Any]] = Field(min_length=1)
     lam: tuple[Lam, ...] = Field(min_length=1)
     training: Training
-    axes: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    axes: dict[str, tuple[int | float, ...]] = Field(default_factory=dict)
     box: Box | None = None
     """None before it is chosen: then nothing is measured of fronts."""
     labels: Labels
-    figure: Literal["fronts", "paths", "trajectories"] = "fronts"
+    figure: Literal["fronts", "paths", "trajectories", "exact"] = "fronts"
     claims: tuple[ComparisonClaim, ...] = ()
+
+    @property
+    def compares_fronts(self) -> bool:
+        """Whether its figures and first table show fronts over λ."""
+        return self.figure in ("fronts", "paths")
 
     @field_validator("lam", mode="before")
     @classmethod
@@ -222,7 +227,7 @@ class Experiment(Common):
         return list({run.id: run for run in runs}.values())
 
     def _run(
-        self, label: str, lam: float, seed: int, point: dict[str, float], describe: Describe
+        self, label: str, lam: float, seed: int, point: dict[str, int | float], describe: Describe
     ) -> TrainingRun:
         sections: dict[str, dict[str, Any]] = {
             "training": self.training_of(label).model_dump(),

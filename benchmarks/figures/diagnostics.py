@@ -17,7 +17,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     """Each diagnostic against λ, mean over seeds, at the experiment's own learning rate."""
     experiment, measured = analysis.compared, analysis.diagnostics
     measured = measured[measured["lam"] > 0]
-    if experiment.figure == "trajectories" or measured.empty:
+    if not experiment.compares_fronts or measured.empty:
         return
     own = measured[measured["lr"] == experiment.training.lr]
     measured = own if len(own) else measured

@@ -9,6 +9,7 @@ import matplotlib as mpl
 from ..analysis import Analysis
 from . import (
     diagnostics,
+    exact_front,
     fronts,
     mixed_loss,
     panels,
@@ -17,7 +18,16 @@ from . import (
     trajectories,
 )
 
-__all__ = ["diagnostics", "draw_all", "fronts", "mixed_loss", "paths", "simulations", "trajectories"]
+__all__ = [
+    "diagnostics",
+    "draw_all",
+    "exact_front",
+    "fronts",
+    "mixed_loss",
+    "paths",
+    "simulations",
+    "trajectories",
+]
 
 
 def draw_all(analysis: Analysis, folder: Path) -> list[Path]:

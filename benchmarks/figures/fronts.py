@@ -25,7 +25,7 @@ from .panels import (
 def draw(analysis: TrainingAnalysis) -> Drawn:
     """A figure per protocol, a panel per split."""
     experiment = analysis.compared
-    if experiment.figure == "trajectories":
+    if not experiment.compares_fronts:
         return
     for protocol, fronts in analysis.fronts.groupby("protocol", sort=False):
         used = _used(analysis, str(protocol), fronts)
