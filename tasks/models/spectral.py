@@ -4,11 +4,11 @@ Training against spectral norms makes the top singular values crowd (differences
 dozen at a time), where plain warm-started power iteration follows the wrong vector. A block of vectors is
 kept instead, and separated by Rayleigh-Ritz.
 
-On a CPU the block is as wide as the top is crowded, and only as much is done in a step as its residuals say
-is needed (`_Search`). Elsewhere nothing may wait for numbers, so that all that may be needed is done at every
-step (`_fixed`). Sources: Parlett 1998, "The symmetric eigenvalue problem", chapters 11 and 13 (Rayleigh-Ritz,
-residual bounds, block Krylov spaces); Zhou, Saad, Tiago, Chelikowsky 2006, "Self-consistent-field
-calculations using Chebyshev-filtered subspace iteration".
+Where few values are near the top, the block is narrow and grows only as its residuals ask for (`_Search`).
+Where many are, and on devices where nothing may wait for numbers, a wide block is sharpened by a filter of
+fixed degree (`_sharpened`). Sources: Parlett 1998, "The symmetric eigenvalue problem", chapters 11 and 13
+(Rayleigh-Ritz, residual bounds, block Krylov spaces); Zhou, Saad, Tiago, Chelikowsky 2006,
+"Self-consistent-field calculations using Chebyshev-filtered subspace iteration".
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ TIE, TIED = 0.997, 0.99
 
 _TINY = 1e-5
 
-FIXED_DEGREE = 12
+DEGREE = 14
 AMPLIFICATION = 2e4
-"""How much the fixed filter may favour the largest singular value: more than float32 columns can hold."""
+"""How much the filter may favour the largest singular value: more than float32 columns can hold."""
 
-_LEAST_CUT = 2 / (1 + math.cosh(math.log(2 * AMPLIFICATION) / FIXED_DEGREE))
+_LEAST_CUT = 2 / (1 + math.cosh(math.log(2 * AMPLIFICATION) / DEGREE))
 
 
 def start_basis(weight: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ def log_spectral_norm(weight: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
         a scalar, and the new basis ``(b, n)``; rows that are not needed are zero.
     """
     short = _short(weight)
-    find = _adaptive if weight.device.type == "cpu" else _fixed
+    find = _adaptive if weight.device.type == "cpu" else _sharpened
     device = weight.device.type
     lowered = torch.amp.is_autocast_available(device)
     with torch.autocast(device, torch.bfloat16, enabled=False) if lowered else nullcontext():
@@ -103,7 +103,10 @@ def log_spectral_norm(weight: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
 def _adaptive(short: Tensor, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if short.shape[0] <= WIDTH:
         return _decomposed(short, basis)
-    search = _Search(short, basis)
+    kept = int(torch.count_nonzero(torch.linalg.vector_norm(basis, dim=-1)))
+    if kept >= WIDE and short.isfinite().all():
+        return _sharpened(short, basis, kept)
+    search = _Search(short, basis[:kept])
     while search.solve() > TOLERANCE and search.can_extend:
         search.extend()
     if not search.finite:
@@ -149,19 +152,15 @@ class _Search:
 
     Args:
         short: W ``(n, m)``, n ≤ m.
-        basis: ``(b, n)``, rows orthogonal or zero.
+        kept: ``(k, n)``, orthogonal rows.
     """
 
-    def __init__(self, short: Tensor, basis: Tensor) -> None:
+    def __init__(self, short: Tensor, kept: Tensor) -> None:
         self.short = short
-        lengths = torch.linalg.vector_norm(basis, dim=-1)
-        kept = int(torch.count_nonzero(lengths))
-        span = basis[:kept] / lengths[:kept, None]
-        if kept >= WIDE:
-            span = _filtered(short, span, float(lengths[0]) ** 2, float(lengths[kept - 1]) ** 2)
+        span = kept / torch.linalg.vector_norm(kept, dim=-1, keepdim=True)
         outside = (short @ _random(short.shape[1], short.dtype)).double()
         self.span = torch.cat([span, _unit(outside - (span @ outside) @ span)[None]])
-        self.width = kept + 1
+        self.width = len(self.span)
         self.extensions = 0
         self.low = self.span.to(short.dtype)
         self.image = self.low @ short
@@ -236,53 +235,56 @@ class _Search:
         return sum(theta > share * self.theta[0] for theta in self.theta)
 
 
-def _filtered(short: Tensor, rows: Tensor, top: float, cut: float) -> Tensor:
-    """Rows ``(k, n)`` with what lies under the eigenvalue ``cut`` damped, made orthogonal; float64."""
-    least = math.acosh(max(2 * top / cut - 1, 1 + _TINY))
-    degree = min(DEGREE, math.ceil(math.acosh(GAIN) / least))
-    matrix = (short @ short.mT) * (2 / cut)
-    matrix.diagonal().sub_(1)
-    before = rows.to(short.dtype)
-    now = before @ matrix
-    for _ in range(degree - 1):
-        before, now = now, torch.addmm(before, now, matrix, beta=-1, alpha=2)
-    orthogonal: Tensor = torch.linalg.qr(now.double().mT).Q.mT
-    return orthogonal
-
-
 @lru_cache
 def _random(length: int, dtype: torch.dtype) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(length, generator=generator, dtype=torch.float64).to(dtype)
+    return torch.randn(length, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
 
 
-def _fixed(short: Tensor, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The same by a filter of fixed degree over all vectors, and Rayleigh-Ritz in float64."""
-    exact = short.double()
-    span = torch.eye(*basis.shape, dtype=exact.dtype, device=exact.device)
+def _sharpened(short: Tensor, basis: Tensor, kept: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """The same by Rayleigh-Ritz on the filtered basis; rows beyond the first ``kept`` start at random."""
+    if kept is not None and kept < len(basis):
+        random = _random(basis[kept:].numel(), basis.dtype).view_as(basis[kept:])
+        length = torch.linalg.vector_norm(basis[kept - 1])
+        basis = torch.cat([basis[:kept], random * (length / random.shape[-1] ** 0.5)])
+    span = torch.eye(*basis.shape, dtype=basis.dtype, device=basis.device)
     if basis.shape[0] < basis.shape[1]:
-        span = torch.linalg.qr(_sharpened(short, basis.mT)).Q.mT
-    image = span @ exact
-    finite = torch.nan_to_num(image @ image.mT, 0, 0, 0)  # a run that diverges must not raise
+        span = torch.linalg.qr(_filtered(short, basis).mT).Q.mT
+    image = span.to(short.dtype) @ short
+    exact = image.double()
+    finite = torch.nan_to_num(exact @ exact.mT, 0, 0, 0)  # a run that diverges must not raise
     values, rotation = torch.linalg.eigh(finite)
-    values, rotation = values.flip(-1).clamp(min=0).sqrt(), rotation.flip(-1).mT
+    values, rotation = values.flip(-1).clamp(min=0), rotation.flip(-1).mT
     vectors = rotation @ span
-    right = _unit(rotation[0] @ image).to(short.dtype)
-    return vectors[0].to(short.dtype), right, vectors * values[:, None]
+    right = _unit(rotation[0].to(short.dtype) @ image)
+    following = vectors * values.sqrt()[:, None]
+    if kept is not None and (near := int((values > KEPT * values[0]).sum())) < WIDE:
+        following[max(near, NARROW) :] = 0
+    return vectors[0].to(short.dtype), right, following
 
 
-def _sharpened(short: Tensor, basis: Tensor) -> Tensor:
-    """The basis with all that lies under its smallest singular value damped; ``(n, b)`` in float64."""
-    values = torch.linalg.vector_norm(basis, dim=-2)
-    cut = torch.maximum(values[..., -1] ** 2, _LEAST_CUT * values[..., 0] ** 2).to(short.dtype)
-    matrix = (short @ short.mT) * (2 / cut)
-    matrix = matrix - torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-    before = (basis / values).to(short.dtype)
-    now = matrix @ before
-    for _ in range(FIXED_DEGREE - 1):
-        before, now = now, 2 * (matrix @ now) - before
-    filtered: Tensor = now.double() / torch.linalg.vector_norm(now, dim=-2)
+def _filtered(short: Tensor, basis: Tensor) -> Tensor:
+    """The basis ``(b, n)`` with all that lies under its smallest singular value damped; in float64."""
+    values = torch.linalg.vector_norm(basis, dim=-1)
+    cut = torch.maximum(values[-1] ** 2, _LEAST_CUT * values[0] ** 2).to(short.dtype)
+    matrix = _squared(short) * (2 / cut)
+    matrix.diagonal().sub_(1)
+    before = (basis / values[:, None]).to(short.dtype)
+    now = before @ matrix
+    for _ in range(DEGREE - 1):
+        before, now = now, torch.addmm(before, now, matrix, beta=-1, alpha=2)
+    filtered: Tensor = now.double() / torch.linalg.vector_norm(now, dim=-1, keepdim=True)
     return filtered
+
+
+def _squared(short: Tensor, parts: int = 4) -> Tensor:
+    """W Wᵀ, of which what is symmetric is computed once."""
+    size = -(-short.shape[0] // parts)
+    square = short.new_empty(short.shape[0], short.shape[0])
+    for start in range(0, short.shape[0], size):
+        column = short[start:] @ short[start : start + size].mT
+        square[start:, start : start + size] = column
+        square[start : start + size, start:] = column.mT
+    return square
 
 
 def _unit(vector: Tensor) -> Tensor:

@@ -115,7 +115,7 @@ def test_replicas_have_the_numbers_of_single_matrices() -> None:
 def test_what_does_not_wait_for_the_device_finds_the_same(dtype: torch.dtype) -> None:
     weights, bases = drifting(dtype)
     for weight, basis in zip(weights.mT, bases, strict=True):
-        u, v, after = spectral._fixed(weight, basis)
+        u, v, after = spectral._sharpened(weight, basis)
         expected = exact_gradient(weight)
         for left, right in ((u, v), spectral._adaptive(weight, basis)[:2]):
             found = torch.outer(left, right).double() / torch.linalg.matrix_norm(weight, 2)
