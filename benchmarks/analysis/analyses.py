@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from ..experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
+from ..experiments.schema import AnyExperiment, Experiment
+from ..experiments.simulated import MixedLossExperiment
 from ..records import Record, RecordedSweep
 from ..simulations import SIMULATIONS
 from . import (

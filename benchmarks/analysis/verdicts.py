@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from ..experiments.claims import EQUALITY, OWN, Better, Claim, Cost
-from ..experiments.schema import Common, Experiment
+from ..experiments.common import Common
+from ..experiments.schema import Experiment
 from ..experiments.settings import TrainingRun
 from ..records import Record
 from . import comparisons, indicators

@@ -8,8 +8,9 @@ import pandas as pd
 
 from ... import methods, tasks
 from ..execution import ExecutionOptions
-from ..experiments.schema import AnyExperiment, Experiment, MixedLossExperiment
+from ..experiments.schema import AnyExperiment, Experiment
 from ..experiments.settings import AnyRun, TrainingRun
+from ..experiments.simulated import MixedLossExperiment
 from ..messages import UserError, terminal
 from ..records import ANY_DATA, Folder, cell, read_manifest, sort_out
 from .planning import fingerprint_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ... import methods
@@ -12,14 +13,28 @@ OWN_TRAINING = ("optimizer", "momentum", "weight_decay", "second_moment", "step_
 
 
 def filled_in(settings: dict[str, Any]) -> dict[str, Any]:
-    """All settings of a method.
+    """All settings of a method; one that is a table has a value for each of an axis (`along`).
 
     Raises:
         ValueError: no such method, or a bad setting.
     """
     if "lam" in settings:
         raise ValueError("λ belongs in the key 'lam' of the experiment")
-    return methods.create(**settings).settings
+    tables = {key: value for key, value in settings.items() if isinstance(value, dict)}
+    for key, table in tables.items():
+        if [type(values) for values in table.values()] != [list]:
+            raise ValueError(f"{key}: expected a value, or {{ axis = [a value for each of the axis] }}")
+    rows = zip(*(next(iter(table.values())) for table in tables.values()), strict=True)
+    filled = [methods.create(**{**settings, **dict(zip(tables, row, strict=True))}).settings for row in rows]
+    return {**(filled[0] if filled else methods.create(**settings).settings), **tables}
+
+
+def along(value: Any, axes: Mapping[str, Sequence[float]], point: Mapping[str, float]) -> Any:
+    """A setting at a point of the axes."""
+    if not isinstance(value, dict):
+        return value
+    ((axis, values),) = value.items()
+    return values[list(axes[axis]).index(point[axis])]
 
 
 def own_training(own: Any) -> dict[str, Any]:

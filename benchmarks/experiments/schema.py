@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 
 from ... import methods, tasks
 from ..messages.errors import UserError, as_user_error, explain
 from .box import Box
-from .claims import Claim, ComparisonClaim, SimulationClaim
-from .method_settings import filled_in, own_training
+from .claims import ComparisonClaim
+from .common import Common, Describe, Grid
+from .method_settings import along, filled_in, own_training
 from .settings import (
     LEARNING_RATE,
-    DataRecord,
-    Name,
-    NoiseRun,
-    RatesRun,
     Settings,
     Training,
     TrainingRun,
     check_names,
     variation,
 )
+from .simulated import ConvergenceRatesExperiment, MixedLossExperiment, NoiseExperiment
 from .toml_file import merge, read_toml
 
 SCALES = ("smoke", "laptop", "workstation", "paper")
@@ -35,22 +32,7 @@ SCALES = ("smoke", "laptop", "workstation", "paper")
 MANIFEST = "manifest"
 """Validation context of an experiment as it was recorded."""
 
-Describe = Callable[[dict[str, Any]], DataRecord]
 Lam = Annotated[float, Field(ge=0)]
-
-
-class Grid(Settings):
-    """``count`` values, evenly spaced in the logarithm from ``low`` to ``high``, and 0 if ``zero``."""
-
-    low: float = Field(gt=0)
-    high: float = Field(gt=0)
-    count: int = Field(gt=0, le=10_000)
-    zero: bool = False
-
-    def values(self) -> list[float]:
-        """The grid."""
-        spaced: list[float] = np.geomspace(self.low, self.high, self.count).tolist()
-        return [0.0, *spaced] if self.zero else spaced
 
 
 class Labels(Settings):
@@ -60,22 +42,6 @@ class Labels(Settings):
     aux: str
     log_main: bool = True
     log_aux: bool = False
-
-
-class Common(Settings):
-    """What every experiment states."""
-
-    name: Name
-    scale: Name
-    title: str
-    paper: str
-    seeds: int = Field(gt=0, le=10_000)
-    real_data: bool = False
-    """Whether the scale means nothing on embedded data."""
-    miniature: str = ""
-    """What of the paper's regime the scale lacks; nothing is said there of the paper's claims."""
-    claims: tuple[Claim, ...] = Field((), max_length=0)
-    """None, unless its kind knows how to answer them."""
 
 
 class Experiment(Common):
@@ -174,11 +140,20 @@ class Experiment(Common):
                 raise ValueError(f"axes: {axis!r} must start with training., method. or task.")
             if not values:
                 raise ValueError(f"axes.{axis}: the grid is empty")
+        for label, settings in self.methods.items():
+            for key, value in settings.items():
+                if key == "training" or not isinstance(value, dict):
+                    continue
+                ((axis, values),) = value.items()
+                if len(values) != len(self.axes.get(axis, ())):
+                    expected = f"{axis} must be an axis of {len(values)} values"
+                    raise ValueError(f"methods: {label}: {key}: {expected}")
         return self
 
-    def settings_of(self, label: str) -> dict[str, Any]:
-        """The settings of a method, without its own training."""
-        return {key: value for key, value in self.methods[label].items() if key != "training"}
+    def settings_of(self, label: str, point: Mapping[str, float]) -> dict[str, Any]:
+        """The settings of a method at a point of the axes, without its own training."""
+        own = {key: value for key, value in self.methods[label].items() if key != "training"}
+        return {key: along(value, self.axes, point) for key, value in own.items()}
 
     def training_of(self, label: str) -> Training:
         """How a method is trained: as the experiment, but for what is its own."""
@@ -232,7 +207,7 @@ class Experiment(Common):
         sections: dict[str, dict[str, Any]] = {
             "training": self.training_of(label).model_dump(),
             "task": dict(self.task),
-            "method": self.settings_of(label),
+            "method": self.settings_of(label, point),
         }
         used = {}
         for axis, value in point.items():
@@ -256,54 +231,6 @@ class Experiment(Common):
                 axes=used,
                 training=Training.model_validate(sections["training"]),
             )
-
-
-class NoiseExperiment(Common):
-    """Figure 2: noise in the projection's reference."""
-
-    kind: Literal["noise"]
-    dimension: int = Field(gt=1)
-    sigmas: Grid
-    rhos: tuple[float, ...] = Field(min_length=1)
-    draws: int = Field(gt=1)
-    claims: tuple[SimulationClaim, ...] = ()
-
-    def plan(self, describe: Describe) -> list[NoiseRun]:
-        """A run per seed."""
-        own = self.model_dump(include={"dimension", "rhos", "draws"}) | {"sigmas": self.sigmas.values()}
-        common = {"experiment": self.name, "scale": self.scale, **own}
-        return [NoiseRun(seed=seed, **common) for seed in range(self.seeds)]
-
-
-class ConvergenceRatesExperiment(Common):
-    """Theorem 2: the exponents of the step size."""
-
-    kind: Literal["rates"]
-    dimension: int = Field(gt=1)
-    etas: Grid
-    horizon: float = Field(gt=0)
-    replicas: int = Field(gt=0)
-    claims: tuple[SimulationClaim, ...] = ()
-
-    def plan(self, describe: Describe) -> list[RatesRun]:
-        """A run per seed."""
-        own = self.model_dump(include={"dimension", "horizon", "replicas"}) | {"etas": self.etas.values()}
-        common = {"experiment": self.name, "scale": self.scale, **own}
-        return [RatesRun(seed=seed, **common) for seed in range(self.seeds)]
-
-
-class MixedLossExperiment(Common):
-    """Figure 6: the least mixed loss over λ, computed from the runs of another experiment."""
-
-    kind: Literal["mixed_loss"]
-    source: Name
-    points: int = Field(gt=1)
-    seeds: int = Field(1, gt=0)
-    """Of no effect: the seeds are those of the source."""
-
-    def plan(self, describe: Describe) -> list[TrainingRun]:
-        """Nothing."""
-        return []
 
 
 AnyExperiment = Experiment | NoiseExperiment | ConvergenceRatesExperiment | MixedLossExperiment

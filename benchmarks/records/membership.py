@@ -76,7 +76,7 @@ def _foreign(record: Record, run: TrainingRun, experiment: Experiment) -> str | 
         return f"method {label} is not in the experiment"
     sections = {
         "task": (run.task, experiment.task),
-        "method": (run.method, experiment.settings_of(label)),
+        "method": (run.method, experiment.settings_of(label, run.axes)),
         "training": (run.training.model_dump(), experiment.training_of(label).model_dump()),
     }
     for section, (has, expected) in sections.items():

@@ -69,7 +69,7 @@ def _captured(workload: Workload, batch: Batch) -> Callable[[], object]:
     """The replay of a step on the same batch: its learning rate and the method's counters stand still."""
     stepper, graph = workload.stepper("bloop"), torch.cuda.CUDAGraph()
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    for group in stepper.optimizer.param_groups:
+    for group in stepper.update.own.optimizer.param_groups:
         group["capturable"] = True
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

@@ -242,6 +242,30 @@ class TestOwnTraining:
         runs = plan(conditioning(methods=first, axes={"training.lr": [0.1, 0.2]}, lam=[0.1]))
         assert {run.label for run in runs if run.lam == 0} == {"plain_sum"}
 
+    def test_a_setting_may_follow_an_axis(self) -> None:
+        rates, rhos = [0.1, 0.2], [0.01, 0.5]
+        own = {"following": {"name": "bloop", "rho": {"training.lr": rhos}}}
+        loaded = conditioning(methods=own, axes={"training.lr": rates}, lam=[0.1])
+        runs = [run for run in plan(loaded) if run.method_label == "following"]
+        assert {(run.training.lr, run.method["rho"]) for run in runs} == set(zip(rates, rhos, strict=True))
+        again = Experiment.model_validate(loaded.model_dump(mode="json"), context=MANIFEST)
+        assert again == loaded
+        kept, left_out = sort_out([record(run, 1.0, 1.0) for run in runs], again, "0" * 16)
+        assert (len(kept), left_out) == (2, [])
+
+    @pytest.mark.parametrize(
+        ("rho", "message"),
+        [
+            ({"training.lr": [0.1]}, "following: rho: training.lr must be an axis of 1 values"),
+            ({"training.lr": [0.1, 2.0]}, "following: rho must lie in"),
+            ({"training.lr": 0.1}, "following: rho: expected a value, or {"),
+        ],
+    )
+    def test_a_setting_that_follows_no_axis_is_refused(self, rho, message) -> None:
+        own = {"following": {"name": "bloop", "rho": rho}}
+        with pytest.raises(UserError, match=message):
+            conditioning(methods=own, axes={"training.lr": [0.1, 0.2]})
+
     def test_what_is_an_axis_is_no_methods_own(self) -> None:
         own = {"bloop_adam": {"name": "bloop", "training": {"momentum": 0.5}}}
         with pytest.raises(UserError, match="methods: bloop_adam: training: momentum is an axis"):
