@@ -28,8 +28,8 @@ NARROW = 8
 KEPT = 0.6
 """Vectors are kept whose squared singular value is above this share of the largest; at least `NARROW`."""
 
-WIDE, DEGREE, GAIN = 20, 8, 30
-"""From `WIDE` vectors on a filter comes first that favours the largest by `GAIN`, if `DEGREE` allows it."""
+WIDE = 20
+"""From so many vectors on all `WIDTH` are kept, and filtered by a polynomial of `DEGREE`."""
 
 TOLERANCE = 3e-4
 """Of the estimated error of the leading vectors."""
