@@ -17,7 +17,8 @@ def normalised(gram: Tensor) -> Tensor:
     """The Gram matrix ``(..., R, R)``, divided by its largest entry; rows of NaN apart."""
     squares = gram.diagonal(dim1=-2, dim2=-1)
     if gram.dim() == 2 and gram.device.type == "cpu":  # one number, which a call takes longer than
-        return gram / max(_LEAST, *squares.tolist())
+        most: float = max(_LEAST, *squares.tolist())
+        return gram / most
     largest = squares.nan_to_num(0.0, torch.inf).amax(-1).clamp_min(_LEAST)
     return gram / largest[..., None, None]
 

@@ -134,6 +134,15 @@ def test_over_the_main_gradient_in_several_pieces() -> None:
     assert torch.equal(over[2], rows[2])
 
 
+@pytest.mark.parametrize("first", [1.0, 0.3])
+def test_one_run_has_the_bits_of_a_population_of_one(first: float) -> None:
+    coefficients = torch.tensor([first, 0.7, -1 / 3], dtype=torch.float64)
+    alone, together = rows_of(1003), [row[None] for row in rows_of(1003)]
+    passes.write(coefficients, alone, alone[0], [(2, 0, 0.1)])
+    passes.write(coefficients[None], together, together[0], [(2, 0, 0.1)])
+    assert all(torch.equal(a, b[0]) for a, b in zip(alone, together, strict=True))
+
+
 def test_what_a_formula_does_not_compare_is_not_a_number() -> None:
     seen = []
 
