@@ -62,7 +62,7 @@ def test_in_place_nothing_as_long_as_the_parameters_is_allocated(name: str) -> N
 def test_the_fused_passes_are_the_same_passes() -> None:
     """Compiled for the CPU: what CUDA runs, but for the backend."""
     rows, copies = rows_of(2, 1000), rows_of(2, 1000)
-    expected = torch.tensor(passes._of_pairs(rows))
+    expected = torch.tensor(passes._of_pairs(rows), dtype=torch.float64)
     torch.testing.assert_close(passes._compiled(passes._fused_products)(rows), expected, rtol=1e-5, atol=1e-3)
     coefficients = torch.tensor([[1.0, 0.5, -0.25]] * 2, dtype=torch.float64)
     weights = [w.float()[:, None] for w in coefficients.unbind(-1)]
