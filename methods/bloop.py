@@ -1,5 +1,6 @@
 """Bloop: keep the part of each auxiliary gradient that is orthogonal to EMAs of the gradients before it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import ClassVar, Literal
@@ -59,15 +60,15 @@ class Bloop(RememberingMethod):
         rows, total = _start(gram.shape[-1], k, gram.device)
         if k == 2:
             onto = 2 if remembered else 0
-            share = divide(gram[..., 1, onto], gram[..., onto, onto])[..., None]
-            total = total - share * rows[onto]
+            share = divide(gram[..., 1, onto], gram[..., onto, onto])
+            total = torch.addcmul(total, share[..., None], rows[onto], value=-1)
         else:
             total = self._levels(gram, rows, total.expand(gram.shape[:-1]))
         if self.ratio_only and remembered:
-            total = total @ torch.cat([rows[:k], rows[: k - 1]])
+            total = total @ torch.stack([*rows[:k], *rows[: k - 1]])
         return total
 
-    def _levels(self, gram: Tensor, rows: Tensor, total: Tensor) -> Tensor:
+    def _levels(self, gram: Tensor, rows: Sequence[Tensor], total: Tensor) -> Tensor:
         """The sum of the gradients, less what each has in the span of the references before it."""
         remembered = self.rho != 1
         k = (gram.shape[-1] + 1) // 2 if remembered else gram.shape[-1]
@@ -98,10 +99,10 @@ class BloopNoEMA(Bloop):
 
 
 @cache
-def _start(count: int, k: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The R rows in coefficients of themselves ``(R, R)``, and the sum of the K gradients ``(R,)``."""
+def _start(count: int, k: int, device: torch.device) -> tuple[Sequence[Tensor], Tensor]:
+    """The R rows in coefficients of themselves, ``(R,)`` each, and the sum of the K gradients ``(R,)``."""
     rows = torch.eye(count, dtype=torch.float64, device=device)
-    return rows, rows[:k].sum(0)
+    return rows.unbind(), rows[:k].sum(0)
 
 
 def _orthogonal_part(row: Tensor, basis: list[Tensor], gram: Tensor) -> Tensor:

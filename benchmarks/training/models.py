@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +78,7 @@ class FlatModel:
         else:
             self._backward(loss, self.parts(row), keep)
 
-    @property
+    @cached_property
     def lengths(self) -> list[int]:
         """Numbers of the parts that `gradient_in_parts` returns."""
         sizes = dict(zip(self.shapes, self.sizes, strict=True))

@@ -130,7 +130,8 @@ class Stepper:
         Without ``diagnose`` the gradients are not kept: the direction is written over the main one, and where
         the methods only weigh losses that share a forward pass, one backward pass gives it.
         """
-        self.models.module.train()
+        if not self.models.module.training:
+            self.models.module.train()
         self.rows = None
         if self.single_backward and not diagnose:
             self._one_backward(batch)
@@ -139,15 +140,20 @@ class Stepper:
         self.update.step()
         self.scheduler.step()
         self.done += 1
-        ended = self.bad_step >= 0
         if any(group.method.positive_losses for group in self.groups):
-            self.nonpositive |= (self.losses <= 0) & ~ended[..., None]
+            self.nonpositive |= (self.losses <= 0) & (self.bad_step < 0)[..., None]
         if any(group.method.observes for group in self.groups):
             self._observe(batch)
-        fine = self.losses.isfinite().all(-1) | ended
-        self.bad_step = torch.where(fine, self.bad_step, self.done)
+        self._note_divergence()
         if self.bad_step.dim():
             self._freeze()
+
+    def _note_divergence(self) -> None:
+        """Keep the first step at which a loss of a run was not finite."""
+        if self.losses.device.type == "cpu" and math.isfinite(sum(self.losses.flatten().tolist())):
+            return
+        fine = self.losses.isfinite().all(-1) | (self.bad_step >= 0)
+        self.bad_step = torch.where(fine, self.bad_step, self.done)
 
     @property
     def gradients(self) -> Tensor:

@@ -5,11 +5,22 @@ import math
 import torch
 from torch import Tensor
 
+_LEAST = torch.finfo(torch.float64).tiny
+
 
 def divide(numerator: Tensor, denominator: Tensor) -> Tensor:
     """``numerator / denominator``, and 0 where the denominator is 0: the projection on a zero vector."""
-    zero = denominator == 0
-    return torch.where(zero, 0.0, numerator / torch.where(zero, 1.0, denominator))
+    return (numerator / denominator).masked_fill(denominator.logical_not(), 0.0)
+
+
+def normalised(gram: Tensor) -> Tensor:
+    """The Gram matrix ``(..., R, R)``, divided by its largest entry; rows of NaN apart."""
+    squares = gram.diagonal(dim1=-2, dim2=-1)
+    if gram.dim() == 2 and gram.device.type == "cpu":  # one number, which a call takes longer than
+        most: float = max(_LEAST, *squares.tolist())
+        return gram / most
+    largest = squares.nan_to_num(0.0, torch.inf).amax(-1).clamp_min(_LEAST)
+    return gram / largest[..., None, None]
 
 
 def row_cosine(gram: Tensor, i: int, j: int) -> Tensor:

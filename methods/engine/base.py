@@ -13,14 +13,12 @@ import torch
 from torch import Tensor
 
 from . import passes
-from .arithmetic import check_rho, rounded
+from .arithmetic import check_rho, normalised, rounded
 from .contract import EMA, BaseMethod, State
-from .ema_rows import seen_rows
+from .ema_rows import Layout, seen_rows
 from .lengths import ratio_of_lengths
 from .parts import Parts, cut, row_of, rows_by_part, sizes_of, within
 from .passes import working
-
-_LEAST = torch.finfo(torch.float64).tiny
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,8 @@ class Method(BaseMethod):
             P parameters, its sum over the processes is the G of the whole.
         """
         self._check(gradients)
-        return self._gram(self._rows(gradients, state))
+        k = gradients.shape[-2]
+        return self._gram(self._rows(gradients, state), range(k + len(self._memory(k))))
 
     def combine(
         self,
@@ -166,19 +165,17 @@ class Method(BaseMethod):
         self._check(gradients)
         self._check_losses(losses)
         k, next_state = gradients.shape[-2], dict(state)
-        memory = self._memory(k)
         direction = torch.empty_like(row_of(gradients, 0)) if out is None else out
-        if memory and out is None:
+        if self._of(k).memory and out is None:
             next_state["memory"] = state["memory"].clone()
         blocks = self._rows(gradients, next_state)
         whole = self._compared(blocks, k) if gram is None else gram
         eps = max(torch.finfo(gradients.dtype).eps, rounding or 0.0)
         coefficients = self._row_coefficients(whole, k, next_state, self._per_part(losses), eps)
-        moves = [(k + row, ema.objective, ema.rho) for row, ema in enumerate(memory)]
         each = coefficients.unbind(-2) if self._blocks else (coefficients,)
         written = self._cut(cut(direction, sizes_of(gradients)))
         for rows, into, weights in zip(blocks, written, each, strict=True):
-            passes.write_parts(weights, rows, into, moves)
+            passes.write_parts(weights, rows, into, self._of(k).moves)
         return direction, next_state
 
     def loss_weights(self, state: State, losses: Tensor) -> tuple[Tensor, State]:
@@ -221,23 +218,17 @@ class Method(BaseMethod):
             for size, end in zip(self._blocks, ends, strict=True)
         ]
 
-    def _gram(self, blocks: list[list[list[Tensor]]]) -> Tensor:
-        grams = [passes.gram_of_parts(parts) for parts in blocks]
+    def _gram(self, blocks: list[list[list[Tensor]]], chosen: range) -> Tensor:
+        grams = [passes.gram_of_parts(parts, chosen) for parts in blocks]
         return torch.stack(grams, -3) if self._blocks else grams[0]
 
     def _compared(self, blocks: list[list[list[Tensor]]], k: int) -> Tensor:
         """G, but NaN where the method does not read it."""
-        count = len(blocks[0][0])
-        chosen = range(count) if self.length == "sum" else self.compared(k)
-        if len(chosen) == count:
-            return self._gram(blocks)
-        if not chosen:
-            first = blocks[0][0][0]
-            leading = [*first.shape[:-1], *([len(blocks)] if self._blocks else [])]
-            return first.new_full((*leading, count, count), torch.nan, dtype=torch.float64)
-        around = (chosen.start, count - chosen.stop)
-        part = self._gram([[rows[chosen.start : chosen.stop] for rows in parts] for parts in blocks])
-        return torch.nn.functional.pad(part, (*around, *around), value=torch.nan)
+        if chosen := self._of(k).compared:
+            return self._gram(blocks, chosen)
+        first, count = blocks[0][0][0], len(blocks[0][0])
+        leading = [*first.shape[:-1], *([len(blocks)] if self._blocks else [])]
+        return first.new_full((*leading, count, count), torch.nan, dtype=torch.float64)
 
     def _per_part(self, losses: Tensor | None) -> Tensor | None:
         if losses is None:
@@ -251,15 +242,27 @@ class Method(BaseMethod):
         return torch.where(exact > 0, exact, torch.nan) if self.positive_losses else exact
 
     def _memory(self, k: int) -> tuple[EMA, ...]:
-        if self.ema is None:
-            return self.memory(k)
-        return tuple(EMA(objective, self.ema) for objective in range(k))
+        return self._of(k).memory
+
+    def _of(self, k: int) -> Layout:
+        """What follows from the method and K alone."""
+        if k not in self._layouts:
+            memory = self.memory(k) if self.ema is None else tuple(EMA(i, self.ema) for i in range(k))
+            moves = [(k + row, ema.objective, ema.rho) for row, ema in enumerate(memory)]
+            self._layouts[k] = Layout(memory, moves, range(k + len(memory)))
+            if self.length != "sum":
+                self._layouts[k] = self._layouts[k]._replace(compared=self.compared(k))
+        return self._layouts[k]
+
+    @cached_property
+    def _layouts(self) -> dict[int, Layout]:
+        return {}
 
     def _row_coefficients(
         self, gram: Tensor, k: int, state: State, losses: Tensor | None, eps: float
     ) -> Tensor:
         memory = self._memory(k)
-        if not any(ema.order == "before" for ema in memory):
+        if all(ema.order == "after" for ema in memory):
             return self._seen_coefficients(gram, k, state, losses, eps)
         seen = seen_rows(memory, k, gram.device)
         return self._seen_coefficients(seen @ gram @ seen.mT, k, state, losses, eps) @ seen
@@ -288,7 +291,9 @@ class Method(BaseMethod):
         coefficients = self._smoothed(gram, k, state, losses, eps)
         if self.positive_losses and losses is not None:
             coefficients = torch.where(losses.isnan().any(-1, keepdim=True), torch.nan, coefficients)
-        coefficients = (coefficients * scale).expand(gram.shape[:-1])
+        coefficients = coefficients * scale
+        if coefficients.shape != gram.shape[:-1]:
+            coefficients = coefficients.expand(gram.shape[:-1])
         if self.length == "sum":
             lam = self._lam_per_auxiliary(gram, k)
             plain = torch.cat([torch.ones_like(lam[..., :1]), lam], -1)
@@ -332,10 +337,7 @@ class Method(BaseMethod):
         return torch.cat([kept, self.coefficients(self._normalised(mixed, eps), state, losses) - kept], -1)
 
     def _normalised(self, gram: Tensor, eps: float) -> Tensor:
-        if not self.absolute:
-            squares = gram.diagonal(dim1=-2, dim2=-1).nan_to_num(0.0, torch.inf)
-            gram = gram / squares.amax(-1).clamp_min(_LEAST)[..., None, None]
-        return rounded(gram, eps)
+        return rounded(gram if self.absolute else normalised(gram), eps)
 
     def _lam_per_auxiliary(self, gram: Tensor, k: int) -> Tensor:
         lam = self._lams(gram.shape[: -3 if self._blocks else -2], k, gram)

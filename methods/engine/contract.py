@@ -151,7 +151,7 @@ class BaseMethod(ABC):
     def gram(self, gradients: Tensor | Parts, state: State) -> Tensor:
         """The inner products of the gradients ``(..., K, P)``: ``(..., K, K)`` in float64."""
         self._check(gradients)
-        return passes.gram_of_parts(rows_by_part(gradients, None))
+        return passes.gram_of_parts(rows_by_part(gradients, None), range(gradients.shape[-2]))
 
     @abstractmethod
     def combine(

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .contract import EMA
+
+
+class Layout(NamedTuple):
+    """Of K gradients: the rows to remember, how they move (`passes.write`), and the rows to compare."""
+
+    memory: tuple[EMA, ...]
+    moves: list[tuple[int, int, float]]
+    compared: range
 
 
 @cache

@@ -7,6 +7,7 @@ the device. Neither allocates anything of the rows' length.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import combinations_with_replacement
@@ -27,6 +28,8 @@ HELD = 2.0**-126, 2.0**126
 """Coefficients that float32 holds in full."""
 VARIANTS = 256
 """Most variants of a fused pass: of numbers of rows, shapes, types, and rows that move."""
+ONE = {dtype: torch.ones((), dtype=dtype) for dtype in (torch.float32, torch.float64)}
+"""What a row is multiplied by besides a number."""
 IN_RANGE = 2.0**-80, 2.0**100
 """Squared lengths of a piece that float32 sums without loss."""
 
@@ -46,22 +49,28 @@ def gram(rows: Sequence[Tensor]) -> Tensor:
     Returns:
         ``(..., R, R)`` in float64.
     """
-    return gram_of_parts([rows])
+    return gram_of_parts([rows], range(len(rows)))
 
 
-def gram_of_parts(parts: Sequence[Sequence[Tensor]]) -> Tensor:
-    """`gram` of rows that lie in parts, R tensors ``(..., P_i)`` each: the sum over them."""
+def gram_of_parts(parts: Sequence[Sequence[Tensor]], chosen: range) -> Tensor:
+    """`gram` of rows that lie in parts, R tensors ``(..., P_i)`` each: the sum over them.
+
+    NaN for the rows that are not among the ``chosen``, of which there is at least one.
+    """
     first, count = parts[0][0], len(parts[0])
-    leading = first.shape[:-1]
+    places = _symmetric(count, chosen)
+    parts = [rows[chosen.start : chosen.stop] for rows in parts]
     if first.is_cuda:
         fused = [_compiled(_fused_products)(list(rows)) for rows in parts]
         upper = fused[0] if len(fused) == 1 else torch.stack(fused).sum(0)
-        square: Tensor = torch.stack([upper[..., i] for i in _symmetric(count)], -1)
+        upper = torch.nn.functional.pad(upper, (0, 1), value=torch.nan)
+        square: Tensor = torch.stack([upper[..., i] for i in places], -1)
     else:
         pieces = [_products(piece) for rows in parts for piece in _pieces(rows)]
-        sums = [[sum(of_pair) for of_pair in zip(*one, strict=True)] for one in zip(*pieces, strict=True)]
-        square = torch.tensor([[one[i] for i in _symmetric(count)] for one in sums], dtype=torch.float64)
-    return square.view(*leading, count, count)
+        sums = pieces[0] if len(pieces) == 1 else [_sum(one) for one in zip(*pieces, strict=True)]
+        padded = [[*one, math.nan] for one in sums]
+        square = torch.tensor([[one[i] for i in places] for one in padded], dtype=torch.float64)
+    return square.view(*first.shape[:-1], count, count)
 
 
 def write(
@@ -91,17 +100,20 @@ def write_parts(
         for rows, direction in zip(parts, directions, strict=True):
             _compiled(_fused_write)(*factors, list(rows), direction, list(moves))
         return
-    if not all(c == 0 or HELD[0] < abs(c) < HELD[1] for c in coefficients.flatten().tolist()):
+    values = (coefficients if coefficients.dim() == 1 else coefficients.flatten()).tolist()
+    if not all(c == 0 or HELD[0] < abs(c) < HELD[1] for c in values):
         dtype = torch.float64
-    weights = coefficients.to(dtype)[..., None].unbind(-2)
+    weights: Sequence[Tensor | float] = values
+    if coefficients.dim() > 1:
+        weights = coefficients.to(dtype)[..., None].unbind(-2)
     for rows, direction in zip(parts, directions, strict=True):
         for into, *piece in _pieces([direction, *rows]):
-            _write(weights, piece, into, moves)
+            _write(weights, piece, into, moves, dtype)
 
 
 def working(rows: Tensor) -> Tensor:
     """Rows in the precision of the arithmetic: at least float32."""
-    return rows.to(torch.promote_types(rows.dtype, torch.float32))
+    return rows if rows.dtype == torch.float32 else rows.to(torch.promote_types(rows.dtype, torch.float32))
 
 
 def _pieces(rows: Sequence[Tensor], most: int = PIECE) -> Iterator[list[Tensor]]:
@@ -129,9 +141,13 @@ def _products(rows: Sequence[Tensor]) -> list[list[float]]:
         return products
     doubled = [multiply([row.double() for row in piece]) for piece in _pieces(rows, IN_DOUBLE)]
     return [
-        one if kept else [sum(of_pair) for of_pair in zip(*again, strict=True)]
+        one if kept else _sum(again)
         for one, kept, again in zip(products, apart, zip(*doubled, strict=True), strict=True)
     ]
+
+
+def _sum(products: Sequence[list[float]]) -> list[float]:
+    return [sum(of_pair) for of_pair in zip(*products, strict=True)]
 
 
 def _of_pairs(rows: Sequence[Tensor]) -> list[list[float]]:
@@ -168,18 +184,24 @@ def _are_apart(upper: Sequence[float], count: int) -> bool:
 
 
 def _write(
-    weights: Sequence[Tensor],
+    weights: Sequence[Tensor | float],
     rows: Sequence[Tensor],
     direction: Tensor,
     moves: Sequence[tuple[int, int, float]],
+    dtype: torch.dtype,
 ) -> None:
-    exact = [row.to(weights[0].dtype) for row in rows]
+    """Of one piece, in ``dtype``. Numbers are multiplied by as tensors of them are, to the bit."""
+    exact = [row if row.dtype == dtype else row.to(dtype) for row in rows]
     read_later = {*range(1, len(rows)), *(source for _, source, _ in moves)}
     plain = direction.dtype == exact[0].dtype and not any(_is_same(direction, rows[i]) for i in read_later)
     into = direction if plain else torch.empty_like(exact[0])
-    torch.mul(exact[0], weights[0], out=into)
+    as_it_is = isinstance(weights[0], float) and weights[0] == 1 and len(rows) > 1
+    total = exact[0] if as_it_is else torch.mul(exact[0], weights[0], out=into)
     for row, weight in zip(exact[1:], weights[1:], strict=True):
-        into.addcmul_(row, weight)
+        if isinstance(weight, float):
+            total = torch.addcmul(total, ONE[dtype], row, value=weight, out=into)
+        else:
+            total = torch.addcmul(total, row, weight, out=into)
     for moved, source, rho in moves:
         rows[moved].lerp_(exact[source].to(rows[moved].dtype), rho)
     if into is not direction:
@@ -228,7 +250,8 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @cache
-def _symmetric(count: int) -> list[int]:
-    """``(R R,)``: where each entry of G stands in its upper triangle."""
-    pairs = list(combinations_with_replacement(range(count), 2))
-    return [pairs.index((min(i, j), max(i, j))) for i in range(count) for j in range(count)]
+def _symmetric(count: int, chosen: range) -> list[int]:
+    """``(R R,)``: where each entry of G stands in the upper triangle of the chosen rows; at −1 of others."""
+    pairs = list(combinations_with_replacement(chosen, 2))
+    entries = [(min(i, j), max(i, j)) for i in range(count) for j in range(count)]
+    return [pairs.index(entry) if entry in pairs else -1 for entry in entries]

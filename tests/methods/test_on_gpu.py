@@ -96,10 +96,8 @@ def test_loss_weights_and_what_is_observed_stay_on_the_gpu() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_the_passes_on_a_gpu_are_the_fused_ones(dtype, monkeypatch) -> None:
     called = []
-    with fake_gpu():
-        monkeypatch.setattr(
-            passes, "_compiled", lambda function: called.append(function.__name__) or function
-        )
+    with fake_gpu(), monkeypatch.context() as within:  # put back before what `fake_gpu` has put there
+        within.setattr(passes, "_compiled", lambda function: called.append(function.__name__) or function)
         method = methods.create("bloop", lam=torch.tensor([0.1, 0.2], device="cuda"))
         gradients = torch.empty(2, 2, P, dtype=dtype, device="cuda")
         direction, state = method.combine(gradients, method.init(gradients), None)
