@@ -231,10 +231,8 @@ class Method(BaseMethod):
         return first.new_full((*leading, count, count), torch.nan, dtype=torch.float64)
 
     def _per_part(self, losses: Tensor | None) -> Tensor | None:
-        if losses is None:
-            return None
-        seen = self._valid(losses)
-        return seen[..., None, :] if self._blocks else seen
+        seen = None if losses is None else self._valid(losses)
+        return seen if seen is None or not self._blocks else seen[..., None, :]
 
     def _valid(self, losses: Tensor) -> Tensor:
         """In float64; NaN where the method is not defined for them."""
@@ -285,10 +283,8 @@ class Method(BaseMethod):
         self, gram: Tensor, k: int, state: State, losses: Tensor | None, eps: float
     ) -> Tensor:
         scale, both = self._scales(gram, k)
-        unscaled = gram
-        if not self.lam_last:
-            gram = gram * both
-        coefficients = self._smoothed(gram, k, state, losses, eps)
+        scaled = gram if self.lam_last else gram * both
+        coefficients = self._smoothed(scaled, k, state, losses, eps)
         if self.positive_losses and losses is not None:
             coefficients = torch.where(losses.isnan().any(-1, keepdim=True), torch.nan, coefficients)
         coefficients = coefficients * scale
@@ -297,7 +293,7 @@ class Method(BaseMethod):
         if self.length == "sum":
             lam = self._lam_per_auxiliary(gram, k)
             plain = torch.cat([torch.ones_like(lam[..., :1]), lam], -1)
-            coefficients = coefficients * ratio_of_lengths(plain, coefficients, rounded(unscaled, eps))
+            coefficients = coefficients * ratio_of_lengths(plain, coefficients, rounded(gram, eps))
         if self.rescale:
             coefficients = coefficients / (1 + self._lam_per_auxiliary(gram, k).sum(-1, keepdim=True))
         return coefficients
