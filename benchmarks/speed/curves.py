@@ -65,7 +65,7 @@ def _populations(record: BenchRecord) -> Figure:
 def _growth(record: BenchRecord) -> Figure:
     figure = Figure(figsize=(10, 3.2), layout="constrained")
     by_objectives, by_replicas, by_parameters = figure.subplots(1, 3)
-    for axes, variable, name in ((by_objectives, "K", "sum"), (by_replicas, "N", "Bloop")):
+    for axes, variable, name in ((by_objectives, "K", "PCGrad"), (by_replicas, "N", "Bloop")):
         rows = _curve(record, "e", variable)
         _line(axes, [row.at[variable] for row in rows], [row.value or 0 for row in rows])
         first = rows[0].at[variable]
