@@ -40,7 +40,7 @@ def fill(document: Path, results: Path) -> None:
         raise UserError(f"{document} cannot be read: {error.strerror}") from error
     document.write_text(render(text, results), encoding="utf-8")
     if curves := re.findall(r"\((\w+)\.svg\)", text):
-        speed.draw(curves, document.parent, speed.read(results / "bench" / "full.json"))
+        speed.draw(curves, document.parent, speed.read(results / "bench" / "quick.json"))
 
 
 def render(text: str, results: Path) -> str:

@@ -26,7 +26,7 @@ SETTINGS: Any = {
 
 
 def draw(names: Sequence[str], folder: Path, record: BenchRecord) -> None:
-    """Draw curves of a full record as ``NAME.svg``; names that are none of theirs are passed over."""
+    """Draw curves of a record as ``NAME.svg``; names that are none of theirs are passed over."""
     for name in names:
         if name in _FIGURES:
             with mpl.rc_context(SETTINGS):
