@@ -161,7 +161,7 @@ def _weighed(best: list[Evidence], decides: Evidence, no_conflict: Callable[[], 
     asked = best if decides.standing == "supported" else [decides]
     others = dict.fromkeys(name for e in asked for name in e.disagreeing)
     if others:
-        return "depends on the measure", f"{', '.join(others)} point the other way"
+        return "depends on the measure", f"{', '.join(others)} do not bear it out"
     return decides.standing, ""
 
 
