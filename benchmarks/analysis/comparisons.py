@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..experiments.box import Bounds
 from ..records import Record
 from . import indicators
-from .fronts import Points
+from .fronts import Points, stacked
 from .protocols import CELL, Pair
 
 Answer = tuple[dict[int, float], str]
@@ -48,15 +48,15 @@ def mean_front_ratios(pair: Pair, split: str, box: Bounds) -> dict[int, float]:
 
 def _pseudo_values(across: Sequence[Points], box: Bounds) -> NDArray[np.float64]:
     """``(seeds,)`` of the mean of log A(a) of mean end points."""
-    count = len(across)
-    values = []
+    whole, rest = [], []
     for place, ends in enumerate(across):
         capped = np.where(np.isnan(ends), [box.main[1], box.aux[1]], ends)
         capped[..., 0] = np.minimum(capped[..., 0], box.main[1])
-        rest = np.delete(capped, place, axis=1).mean(axis=1)
-        whole, without = indicators.mean_log_main(np.stack([capped.mean(axis=1), rest]), box)
-        values.append(count * whole - (count - 1) * without)
-    return np.array(values)
+        whole.append(capped.mean(axis=1))
+        rest.append(np.delete(capped, place, axis=1).mean(axis=1))
+    of_all, of_others = (indicators.mean_log_main(stacked(each), box) for each in (whole, rest))
+    values: NDArray[np.float64] = len(across) * of_all - (len(across) - 1) * of_others
+    return values
 
 
 def effects(pair: Pair, split: str, box: Bounds) -> dict[str, float]:
@@ -194,12 +194,12 @@ def _trajectories(
     ]
     if not paths[0] or len({len(path) for path in paths}) > 1:
         return None
-    stacked = np.array(paths)
+    together = np.array(paths)
     for axis in (0, 1):
-        if log[axis] and (stacked[..., axis] > 0).all():
-            stacked[..., axis] = np.log(stacked[..., axis])
-    deviation = stacked.std(axis=(0, 1))
-    return stacked / np.where(deviation > 0, deviation, 1)
+        if log[axis] and (together[..., axis] > 0).all():
+            together[..., axis] = np.log(together[..., axis])
+    deviation = together.std(axis=(0, 1))
+    return together / np.where(deviation > 0, deviation, 1)
 
 
 def _distance(paths: NDArray[np.float64], a: int, b: int) -> float:

@@ -42,6 +42,7 @@ class Pair:
     known: pd.DataFrame
     note: str = ""
     _points: dict[str, tuple[Points, Points]] = field(default_factory=dict, compare=False, repr=False)
+    _across: dict[tuple[str, str], list[Points]] = field(default_factory=dict, compare=False, repr=False)
 
     def of(self, method: str) -> pd.DataFrame:
         """The runs of one of them."""
@@ -61,6 +62,11 @@ class Pair:
 
         Its own are at the place that it has in ``seeds``; NaN where a run diverged or is missing.
         """
+        if (method, split) not in self._across:
+            self._across[method, split] = self._known_ends(method, split)
+        return self._across[method, split]
+
+    def _known_ends(self, method: str, split: str) -> list[Points]:
         losses = [f"{split}_main", f"{split}_aux"]
         known = self.known[(self.known["method"] == method) & self.known["seed"].isin(self.seeds)]
         wide = known.set_index([*CELL, "seed"])[losses].unstack("seed")
@@ -159,16 +165,41 @@ def choose(runs: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
         runs: to choose from.
         known: with the other seeds' runs.
     """
-    kept = []
-    for method, of in runs.groupby("method", sort=False):
+    kept = np.ones(len(runs), dtype=bool)
+    for method, rows in runs.groupby("method", sort=False).indices.items():
         elsewhere = known[known["method"] == method].set_index([*CELL, "seed"])[VALIDATION]
         wide = elsewhere.fillna(np.inf).unstack("seed")
         losses = wide.to_numpy(float).reshape(len(wide), 2, -1)
-        seeds = wide.columns.get_level_values("seed")[: losses.shape[2]]
-        for seed, own in of.groupby("seed", sort=False):
-            apart = seeds != seed
-            kept.append(own[_non_dominated(own, wide.index, losses[..., apart if apart.any() else ~apart])])
-    return pd.concat(kept) if kept else runs
+        own = runs.iloc[rows]
+        cell = wide.index.get_indexer(pd.MultiIndex.from_frame(own[CELL]))
+        seed = wide.columns.get_level_values("seed")[: losses.shape[2]].get_indexer(own["seed"])
+        ran = np.zeros((len(wide), losses.shape[2]), dtype=bool)
+        ran[cell, seed] = True
+        kept[rows] = non_dominated(losses, ran)[cell, seed]
+    return runs[kept]
+
+
+def non_dominated(losses: NDArray[np.float64], ran: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """``(cells, seeds)``: which λ and rates that a seed ran no other's dominates at the other seeds.
+
+    By the means of their losses there; all where nothing is known. A single seed goes by its own losses.
+
+    Args:
+        losses: ``(cells, 2, seeds)``: infinite where a run diverged, NaN where there is none.
+        ran: ``(cells, seeds)``: which may be chosen.
+    """
+    known = ~np.isnan(losses)
+    finite = np.where(known, losses, 0)
+    kept = ran.copy()
+    for seed in range(losses.shape[2]):
+        apart = np.arange(losses.shape[2]) != seed
+        apart |= not apart.any()
+        count = known[..., apart].sum(axis=2)
+        mean = np.where(count > 0, finite[..., apart].sum(axis=2) / np.maximum(count, 1), np.inf)
+        best = front(np.where(ran[:, seed, None], mean, np.inf))
+        if best.any():
+            kept[:, seed] = best
+    return kept
 
 
 def others(runs: pd.DataFrame, seed: object) -> pd.DataFrame:
@@ -218,19 +249,3 @@ def _tuned(summary: pd.DataFrame, rates: list[float]) -> dict[int, float]:
         if len(known):
             tuned[int(seed)] = float(known.index[int(known.argmin())])
     return tuned
-
-
-def _non_dominated(own: pd.DataFrame, cells: pd.Index, losses: Points) -> NDArray[np.bool_]:
-    """Which rows have a λ and rate that no other row's dominates elsewhere; all where nothing is known.
-
-    Args:
-        own: rows.
-        cells: λ and rates that ran elsewhere.
-        losses: ``(cells, 2, seeds)`` losses there: infinite where a run diverged, NaN where there is none.
-    """
-    ran = ~np.isnan(losses)
-    count = ran.sum(axis=2)
-    mean = np.where(count > 0, np.where(ran, losses, 0).sum(axis=2) / np.maximum(count, 1), np.inf)
-    place = cells.get_indexer(pd.MultiIndex.from_frame(own[CELL]))
-    kept = front(np.where(place[:, None] >= 0, mean[place], np.inf))
-    return kept if kept.any() else np.ones(len(own), dtype=bool)
