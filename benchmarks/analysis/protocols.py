@@ -58,7 +58,7 @@ class Pair:
         return self._points[split]
 
     def across_seeds(self, method: str, split: str) -> list[Points]:
-        """For each seed, ``(n, seeds, 2)`` end points at the λ and rates that it is compared on, of all seeds.
+        """For each seed, ``(n, seeds, 2)`` end points of all at the λ and rates that it is compared on.
 
         Its own are at the place that it has in ``seeds``; NaN where a run diverged or is missing.
         """
@@ -172,7 +172,7 @@ def choose(runs: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
         losses = wide.to_numpy(float).reshape(len(wide), 2, -1)
         own = runs.iloc[rows]
         cell = wide.index.get_indexer(pd.MultiIndex.from_frame(own[CELL]))
-        seed = wide.columns.get_level_values("seed")[: losses.shape[2]].get_indexer(own["seed"])
+        seed = wide.columns.get_level_values("seed")[: losses.shape[2]].get_indexer(pd.Index(own["seed"]))
         ran = np.zeros((len(wide), losses.shape[2]), dtype=bool)
         ran[cell, seed] = True
         kept[rows] = non_dominated(losses, ran)[cell, seed]

@@ -1,12 +1,12 @@
 """A simulation of the whole procedure: how often the verdicts on methods of a known effect are wrong.
 
-End points are drawn around recorded means with recorded noise. What is chosen, measured and answered of them is
-by the functions that answer claims about records; only the tables that these are read from are left out.
+End points are drawn around recorded means with recorded noise. The functions that choose, measure and answer
+are those for records; only the tables that they read records from are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..experiments.claims import EQUALITY, OWN, Better, Claim, Equal
+from ..experiments.claims import OWN, Better, Equal
 from ..experiments.schema import Experiment
 from ..messages import UserError
 from ..records import RecordedSweep
@@ -168,7 +168,9 @@ def _protocol(name: str, cells: Array, usable: NDArray[np.bool_], chooses: bool)
     runs, seeds = pd.DataFrame(columns=ENDS), tuple(range(len(cells)))
     ends = {(REFERENCE, "test"): across[0], (RIVAL, "test"): across[1]}
     pairs = {
-        (RIVAL, REFERENCE): Pair(runs, RIVAL, REFERENCE, seeds, runs, "", {"test": (points[1], points[0])}, ends),
+        (RIVAL, REFERENCE): Pair(
+            runs, RIVAL, REFERENCE, seeds, runs, "", {"test": (points[1], points[0])}, ends
+        ),
         (REFERENCE, REFERENCE): Pair(runs, REFERENCE, REFERENCE, seeds, runs, "", {"test": (points[0],) * 2}),
     }
     return Protocol(name, runs, runs, chooses=chooses, _pairs=pairs)

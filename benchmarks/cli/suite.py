@@ -93,7 +93,7 @@ def simulate(
     repeats: Annotated[int, typer.Option(min=1, help="Sweeps of each kind.")] = 400,
     results: Results = Path("results"),
 ) -> None:
-    """Simulate how often verdicts are wrong, on drawn end points: a table under results/simulate, in minutes."""
+    """Simulate how often verdicts are wrong, on drawn end points: minutes, a table in results/simulate."""
     from ..commands import simulate as command
 
     folders = [results / name for name in noise_of.split(",")]

@@ -31,7 +31,11 @@ def draw(file: Path) -> None:
         for label, points in (("sum", SUM), ("bloop", BLOOP)):
             _front(axes, label, points)
         axes.set(
-            xlim=(0.6, 7.0), ylim=(0.72, 2.8), yscale="log", xlabel="auxiliary loss a", ylabel="main loss (log)"
+            xlim=(0.6, 7.0),
+            ylim=(0.72, 2.8),
+            yscale="log",
+            xlabel="auxiliary loss a",
+            ylabel="main loss (log)",
         )
         axes.set_yticks([0.8, 1.0, 1.5, 2.0, 2.4], ["0.8", "1.0", "1.5", "2.0", "2.4"])
         axes.minorticks_off()
@@ -63,5 +67,7 @@ def _difference(axes: Axes) -> None:
 def _front(axes: Axes, label: str, points: Points) -> None:
     edges, main = attained(points, BOX)
     look = style.look(label)
-    axes.stairs(main, edges, baseline=None, color=look["color"], lw=1.5, label=f"A(a) of {style.title(label)}")
+    axes.stairs(
+        main, edges, baseline=None, color=look["color"], lw=1.5, label=f"A(a) of {style.title(label)}"
+    )
     axes.plot(points[:, 1], points[:, 0], look["marker"], color=look["color"], ms=6)

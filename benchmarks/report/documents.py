@@ -168,7 +168,8 @@ def _simulation(results: Path, what: str) -> pd.DataFrame:
     rows = rows[(rows["effect"] > 0) == power]
     less = [f"{effect:.0%} less main loss" for effect in rows["effect"]]
     equal = [f"equal, {times:g} × the noise" for times in rows["noise"]]
-    rows = rows.assign(**{"noise of": "`" + rows["noise_of"] + "`", "method": less if power else equal})
+    rows = rows.assign(method=less if power else equal)
+    rows["noise of"] = [f"`{name}`" for name in rows["noise_of"]]
     rows["told"] = [_power(row) if power else _levels(row) for row in rows.itertuples()]
     rows["seeds"] = [f"{count} seeds" if power else count for count in rows["seeds"]]
     down, across = ("protocol", "seeds") if power else ("seeds", "protocol")
