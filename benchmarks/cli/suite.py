@@ -97,11 +97,12 @@ def simulate(
     from ..commands import simulate as command
 
     folders = [results / name for name in noise_of.split(",")]
-    counts = [int(count) for count in parsing.numbers("--seeds", seeds)]
-    shares = parsing.numbers("--effects", effects)
-    if not all(count >= 2 for count in counts) or not all(0 < share < 1 for share in shares):
-        raise UserError("--seeds must be 2 or more, --effects between 0 and 1")
-    cells = command.simulate_verdicts(folders, counts, shares, noise, repeats)
+    counts, shares = parsing.numbers("--seeds", seeds), parsing.numbers("--effects", effects)
+    if not all(count.is_integer() and count >= 2 for count in counts):
+        raise UserError(f"--seeds {seeds}: write whole numbers from 2 on")
+    if not all(0 < share < 1 for share in shares):
+        raise UserError(f"--effects {effects}: write numbers between 0 and 1")
+    cells = command.simulate_verdicts(folders, [int(count) for count in counts], shares, noise, repeats)
     total = len(folders) * len(counts) * (2 + len(shares))
     rows = list(terminal.progress(cells, total, "simulating"))
     terminal.say(f"table: {command.write(rows, results)}")
