@@ -34,7 +34,11 @@ DOCUMENTS = [
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "results/README.md", "docs/performance.md", "docs/methods.md", "docs/tasks.md"]
+    "document",
+    [
+        *("README.md", "results/README.md"),
+        *(f"docs/{name}.md" for name in ("measure", "methods", "performance", "tasks")),
+    ],
 )
 def test_the_tables_are_those_of_the_recorded_results(document: str) -> None:
     text = (ROOT / document).read_text()
@@ -63,6 +67,13 @@ def test_links_have_targets(document: str) -> None:
 
 def test_every_document_is_checked() -> None:
     assert {str(file.relative_to(ROOT)) for file in (ROOT / "docs").glob("*.md")} <= set(DOCUMENTS)
+
+
+def test_the_properties_of_the_measure_are_tested() -> None:
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs/measure.md").read_text())
+    tests = (ROOT / "tests/benchmarks/test_indicators.py").read_text()
+    assert len(named) > 5
+    assert [name for name in named if f"def {name}(" not in tests] == []
 
 
 def test_the_experiment_of_the_documents_is_one(tmp_path) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..experiments.box import Bounds
 from ..records import Record
 from . import indicators
+from .fronts import Points, stacked
 from .protocols import CELL, Pair
 
 Answer = tuple[dict[int, float], str]
@@ -29,6 +30,33 @@ def front_ratios(pair: Pair, split: str, box: Bounds | None) -> Answer:
         return {}, NO_BOX
     values = indicators.front_ratio(*pair.points(split), box).tolist()
     return dict(zip(pair.seeds, values, strict=True)), APART
+
+
+def mean_front_ratios(pair: Pair, split: str, box: Bounds) -> dict[int, float]:
+    """The front ratio of mean end points, taken apart by seeds: jackknife pseudo-values (Tukey 1958).
+
+    A front of single runs takes the least of several noisy losses, so that a method gains by noise alone. The
+    mean over seeds at each λ and rate has less of it, and the jackknife takes what is left to first order:
+    S log ratio(all seeds) − (S − 1) log ratio(all but one), at the λ and rates that are chosen for this one.
+    Runs that diverged count as the box's upper bounds, and no main loss as more. Nothing for a single seed.
+    """
+    if len(pair.seeds) < 2:
+        return {}
+    ours, theirs = (_pseudo_values(pair.across_seeds(of, split), box) for of in (pair.method, pair.other))
+    return dict(zip(pair.seeds, np.exp(ours - theirs).tolist(), strict=True))
+
+
+def _pseudo_values(across: Sequence[Points], box: Bounds) -> NDArray[np.float64]:
+    """``(seeds,)`` of the mean of log A(a) of mean end points."""
+    whole, rest = [], []
+    for place, ends in enumerate(across):
+        capped = np.where(np.isnan(ends), [box.main[1], box.aux[1]], ends)
+        capped[..., 0] = np.minimum(capped[..., 0], box.main[1])
+        whole.append(capped.mean(axis=1))
+        rest.append(np.delete(capped, place, axis=1).mean(axis=1))
+    of_all, of_others = (indicators.mean_log_main(stacked(each), box) for each in (whole, rest))
+    values: NDArray[np.float64] = len(across) * of_all - (len(across) - 1) * of_others
+    return values
 
 
 def effects(pair: Pair, split: str, box: Bounds) -> dict[str, float]:
@@ -166,12 +194,12 @@ def _trajectories(
     ]
     if not paths[0] or len({len(path) for path in paths}) > 1:
         return None
-    stacked = np.array(paths)
+    together = np.array(paths)
     for axis in (0, 1):
-        if log[axis] and (stacked[..., axis] > 0).all():
-            stacked[..., axis] = np.log(stacked[..., axis])
-    deviation = stacked.std(axis=(0, 1))
-    return stacked / np.where(deviation > 0, deviation, 1)
+        if log[axis] and (together[..., axis] > 0).all():
+            together[..., axis] = np.log(together[..., axis])
+    deviation = together.std(axis=(0, 1))
+    return together / np.where(deviation > 0, deviation, 1)
 
 
 def _distance(paths: NDArray[np.float64], a: int, b: int) -> float:

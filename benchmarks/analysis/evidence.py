@@ -53,6 +53,7 @@ class Evidence:
         boxes: the same ratio's mean inside alternative boxes.
         effects: by how much the method is worse on average by other indicators.
         equality: whether the bounds are a margin around 1; then effects, which know no margin, say nothing.
+        mean_front: the same ratio per seed of mean end points, which must say the same.
         measured: the value and interval of the bench, which has no seeds.
     """
 
@@ -64,6 +65,7 @@ class Evidence:
     boxes: Mapping[str, float] = field(default_factory=dict)
     effects: Mapping[str, float] = field(default_factory=dict)
     equality: bool = False
+    mean_front: Mapping[int, float] = field(default_factory=dict)
     measured: Estimate | None = None
 
     @cached_property
@@ -82,8 +84,11 @@ class Evidence:
     @property
     def standing(self) -> Standing:
         """Where the interval lies."""
-        (_, low, high, _), (least, most) = self.estimate, self.bounds
-        if low is None or high is None or self.too_few:
+        return "inconclusive" if self.too_few else self._standing(self.estimate)
+
+    def _standing(self, estimate: Estimate) -> Standing:
+        (_, low, high, _), (least, most) = estimate, self.bounds
+        if low is None or high is None:
             return "inconclusive"
         if least < low and high < most:
             return "supported"
@@ -115,21 +120,29 @@ class Evidence:
 
     @property
     def disagreeing(self) -> list[str]:
-        """The alternative boxes and indicators that, on average, point the other way."""
+        """What does not bear the ratio out: the mean front by its interval, the others on average."""
         value, (least, most) = self.estimate.value, self.bounds
         if value is None:
             return []
+        noise = ["mean front"] * bool(self.mean_front and self._standing(self._of_means) != self.standing)
         if self.equality:
-            return [name for name, of in self.boxes.items() if (least < of < most) != (least < value < most)]
+            inside = {name: least < of < most for name, of in self.boxes.items()}
+            return noise + [name for name, holds in inside.items() if holds != (least < value < most)]
         worse = {name: math.log(of) for name, of in self.boxes.items()} | dict(self.effects)
-        return [name for name, of in worse.items() if of * math.log(value) < 0]
+        return noise + [name for name, of in worse.items() if of * math.log(value) < 0]
+
+    @cached_property
+    def _of_means(self) -> Estimate:
+        values = list(self.mean_front.values())
+        return over_seeds(values, len(values), self.confidence, ratios=True)
 
     def __str__(self) -> str:
         value, low, high, _ = self.estimate
         if value is None:
             return f"{self.name}: {self.answer[1]}"
         told = f"{self.name}: {with_interval(value, low, high)}, claimed {_worded(self.bounds)}"
-        others = [f"{of:.3f} in the {name}" for name, of in self.boxes.items()]
+        others = [f"{with_interval(*self._of_means[:3])} of the mean front"] * bool(self.mean_front)
+        others += [f"{of:.3f} in the {name}" for name, of in self.boxes.items()]
         few = f" ({self.too_few})" * bool(self.too_few)
         return told + few + (f" ({', '.join(others)})" if others else "")
 
@@ -246,13 +259,14 @@ def _measured(claim: Better | Worse | Equal, pair: Pair, measure: str, found: Ru
         answer = comparisons.loss_ratios(pair, split, measure, box)
         return Evidence(name, answer, claim.bounds, confidence, equality=equality)
     answer = comparisons.front_ratios(pair, split, box)
-    boxes, effects = {}, {}
+    boxes, effects, mean_front = {}, {}, {}
     if box and answer[0]:
         for which, alternative in box.alternatives.items():
             ratios = list(comparisons.front_ratios(pair, split, alternative)[0].values())
             boxes[which] = float(np.exp(np.log(ratios).mean()))
         effects = comparisons.effects(pair, split, box)
-    return Evidence(name, answer, claim.bounds, confidence, boxes=boxes, effects=effects, equality=equality)
+        mean_front = comparisons.mean_front_ratios(pair, split, box)
+    return Evidence(name, answer, claim.bounds, confidence, True, boxes, effects, equality, mean_front)
 
 
 def _named(what: str, pair: Pair) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ..experiments.schema import Experiment
 from .fronts import Points, front, stacked
@@ -30,6 +31,7 @@ class Pair:
         runs: of both, a row per run; at each seed the λ and learning rates that both ran, and of these what
             the protocol chooses.
         seeds: those at which both ran.
+        known: a row per run of either, at all seeds, by which choices are made.
         note: what had to be left out.
     """
 
@@ -37,7 +39,10 @@ class Pair:
     method: str
     other: str
     seeds: tuple[int, ...]
+    known: pd.DataFrame
     note: str = ""
+    _points: dict[str, tuple[Points, Points]] = field(default_factory=dict, compare=False, repr=False)
+    _across: dict[tuple[str, str], list[Points]] = field(default_factory=dict, compare=False, repr=False)
 
     def of(self, method: str) -> pd.DataFrame:
         """The runs of one of them."""
@@ -48,13 +53,32 @@ class Pair:
 
         NaN where a run diverged, and where a seed has fewer runs than another.
         """
+        if split not in self._points:
+            self._points[split] = self._ends(self.method, split), self._ends(self.other, split)
+        return self._points[split]
+
+    def across_seeds(self, method: str, split: str) -> list[Points]:
+        """For each seed, ``(n, seeds, 2)`` end points of all at the λ and rates that it is compared on.
+
+        Its own are at the place that it has in ``seeds``; NaN where a run diverged or is missing.
+        """
+        if (method, split) not in self._across:
+            self._across[method, split] = self._known_ends(method, split)
+        return self._across[method, split]
+
+    def _known_ends(self, method: str, split: str) -> list[Points]:
         losses = [f"{split}_main", f"{split}_aux"]
+        known = self.known[(self.known["method"] == method) & self.known["seed"].isin(self.seeds)]
+        wide = known.set_index([*CELL, "seed"])[losses].unstack("seed")
+        ends = np.moveaxis(wide.to_numpy(float).reshape(len(wide), 2, -1), 1, 2)
+        own = self.of(method)
+        cells, seeds = wide.index.get_indexer(pd.MultiIndex.from_frame(own[CELL])), own["seed"].to_numpy()
+        return [ends[cells[seeds == seed]] for seed in self.seeds]
 
-        def one(method: str) -> Points:
-            own = self.of(method).sort_values(CELL)
-            return stacked([own.loc[own["seed"] == seed, losses].to_numpy(float) for seed in self.seeds])
-
-        return one(self.method), one(self.other)
+    def _ends(self, method: str, split: str) -> Points:
+        own = self.of(method).sort_values(CELL)
+        seeds, ends = own["seed"].to_numpy(), own[[f"{split}_main", f"{split}_aux"]].to_numpy(float)
+        return stacked([ends[seeds == seed] for seed in self.seeds])
 
 
 @dataclass(frozen=True)
@@ -93,7 +117,8 @@ class Protocol:
         chosen = [choose(of, self.known) if self.chooses else of for of in kept]
         runs = chosen[0] if method == other else pd.concat(chosen)
         seeds = tuple(sorted({int(seed) for seed, *_ in both}))
-        return Pair(runs, method, other, seeds, _left_out(method, other, ran, both))
+        known = self.known[self.known["method"].isin([method, other])]
+        return Pair(runs, method, other, seeds, known, _left_out(method, other, ran, both))
 
     def own(self, method: str) -> pd.DataFrame:
         """The runs of a method that its front is made of: in common with `sum`, where that ran."""
@@ -140,11 +165,41 @@ def choose(runs: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
         runs: to choose from.
         known: with the other seeds' runs.
     """
-    kept = [
-        own[_non_dominated(own, others(known[known["method"] == method], seed))]
-        for (method, seed), own in runs.groupby(["method", "seed"], sort=False)
-    ]
-    return pd.concat(kept) if kept else runs
+    kept = np.ones(len(runs), dtype=bool)
+    for method, rows in runs.groupby("method", sort=False).indices.items():
+        elsewhere = known[known["method"] == method].set_index([*CELL, "seed"])[VALIDATION]
+        wide = elsewhere.fillna(np.inf).unstack("seed")
+        losses = wide.to_numpy(float).reshape(len(wide), 2, -1)
+        own = runs.iloc[rows]
+        cell = wide.index.get_indexer(pd.MultiIndex.from_frame(own[CELL]))
+        seed = wide.columns.get_level_values("seed")[: losses.shape[2]].get_indexer(pd.Index(own["seed"]))
+        ran = np.zeros((len(wide), losses.shape[2]), dtype=bool)
+        ran[cell, seed] = True
+        kept[rows] = non_dominated(losses, ran)[cell, seed]
+    return runs[kept]
+
+
+def non_dominated(losses: NDArray[np.float64], ran: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """``(cells, seeds)``: which λ and rates that a seed ran no other's dominates at the other seeds.
+
+    By the means of their losses there; all where nothing is known. A single seed goes by its own losses.
+
+    Args:
+        losses: ``(cells, 2, seeds)``: infinite where a run diverged, NaN where there is none.
+        ran: ``(cells, seeds)``: which may be chosen.
+    """
+    known = ~np.isnan(losses)
+    finite = np.where(known, losses, 0)
+    kept = ran.copy()
+    for seed in range(losses.shape[2]):
+        apart = np.arange(losses.shape[2]) != seed
+        apart |= not apart.any()
+        count = known[..., apart].sum(axis=2)
+        mean = np.where(count > 0, finite[..., apart].sum(axis=2) / np.maximum(count, 1), np.inf)
+        best = front(np.where(ran[:, seed, None], mean, np.inf))
+        if best.any():
+            kept[:, seed] = best
+    return kept
 
 
 def others(runs: pd.DataFrame, seed: object) -> pd.DataFrame:
@@ -194,12 +249,3 @@ def _tuned(summary: pd.DataFrame, rates: list[float]) -> dict[int, float]:
         if len(known):
             tuned[int(seed)] = float(known.index[int(known.argmin())])
     return tuned
-
-
-def _non_dominated(own: pd.DataFrame, elsewhere: pd.DataFrame) -> pd.Series:
-    """Which rows have a λ and rate that no other row's dominates elsewhere; all where nothing is known."""
-    cells = pd.MultiIndex.from_frame(own[CELL])
-    known = means(elsewhere, CELL, VALIDATION)
-    known = known[known.index.isin(cells)]
-    best = known.index[front(known.to_numpy(float))]
-    return pd.Series(cells.isin(best) if len(best) else True, index=own.index)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit
 
 LEVEL = 0.05
 SEEDS_FOR_A_VERDICT = 6
@@ -41,7 +42,7 @@ def over_seeds(
     sample = np.log(values) if ratios else np.asarray(values, float)
     shown: list[float | None] = [float(sample.mean()), None, None]
     if count > 1:
-        half = stats.t.ppf((1 + confidence) / 2, count - 1) * stats.sem(sample)
+        half = stdtrit(count - 1, (1 + confidence) / 2) * _error(sample)
         shown[1:] = [float(sample.mean() - half), float(sample.mean() + half)]
     else:
         notes.append("one seed: no interval")
@@ -56,11 +57,11 @@ def p_above(values: Sequence[float], bound: float) -> float | None:
     """
     if len(values) < 2:
         return None
-    error = float(stats.sem(values))
+    error = _error(np.asarray(values, float))
     distance = float(np.mean(values)) - bound
     if error == 0:
         return 0.0 if distance > 0 else 1.0
-    return float(stats.t.sf(distance / error, len(values) - 1))
+    return float(stdtr(len(values) - 1, -distance / error))
 
 
 def two_sided(values: Sequence[float]) -> float | None:
@@ -76,3 +77,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.empty_like(raw)
     corrected[order] = np.maximum.accumulate(raw[order] * np.arange(len(raw), 0, -1))
     return [min(float(p), 1.0) for p in corrected]
+
+
+def _error(sample: NDArray[np.float64]) -> float:
+    """The standard error of a mean."""
+    return float(sample.std(ddof=1)) / math.sqrt(len(sample))

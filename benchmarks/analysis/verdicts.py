@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -59,13 +59,28 @@ def judge(
         notes = [f"{diverged} runs diverged" if diverged else "", protocol.note]
         found = Runs(experiment, protocol, records, results)
         miniature = "" if isinstance(claim, Cost) else experiment.miniature
-        no_conflict = partial(_no_conflict, claim, found)
-        row = _row(claim, _alternatives(claim, found), lacking, notes, miniature, no_conflict)
+        row = answered(claim, found, lacking, notes, miniature)
         data = {run.data.name for id in runs["id"] if isinstance(run := records[id].run, TrainingRun)}
         rows.append(
             row | {"protocol": protocol.name, "scale": experiment.scale, "data": ", ".join(sorted(data))}
         )
     return corrected(_table(rows))
+
+
+def answered(
+    claim: Claim, found: Runs, lacking: str = "", notes: Sequence[str] = (), miniature: str = ""
+) -> dict[str, Any]:
+    """The verdict on a claim under one protocol, before Holm's correction: the columns about the claim.
+
+    Args:
+        claim: of the experiment.
+        found: the runs that it is about.
+        lacking: which of them are missing.
+        notes: what else there is to say.
+        miniature: why nothing is said of the paper.
+    """
+    no_conflict = partial(_no_conflict, claim, found)
+    return _row(claim, _alternatives(claim, found), lacking, notes, miniature, no_conflict)
 
 
 def judge_simulation(experiment: Common, quantities: Mapping[int, Mapping[str, float]]) -> pd.DataFrame:
@@ -130,7 +145,7 @@ def _row(
     claim: Claim,
     alternatives: list[list[Evidence]],
     lacking: str,
-    notes: list[str],
+    notes: Sequence[str],
     miniature: str,
     no_conflict: Callable[[], str] = str,
 ) -> dict[str, Any]:
@@ -162,7 +177,7 @@ def _weighed(best: list[Evidence], decides: Evidence, no_conflict: Callable[[], 
     asked = best if decides.standing == "supported" else [decides]
     others = dict.fromkeys(name for e in asked for name in e.disagreeing)
     if others:
-        return "depends on the measure", f"{', '.join(others)} point the other way"
+        return "depends on the measure", f"not confirmed by: {', '.join(others)}"
     return decides.standing, ""
 
 

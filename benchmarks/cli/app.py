@@ -46,6 +46,7 @@ app.command()(recorded.dashboard)
 app.command()(suite.check)
 app.command()(suite.new)
 app.command()(suite.bench)
+app.command()(suite.simulate)
 app.add_typer(recorded.app, name="results")
 
 

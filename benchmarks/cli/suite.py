@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..messages import terminal
-from . import names
+from ..messages import UserError, terminal
+from . import names, parsing
 from .options import Device, Results
 
 
@@ -80,3 +80,29 @@ def bench(
             status.update(row.figure)
     terminal.table("ratios of medians, measured in turns on one thread", speed.table(rows))
     terminal.say(f"record: {speed.record_path(results, full, chosen != 'cpu', part)}")
+
+
+def simulate(
+    what: Annotated[Literal["verdicts"], typer.Argument(help="What to simulate.")],
+    noise_of: Annotated[
+        str, typer.Option(help="Folders under the results whose means and noise are taken.")
+    ] = "fig3b/workstation,fig5a/workstation",
+    seeds: Annotated[str, typer.Option(help="Numbers of seeds.")] = "3,6,10,15",
+    effects: Annotated[str, typer.Option(help="By how much less main loss methods have.")] = "0.02,0.05,0.1",
+    noise: Annotated[float, typer.Option(min=1, help="How noisy a method is that equals sum.")] = 3.0,
+    repeats: Annotated[int, typer.Option(min=1, help="Sweeps of each kind.")] = 400,
+    results: Results = Path("results"),
+) -> None:
+    """Simulate how often verdicts are wrong, on drawn end points: minutes, a table in results/simulate."""
+    from ..commands import simulate as command
+
+    folders = [results / name for name in noise_of.split(",")]
+    counts, shares = parsing.numbers("--seeds", seeds), parsing.numbers("--effects", effects)
+    if not all(count.is_integer() and count >= 2 for count in counts):
+        raise UserError(f"--seeds {seeds}: write whole numbers from 2 on")
+    if not all(0 < share < 1 for share in shares):
+        raise UserError(f"--effects {effects}: write numbers between 0 and 1")
+    cells = command.simulate_verdicts(folders, [int(count) for count in counts], shares, noise, repeats)
+    total = len(folders) * len(counts) * (2 + len(shares))
+    rows = list(terminal.progress(cells, total, "simulating"))
+    terminal.say(f"table: {command.write(rows, results)}")

@@ -21,6 +21,7 @@ from ..analysis.statistics import over_seeds
 from ..analysis.summary import SPLITS, end_values
 from ..analysis.wording import with_interval
 from ..experiments.box import Box
+from ..figures import box as box_figure
 from ..messages.errors import UserError
 from . import docstrings
 from .files import read_table
@@ -29,7 +30,7 @@ _TABLE = re.compile(r"(<!-- (\w+): ([^\n]*?) -->\n).*?(<!-- end -->)", re.S)
 
 
 def fill(document: Path, results: Path) -> None:
-    """Fill the tables of a document, and draw the curves of speed that it shows beside it.
+    """Fill the tables of a document, and draw beside it the curves of speed and the box that it shows.
 
     Raises:
         UserError: the document, or a file that a table is made of, does not exist; a kind is unknown.
@@ -39,7 +40,10 @@ def fill(document: Path, results: Path) -> None:
     except OSError as error:
         raise UserError(f"{document} cannot be read: {error.strerror}") from error
     document.write_text(render(text, results), encoding="utf-8")
-    if curves := re.findall(r"\((\w+)\.svg\)", text):
+    drawn = set(re.findall(r"\((\w+)\.svg\)", text))
+    if "box" in drawn:
+        box_figure.draw(document.parent / "box.svg")
+    if curves := sorted(drawn - {"box"}):
         speed.draw(curves, document.parent, speed.read(results / "bench" / "quick.json"))
 
 
@@ -152,6 +156,38 @@ def _runs(results: Path, *folders: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _simulation(results: Path, what: str) -> pd.DataFrame:
+    """How often simulated verdicts are right and wrong: the ``levels`` of equal methods, or the ``power``."""
+    file = results / "simulate" / "verdicts.csv"
+    if not file.exists():
+        raise UserError(f"{file} does not exist: `scalpel simulate verdicts` makes it")
+    rows = pd.read_csv(file)
+    if what not in ("levels", "power"):
+        raise UserError(f"simulation: {what}: write levels or power")
+    power = what == "power"
+    rows = rows[(rows["effect"] > 0) == power]
+    less = [f"{effect:.0%} less main loss" for effect in rows["effect"]]
+    equal = [f"equal, {times:g} × the noise" for times in rows["noise"]]
+    rows = rows.assign(method=less if power else equal)
+    rows["noise of"] = [f"`{name}`" for name in rows["noise_of"]]
+    rows["told"] = [_power(row) if power else _levels(row) for row in rows.itertuples()]
+    rows["seeds"] = [f"{count} seeds" if power else count for count in rows["seeds"]]
+    down, across = ("protocol", "seeds") if power else ("seeds", "protocol")
+    keys = ["noise of", "method", down]
+    order = rows[keys].drop_duplicates()
+    wide = rows.set_index([*keys, across])["told"].unstack(across)[list(rows[across].unique())]
+    return wide.loc[list(order.itertuples(index=False, name=None))].reset_index()
+
+
+def _levels(row: Any) -> str:
+    return f"{100 * row.supported:.1f} / {100 * row.contradicted:.1f} / {100 * row.coverage:.0f}"
+
+
+def _power(row: Any) -> str:
+    none = f" ({row.no_conflict:.0%} no conflict)" if row.no_conflict >= 0.005 else ""
+    return f"{row.supported:.0%}{none}"
+
+
 def _docstrings(results: Path, what: str) -> str:
     """The docstrings of all ``methods`` or ``tasks``."""
     texts = {"methods": docstrings.of_methods, "tasks": docstrings.of_tasks}
@@ -174,6 +210,7 @@ TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
     "verdicts": _verdicts,
     "ends": _ends,
     "runs": _runs,
+    "simulation": _simulation,
     "docstrings": _docstrings,
     "methods": _methods,
 }

@@ -235,7 +235,19 @@ for arguments in {commands!r}:
 
 
 def test_help_lists_and_templates_import_nothing_heavy(tmp_path) -> None:
-    top = ("list", "run", "sweep", "reproduce", "plan", "report", "dashboard", "check", "new", "bench")
+    top = (
+        "list",
+        "run",
+        "sweep",
+        "reproduce",
+        "plan",
+        "report",
+        "dashboard",
+        "check",
+        "new",
+        "bench",
+        "simulate",
+    )
     inner = ("verify", "pack", "fill")
     commands = [["--help"], ["--version"], ["results", "--help"], ["new", "method", "mine"]]
     commands += [["list"], *([command, "--help"] for command in top)]
@@ -284,6 +296,8 @@ WRONG = {
     "unwritable results": (["sweep", "fig2", "--results", "/proc/x"], "results folder /proc/x"),
     "no device": (["sweep", "fig2", "--device", "warp"], "--device warp"),
     "report of nothing": (["report", "nowhere"], "experiment.json: no such file"),
+    "half a seed": (["simulate", "verdicts", "--seeds", "2.5"], "--seeds 2.5: write whole numbers"),
+    "no noise": (["simulate", "verdicts", "--noise-of", "nowhere"], "results/nowhere"),
     "batch too large": (
         ["run", "--task", "smooth_mlp", "--method", "sum", "--set", "task.batch_size=99999"],
         "batch_size",

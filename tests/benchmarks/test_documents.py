@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from scalpel_bench.benchmarks import speed as bench
@@ -134,3 +135,34 @@ def test_ratios_at_each_rate_are_of_the_methods_that_ran_at_several(tmp_path) ->
     assert "| method | rate 0.0001 | rate 0.001 |" in table
     assert "| `bloop` | 0.500 [0.500, 0.500] | 0.800 [0.800, 0.800] |" in table
     assert "mgda" not in table
+
+
+def test_the_box_is_drawn_the_same_beside_the_document_that_shows_it(tmp_path) -> None:
+    document = tmp_path / "page.md"
+    document.write_text("![the box](box.svg)\n")
+    documents.fill(document, tmp_path)
+    drawn = (tmp_path / "box.svg").read_bytes()
+    assert len(drawn) < 100_000
+    documents.fill(document, tmp_path)
+    assert (tmp_path / "box.svg").read_bytes() == drawn
+
+
+def test_shares_of_simulated_verdicts(tmp_path) -> None:
+    with pytest.raises(UserError, match="`scalpel simulate verdicts` makes it"):
+        documents.render("<!-- simulation: levels -->\n<!-- end -->", tmp_path)
+    rows = [
+        {"protocol": "fixed", "seeds": 6, "supported": 0.02, "contradicted": 0.015, "effect": 0.0},
+        {"protocol": "per-method", "seeds": 6, "supported": 0.03, "contradicted": 0.0, "effect": 0.0},
+        {"protocol": "fixed", "seeds": 6, "supported": 0.4, "no_conflict": 0.5, "effect": 0.05},
+        {"protocol": "fixed", "seeds": 10, "supported": 0.9, "no_conflict": 0.0, "effect": 0.05},
+    ]
+    file = tmp_path / "simulate" / "verdicts.csv"
+    file.parent.mkdir()
+    pd.DataFrame(rows).assign(noise_of="a/b", noise=1.0, coverage=0.95).to_csv(file)
+    told = documents.render(
+        "<!-- simulation: levels -->\n<!-- end -->\n<!-- simulation: power -->\n<!-- end -->", tmp_path
+    )
+    assert "| noise of | method | seeds | fixed | per-method |" in told
+    assert "| `a/b` | equal, 1 × the noise | 6 | 2.0 / 1.5 / 95 | 3.0 / 0.0 / 95 |" in told
+    assert "| noise of | method | protocol | 6 seeds | 10 seeds |" in told
+    assert "| `a/b` | 5% less main loss | fixed | 40% (50% no conflict) | 90% |" in told

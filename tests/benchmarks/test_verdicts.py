@@ -324,8 +324,23 @@ class TestWhatIsNoVerdict:
         row = verdict([BETTER], losses, box={**BOX, "tighter": tighter})
         assert row["effect"] > 1
         assert row["verdict"] == "depends on the measure"
-        assert row["reason"].startswith("tighter box")
+        assert row["reason"].startswith("not confirmed by: tighter box")
         assert verdict([BETTER], losses)["verdict"] != "supported"
+
+    def test_a_front_that_noise_alone_makes_better(self) -> None:
+        """At each seed another λ is lucky, which takes the front down; the means over seeds are equal."""
+        lams = [0.1, 0.2, 0.3]
+
+        def losses(run: TrainingRun) -> tuple[float, float]:
+            main, aux = 1 + run.lam / 4, 9.5 - 10 * run.lam
+            if run.label == "bloop":
+                main *= 0.8 if run.seed % 3 == lams.index(run.lam) else 1.1
+            return main, aux
+
+        row = verdict([{**BETTER, "than": ["sum"]}], losses, seeds=12, lam=lams)
+        assert row["high"] < 1
+        assert row["verdict"] == "depends on the measure"
+        assert row["reason"].startswith("not confirmed by: mean front")
 
     def test_indicators_that_disagree(self) -> None:
         """Half the loss where it is small outweighs 20 % more where it is great, on logarithms alone."""
