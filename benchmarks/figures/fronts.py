@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..analysis.analyses import TrainingAnalysis
@@ -37,7 +38,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         figure, panels = side_by_side(len(splits), width=4.4, beside=0.4)
         for axes, split in zip(panels, splits, strict=True):
             box = experiment.box.of(split) if experiment.box else None
-            _panel(axes, medians[medians["split"] == split], experiment.labels, box)
+            _panel(figure, axes, medians[medians["split"] == split], experiment.labels, box)
             axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(analysis.summary)}")
         if splits:
             panels[0].set_ylabel(experiment.labels.main)
@@ -46,7 +47,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         yield "fronts" if protocol == "fixed" else f"fronts_{protocol}", figure
 
 
-def _panel(axes: Axes, medians: pd.DataFrame, labels: Labels, box: Bounds | None) -> None:
+def _panel(figure: Figure, axes: Axes, medians: pd.DataFrame, labels: Labels, box: Bounds | None) -> None:
     """Staircases, in colour with their corners; grey ones end on a name."""
     coloured = style.in_colour(medians["method"])
     _frame(axes, medians, labels, box)
@@ -67,7 +68,7 @@ def _panel(axes: Axes, medians: pd.DataFrame, labels: Labels, box: Bounds | None
             ends[style.title(method)] = float(main[-1])
     plain_ticks(axes.xaxis)
     plain_ticks(axes.yaxis)
-    name_at_the_end(axes, ends)
+    name_at_the_end(figure, axes, ends)
 
 
 def _frame(axes: Axes, medians: pd.DataFrame, labels: Labels, box: Bounds | None) -> None:

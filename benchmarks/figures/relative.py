@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from ..analysis.analyses import TrainingAnalysis
 from ..analysis.protocols import REFERENCE
@@ -41,8 +43,8 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         figure, panels = side_by_side(len(splits), width=4.4, beside=0.4, height=3.7)
         _limits(panels, curves[curves["split"].isin(splits)])
         for axes, split in zip(panels, splits, strict=True):
-            own = (of[of["split"] == split] for of in (curves, points))
-            _panel(axes, *own, experiment.box.of(split))
+            lines, ends = (of[of["split"] == split] for of in (curves, points))
+            _panel(figure, axes, lines, ends, experiment.box.of(split))
             axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(analysis.summary)}")
         if splits:
             panels[0].set_ylabel("main loss relative to the sum")
@@ -51,7 +53,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         yield "relative" if protocol == "fixed" else f"relative_{protocol}", figure
 
 
-def _panel(axes: Axes, curves: pd.DataFrame, points: pd.DataFrame, box: Boxes) -> None:
+def _panel(figure: Figure, axes: Axes, curves: pd.DataFrame, points: pd.DataFrame, box: Boxes) -> None:
     coloured = style.in_colour([REFERENCE, *curves["method"], *points["method"]])
     axes.axvspan(*box.tighter.aux, color="0.96", lw=0, zorder=0)
     axes.axhline(1.0, color=style.look(REFERENCE)["color"], lw=1.4, label=style.title(REFERENCE), zorder=2)
@@ -59,7 +61,7 @@ def _panel(axes: Axes, curves: pd.DataFrame, points: pd.DataFrame, box: Boxes) -
     for method in style.order(list(curves["method"].unique())):
         own, color = curves[curves["method"] == method], style.look(method)["color"]
         last = float(own["median"].iloc[-1])
-        line = {"where": "post", "color": style.GREY, "lw": 0.8, "zorder": 3}
+        line: dict[str, Any] = {"where": "post", "color": style.GREY, "lw": 0.8, "zorder": 3}
         if method in coloured:
             quartiles = (own["aux"], own["low"], own["high"])
             axes.fill_between(*quartiles, step="post", color=color, alpha=0.16, lw=0, zorder=1)
@@ -75,7 +77,7 @@ def _panel(axes: Axes, curves: pd.DataFrame, points: pd.DataFrame, box: Boxes) -
         )
     axes.set_xlim(box.aux)
     plain_ticks(axes.xaxis)
-    name_at_the_end(axes, ends)
+    name_at_the_end(figure, axes, ends)
 
 
 def _limits(panels: Sequence[Axes], curves: pd.DataFrame) -> None:
