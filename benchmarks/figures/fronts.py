@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..analysis.analyses import TrainingAnalysis
@@ -33,12 +32,15 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     if not experiment.compares_fronts:
         return
     surfaces = analysis.attainment[analysis.attainment["percentile"] == 50]
+    coloured = style.in_colour(analysis.summary["method"])
     for protocol, medians in surfaces.groupby("protocol", sort=False):
         splits = [split for split in SHOWN_SPLITS if split in set(medians["split"])]
         figure, panels = side_by_side(len(splits), width=4.4, beside=0.4)
         for axes, split in zip(panels, splits, strict=True):
             box = experiment.box.of(split) if experiment.box else None
-            _panel(figure, axes, medians[medians["split"] == split], experiment.labels, box)
+            own = medians[medians["split"] == split]
+            _frame(axes, own, experiment.labels, box)
+            _panel(axes, own, coloured)
             axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(analysis.summary)}")
         if splits:
             panels[0].set_ylabel(experiment.labels.main)
@@ -47,10 +49,8 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         yield "fronts" if protocol == "fixed" else f"fronts_{protocol}", figure
 
 
-def _panel(figure: Figure, axes: Axes, medians: pd.DataFrame, labels: Labels, box: Bounds | None) -> None:
-    """Staircases, in colour with their corners; grey ones end on a name."""
-    coloured = style.in_colour(medians["method"])
-    _frame(axes, medians, labels, box)
+def _panel(axes: Axes, medians: pd.DataFrame, coloured: set[str]) -> None:
+    """Staircases in the frame, in colour with their corners; grey ones end on a name."""
     (_, right), (_, top) = axes.get_xlim(), axes.get_ylim()
     ends = {}
     for method in style.order(list(medians["method"].unique())):
@@ -68,7 +68,7 @@ def _panel(figure: Figure, axes: Axes, medians: pd.DataFrame, labels: Labels, bo
             ends[style.title(method)] = float(main[-1])
     plain_ticks(axes.xaxis)
     plain_ticks(axes.yaxis)
-    name_at_the_end(figure, axes, ends)
+    name_at_the_end(axes, ends)
 
 
 def _frame(axes: Axes, medians: pd.DataFrame, labels: Labels, box: Bounds | None) -> None:

@@ -24,6 +24,8 @@ SETTINGS: Any = {
     "savefig.dpi": 160,
     "pdf.fonttype": 42,
 }
+_HEIGHT = 2.8
+"""Of a panel in inches, about."""
 SHOWN_SPLITS = ("train", "test")
 
 Drawn = Iterator[tuple[str, Figure]]
@@ -74,10 +76,10 @@ def legend_below(figure: Figure, panels: Sequence[Axes]) -> None:
     figure.legend(shown.values(), shown.keys(), fontsize=8.5, loc="outside lower center", ncols=columns)
 
 
-def name_at_the_end(figure: Figure, axes: Axes, ends: Mapping[str, float]) -> None:
+def name_at_the_end(axes: Axes, ends: Mapping[str, float]) -> None:
     """Write names at the right end of lines, apart where the lines are not; an arrow says that one is off."""
     place, size = -1.0, 6.5
-    line = 1.15 * size / 72 / (figure.get_figheight() * 0.72)
+    line = 1.15 * size / 72 / _HEIGHT
     for name, value in sorted(ends.items(), key=lambda end: end[1]):
         height = float(axes.transAxes.inverted().transform(axes.transData.transform((0, value)))[1])
         place = max(min(max(height, 0.0), 1.0), place + line)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ..analysis.analyses import TrainingAnalysis
 from ..analysis.protocols import REFERENCE
@@ -36,15 +35,16 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     experiment = analysis.compared
     if not experiment.compares_fronts or experiment.box is None:
         return
+    coloured = style.in_colour(analysis.summary["method"])
     for protocol, curves in analysis.relative_curves.groupby("protocol", sort=False):
         points = analysis.relative_points[analysis.relative_points["protocol"] == protocol]
         points = points[~points["method"].isin({*curves["method"], REFERENCE})]
         splits = [split for split in SHOWN_SPLITS if split in set(curves["split"])]
         figure, panels = side_by_side(len(splits), width=4.4, beside=0.4, height=3.7)
-        _limits(panels, curves[curves["split"].isin(splits)])
+        _limits(panels, curves[curves["split"].isin(splits) & curves["method"].isin(coloured)])
         for axes, split in zip(panels, splits, strict=True):
             lines, ends = (of[of["split"] == split] for of in (curves, points))
-            _panel(figure, axes, lines, ends, experiment.box.of(split))
+            _panel(axes, lines, ends, experiment.box.of(split), coloured)
             axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(analysis.summary)}")
         if splits:
             panels[0].set_ylabel("main loss relative to the sum")
@@ -53,8 +53,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         yield "relative" if protocol == "fixed" else f"relative_{protocol}", figure
 
 
-def _panel(figure: Figure, axes: Axes, curves: pd.DataFrame, points: pd.DataFrame, box: Boxes) -> None:
-    coloured = style.in_colour([REFERENCE, *curves["method"], *points["method"]])
+def _panel(axes: Axes, curves: pd.DataFrame, points: pd.DataFrame, box: Boxes, coloured: set[str]) -> None:
     axes.axvspan(*box.tighter.aux, color="0.96", lw=0, zorder=0)
     axes.axhline(1.0, color=style.look(REFERENCE)["color"], lw=1.4, label=style.title(REFERENCE), zorder=2)
     ends = {}
@@ -77,14 +76,14 @@ def _panel(figure: Figure, axes: Axes, curves: pd.DataFrame, points: pd.DataFram
         )
     axes.set_xlim(box.aux)
     plain_ticks(axes.xaxis)
-    name_at_the_end(figure, axes, ends)
+    name_at_the_end(axes, ends)
 
 
 def _limits(panels: Sequence[Axes], curves: pd.DataFrame) -> None:
-    """One logarithmic axis for all panels, which holds the medians in colour up to a factor of 2 from 1."""
-    coloured = style.in_colour([REFERENCE, *curves["method"]])
-    medians = curves.loc[curves["method"].isin(coloured), "median"].clip(1 / _WIDEST, _WIDEST)
+    """One logarithmic axis for all panels, which holds the medians up to a factor of 2 from 1."""
+    medians = curves["median"].clip(1 / _WIDEST, _WIDEST)
+    low, high = min([1 / _LEAST, *medians]), max([_LEAST, *medians])
     for axes in panels:
         axes.set_yscale("log")
-        axes.set_ylim(min(medians.min(), 1 / _LEAST) / _MARGIN, max(medians.max(), _LEAST) * _MARGIN)
+        axes.set_ylim(low / _MARGIN, high * _MARGIN)
         plain_ticks(axes.yaxis)

@@ -83,10 +83,9 @@ def test_where_methods_are_many_the_papers_and_ones_own_are_in_colour() -> None:
 
 
 def test_names_at_the_end_do_not_overlap_and_say_what_is_out_of_sight() -> None:
-    figure = Figure(figsize=(9, 4))
-    axes = figure.subplots()
+    axes = Figure(figsize=(9, 4)).subplots()
     axes.set_ylim(0, 1)
-    panels.name_at_the_end(figure, axes, {"c": 0.501, "a": 0.5, "above": 3.0, "b": 0.5, "below": -1.0})
+    panels.name_at_the_end(axes, {"c": 0.501, "a": 0.5, "above": 3.0, "b": 0.5, "below": -1.0})
     places = {text.get_text(): text.get_position()[1] for text in axes.texts}
     assert list(places) == ["below ↓", "a", "b", "c", "above ↑"]
     assert np.diff(list(places.values())).min() > 0.03
