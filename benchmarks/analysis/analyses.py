@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import product
 from typing import Any, ClassVar
 
 import pandas as pd
 
+from ..experiments.box import Bounds
 from ..experiments.schema import AnyExperiment, Experiment
 from ..experiments.simulated import MixedLossExperiment
 from ..records import Record, RecordedSweep
@@ -18,12 +20,13 @@ from . import (
     metrics,
     mixed_loss,
     protocols,
+    relative,
     selection,
     summary,
     verdicts,
 )
 from .fronts import attainment, front
-from .protocols import Protocol
+from .protocols import REFERENCE, Pair, Protocol
 from .ratio_table import ratio_table
 from .summary import splits
 
@@ -138,6 +141,39 @@ class TrainingAnalysis(Analysis):
         """The corners of the surfaces that a quarter, half and three quarters of the seeds attain."""
         rows = [row for compared in self.compared_runs for row in _surface_rows(*compared)]
         return pd.DataFrame(rows, columns=ATTAINMENT_COLUMNS)
+
+    @cached_property
+    def relative_curves(self) -> pd.DataFrame:
+        """The main loss of each method's front relative to `sum`'s, quartiles over seeds.
+
+        Of methods to which λ is no trade-off there is none: a single point has no front to follow.
+        """
+        rows = [
+            [protocol.name, pair.method, split, *row]
+            for protocol, pair, split, box in self._against_sum()
+            if pair.method not in {REFERENCE, *protocol.without_lam}
+            for row in relative.curve(pair, split, box)
+        ]
+        return pd.DataFrame(rows, columns=relative.CURVE_COLUMNS)
+
+    @cached_property
+    def relative_points(self) -> pd.DataFrame:
+        """End points inside the box, with their main loss relative to the front of `sum` at the same seed."""
+        rows = [
+            [protocol.name, pair.method, split, *row]
+            for protocol, pair, split, box in self._against_sum()
+            for row in relative.points(pair, split, box)
+        ]
+        return pd.DataFrame(rows, columns=relative.POINT_COLUMNS)
+
+    def _against_sum(self) -> Iterator[tuple[Protocol, Pair, str, Bounds]]:
+        """Each method beside `sum`, where that ran and there is a box, and the box of each split."""
+        for protocol in self.protocols:
+            names = list(dict.fromkeys(protocol.runs["method"]))
+            if self.compared.box and REFERENCE in names:
+                pairs = [pair for name in names if (pair := protocol.pair(name)).seeds]
+                for pair, split in product(pairs, splits(protocol.runs)):
+                    yield protocol, pair, split, self.compared.box.of(split)
 
     @cached_property
     def selected(self) -> pd.DataFrame:

@@ -77,7 +77,7 @@ def loss_ratios(pair: Pair, split: str, loss: str, box: Bounds | None) -> Answer
         return {}, "end values are compared at one learning rate"
     column = f"{split}_{loss}"
     ours, theirs = (pair.of(name).set_index(["seed", *CELL])[column] for name in (pair.method, pair.other))
-    both = pd.concat([ours, theirs], axis=1, keys=["ours", "theirs"]).dropna(how="all")
+    both = pd.concat([ours, theirs], axis=1, join="inner", keys=["ours", "theirs"]).dropna(how="all")
     if both.isna().to_numpy().any():
         if box is None:
             return {}, "a run diverged, and no box says what that costs"

@@ -49,6 +49,14 @@ def attained(points: Points, box: Bounds) -> tuple[Floats, Floats]:
     return edges, steps
 
 
+def attained_at(points: Points, box: Bounds, aux: Floats) -> Floats:
+    """``(..., m)``: A(a), as `attained` has it, at the auxiliary losses ``aux`` ``(m,)`` of the box."""
+    within = seen(points, box)
+    reached = within[..., None, :, 1] <= aux[:, None]
+    main: Floats = np.where(reached, within[..., None, :, 0], box.main[1]).min(axis=-1, initial=box.main[1])
+    return main
+
+
 def mean_log_main(points: Points, box: Bounds) -> Floats:
     """``(...)``: the mean of log A(a) over the auxiliary losses a of the box, exactly."""
     edges, main = attained(points, box)

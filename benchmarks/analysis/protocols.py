@@ -29,7 +29,8 @@ class Pair:
 
     Args:
         runs: of both, a row per run; at each seed the λ and learning rates that both ran, and of these what
-            the protocol chooses.
+            the protocol chooses. Where λ is no trade-off to one of them, its point is compared with all λ of
+            the other.
         seeds: those at which both ran.
         known: a row per run of either, at all seeds, by which choices are made.
         note: what had to be left out.
@@ -91,6 +92,7 @@ class Protocol:
         known: a row per run by which a choice for another seed is made: those at other rates too.
         note: what there is to say.
         chooses: whether the λ and rates of a method are chosen, or all count.
+        without_lam: methods to which λ is no trade-off.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Protocol:
     known: pd.DataFrame
     note: str = ""
     chooses: bool = False
+    without_lam: frozenset[str] = frozenset()
     _pairs: dict[tuple[str, str], Pair] = field(default_factory=dict, compare=False, repr=False)
 
     def pair(self, method: str, other: str = REFERENCE) -> Pair:
@@ -108,7 +111,8 @@ class Protocol:
 
     def _paired(self, method: str, other: str) -> Pair:
         ours, theirs = (_ended(self.runs, name) for name in (method, other))
-        ran = [list(of[["seed", *CELL]].itertuples(index=False, name=None)) for of in (ours, theirs)]
+        asked = ["lr"] if {method, other} & self.without_lam else CELL
+        ran = [list(of[["seed", *asked]].itertuples(index=False, name=None)) for of in (ours, theirs)]
         both = set(ran[0]) & set(ran[1])
         kept = [
             of[np.array([cell in both for cell in cells], dtype=bool)]
@@ -140,10 +144,11 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
     several = len(rates) > 1
     choice = _choice(summary)
     fixed = runs[runs["lr"] == experiment.training.lr]
+    labels = runs["method"].unique()
+    points = frozenset(label for label in labels if not experiment.trades_off(label.partition(" (")[0]))
     if len(fixed):
-        yield Protocol(
-            "fixed", fixed, fixed, "no validation values to choose a rate by" * (several and not choice)
-        )
+        note = "no validation values to choose a rate by" * (several and not choice)
+        yield Protocol("fixed", fixed, fixed, note, without_lam=points)
     if not several or not choice:
         return
     tuned = _tuned(summary, rates)
@@ -151,9 +156,11 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
         kept = runs[runs["lr"] == runs["seed"].map(tuned)]
         counts = Counter(tuned.values()).most_common()
         told = ", ".join(f"{rate:g}" + f" ({count} seeds)" * (len(counts) > 1) for rate, count in counts)
-        yield Protocol("main-tuned", kept, runs, f"lr={told}; {choice}", chooses=True)
+        note = f"lr={told}; {choice}"
+        yield Protocol("main-tuned", kept, runs, note, chooses=True, without_lam=points)
     listed = ", ".join(f"{rate:g}" for rate in rates)
-    yield Protocol("per-method", runs, runs, f"lr in {listed}; {choice}", chooses=True)
+    note = f"lr in {listed}; {choice}"
+    yield Protocol("per-method", runs, runs, note, chooses=True, without_lam=points)
 
 
 def choose(runs: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:

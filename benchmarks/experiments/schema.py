@@ -165,14 +165,13 @@ class Experiment(Common):
         return {self.methods[label]["name"], *self.training_of(label).methods}
 
     def lams(self, label: str) -> tuple[float, ...]:
-        """λ of a method's runs: the grid, or 1 alone where λ is no trade-off to it: its front is one point.
+        """λ of a method's runs: the grid, or 1 alone where λ is no trade-off to it."""
+        return self.lam if self.trades_off(label) else (1.0,)
 
-        A method that is not here, of recorded runs, is taken to have a trade-off.
-        """
+    def trades_off(self, label: str) -> bool:
+        """Whether λ moves a method along the front; also of a method that is not here, of recorded runs."""
         name = self.methods[label]["name"]
-        if name in methods.available() and methods.get(name).lam_is != "trade-off":
-            return (1.0,)
-        return self.lam
+        return name not in methods.available() or methods.get(name).lam_is == "trade-off"
 
     def plan(self, describe: Describe) -> list[TrainingRun]:
         """All runs, seeds outermost, so that whole fronts are finished one after the other.

@@ -14,6 +14,7 @@ from . import (
     mixed_loss,
     panels,
     paths,
+    relative,
     simulations,
     trajectories,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "fronts",
     "mixed_loss",
     "paths",
+    "relative",
     "simulations",
     "trajectories",
 ]

@@ -1,105 +1,98 @@
-"""Fronts under each learning-rate protocol: end points, the fronts of every seed, trajectories of one."""
+"""Fronts under each learning-rate protocol: what half of the seeds attain."""
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from ..analysis.analyses import TrainingAnalysis
-from ..experiments.schema import Experiment
+from ..experiments.box import Bounds
+from ..experiments.schema import Labels
 from . import style
 from .panels import (
     SHOWN_SPLITS,
     Drawn,
     caption,
     figures_of,
-    legend,
+    legend_below,
+    name_at_the_end,
     plain_ticks,
     side_by_side,
 )
 
+_MARGIN = 0.04
+"""Of the frame around a box, as a share of its sides."""
+
 
 @figures_of(TrainingAnalysis)
 def draw(analysis: TrainingAnalysis) -> Drawn:
-    """A figure per protocol, a panel per split."""
+    """A figure per protocol, a panel per split: the median attainment surface of each method."""
     experiment = analysis.compared
     if not experiment.compares_fronts:
         return
-    for protocol, fronts in analysis.fronts.groupby("protocol", sort=False):
-        used = _used(analysis, str(protocol), fronts)
-        splits = [split for split in SHOWN_SPLITS if split in set(fronts["split"])]
-        figure, panels = side_by_side(len(splits))
+    surfaces = analysis.attainment[analysis.attainment["percentile"] == 50]
+    coloured = style.in_colour(analysis.summary["method"])
+    for protocol, medians in surfaces.groupby("protocol", sort=False):
+        splits = [split for split in SHOWN_SPLITS if split in set(medians["split"])]
+        figure, panels = side_by_side(len(splits), width=4.4, beside=0.4)
         for axes, split in zip(panels, splits, strict=True):
-            _panel(axes, analysis, fronts[fronts["split"] == split], used, split)
+            box = experiment.box.of(split) if experiment.box else None
+            own = medians[medians["split"] == split]
+            _frame(axes, own, experiment.labels, box)
+            _panel(axes, own, coloured)
+            axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(analysis.summary)}")
         if splits:
             panels[0].set_ylabel(experiment.labels.main)
-            legend(figure, panels[0])
+            legend_below(figure, panels)
         caption(figure, experiment, f", learning rate {protocol}")
         yield "fronts" if protocol == "fixed" else f"fronts_{protocol}", figure
 
 
-def _used(analysis: TrainingAnalysis, protocol: str, fronts: pd.DataFrame) -> pd.DataFrame:
-    """The runs whose end points are shown: under a single rate, those at that rate."""
-    used = analysis.summary[analysis.summary["status"] == "completed"]
-    if protocol != "per-method":
-        used = used[used["lr"].isin(fronts["lr"].unique())]
-    return used if 0.0 in analysis.compared.lam else used[used["lam"] > 0]
-
-
-def _panel(
-    axes: Axes, analysis: TrainingAnalysis, fronts: pd.DataFrame, used: pd.DataFrame, split: str
-) -> None:
-    experiment = analysis.compared
-    for method in style.order(list(used["method"].unique())):
-        look = style.look(method)
-        runs = used[used["method"] == method]
-        for run in runs[runs["seed"] == runs["seed"].min()].itertuples():
-            path = pd.DataFrame([row[split] for row in analysis.sweep.by_id[str(run.id)].trajectory])
-            axes.plot(path["aux"], path["main"], color=look["color"], lw=0.5, alpha=0.35, zorder=1)
-        axes.plot(runs[f"{split}_aux"], runs[f"{split}_main"], ls="", ms=4, mew=0, alpha=0.8, **look)
-        own = fronts[(fronts["method"] == method) & (fronts["main"] <= 2 * _cap(experiment, split))]
-        for _, points in own.groupby("seed"):
-            axes.plot(points["aux"], points["main"], color=look["color"], lw=1.1, alpha=0.8)
-        axes.plot([], [], ms=5, lw=1.1, label=style.title(method), **look)
-    axes.set(xlabel=experiment.labels.aux, title=f"{split} ({style.seeds(used)})")
-    _frame(axes, used, split, experiment)
+def _panel(axes: Axes, medians: pd.DataFrame, coloured: set[str]) -> None:
+    """Staircases in the frame, in colour with their corners; grey ones end on a name."""
+    (_, right), (_, top) = axes.get_xlim(), axes.get_ylim()
+    ends = {}
+    for method in style.order(list(medians["method"].unique())):
+        own, look = medians[medians["method"] == method].sort_values("aux"), style.look(method)
+        own = own[own["aux"] <= right]
+        if own.empty:
+            continue
+        aux, main = [own["aux"].iloc[0], *own["aux"], right], [top, *own["main"], own["main"].iloc[-1]]
+        if method in coloured:
+            axes.step(aux, main, where="post", color=look["color"], lw=1.6, zorder=3)
+            axes.plot(own["aux"], own["main"], ls="", ms=4, mew=0, zorder=4, **look)
+            axes.plot([], [], lw=1.6, ms=4, label=style.title(method), **look)
+        else:
+            axes.step(aux, main, where="post", color=style.GREY, lw=0.8, zorder=2)
+            ends[style.title(method)] = float(main[-1])
     plain_ticks(axes.xaxis)
     plain_ticks(axes.yaxis)
+    name_at_the_end(axes, ends)
 
 
-def _frame(axes: Axes, runs: pd.DataFrame, split: str, experiment: Experiment) -> None:
-    """Show the box's main losses and their surroundings, and say how many end points lie outside."""
-    main, aux, cap = runs[f"{split}_main"], runs[f"{split}_aux"], _cap(experiment, split)
-    near = (main <= 2 * cap) & (main > 0)
-    if experiment.labels.log_main:
-        axes.set_yscale("log")
-    if experiment.labels.log_aux:
+def _frame(axes: Axes, medians: pd.DataFrame, labels: Labels, box: Bounds | None) -> None:
+    """Show the box from the best main loss in it, without a box all there is; axes as labels say."""
+    aux, main = ((medians[loss].min(), medians[loss].max()) for loss in ("aux", "main"))
+    if box:
+        inside = medians[(medians["aux"] <= box.aux[1]) & (medians["main"] < box.main[1])]
+        aux, main = (
+            box.aux,
+            (inside["main"].clip(lower=box.main[0]).min() if len(inside) else box.main[0], box.main[1]),
+        )
+        corner, sides = (aux[0], box.main[0]), (aux[1] - aux[0], box.main[1] - box.main[0])
+        axes.add_patch(Rectangle(corner, *sides, fill=False, ec="0.6", lw=0.8, ls=":", zorder=1))
+    if labels.log_aux and aux[0] > 0:
         axes.set_xscale("log")
-    if experiment.box:
-        axes.axhline(cap, color="0.6", lw=0.8, ls=":")
-    if not near.any():
-        return
-    cap = min(cap, main[near].max()) if math.isinf(cap) else cap
-    if experiment.labels.log_main:
-        low, high = main[near].min(), max(main[near].max(), cap)
-        margin = (high / low) ** 0.06
-        axes.set_ylim(low / margin, high * margin)
-    else:
-        axes.set_ylim(main[near].min() * 0.98, min(main[near].max() * 1.02, 2 * cap))
-    within = aux[main <= cap] if (main <= cap).any() else aux[near]
-    low, high = within.min(), within.max()
-    if experiment.labels.log_aux and low > 0:
-        axes.set_xlim(low / 1.2, high * 1.2)
-    elif high > low:
-        axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-    shown = aux.between(*axes.get_xlim()) & main.between(*axes.get_ylim())
-    if outside := int((~shown).sum()):
-        text = f"{outside} end points outside"
-        axes.text(0.99, 0.99, text, transform=axes.transAxes, ha="right", va="top", fontsize=6.5, color="0.4")
+    if labels.log_main and main[0] > 0:
+        axes.set_yscale("log")
+    axes.set_xlim(_around(*aux, axes.get_xscale() == "log"))
+    axes.set_ylim(_around(*main, axes.get_yscale() == "log"))
 
 
-def _cap(experiment: Experiment, split: str) -> float:
-    """The upper bound of the box's main losses, infinity without a box."""
-    return experiment.box.of(split).main[1] if experiment.box else math.inf
+def _around(low: float, high: float, log: bool) -> tuple[float, float]:
+    if log:
+        margin = (high / low) ** _MARGIN if high > low else 1.1
+        return low / margin, high * margin
+    margin = _MARGIN * (high - low) or 0.1 * abs(low) or 1.0
+    return low - margin, high + margin

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,8 @@ SETTINGS: Any = {
     "savefig.dpi": 160,
     "pdf.fonttype": 42,
 }
+_HEIGHT = 2.8
+"""Of a panel in inches, about."""
 SHOWN_SPLITS = ("train", "test")
 
 Drawn = Iterator[tuple[str, Figure]]
@@ -48,15 +51,40 @@ def drawn(analysis: Analysis) -> Drawn:
             yield from draw(analysis)
 
 
-def side_by_side(count: int, width: float = 4.6, height: float = 3.9) -> tuple[Figure, Sequence[Axes]]:
+def side_by_side(
+    count: int, width: float = 4.6, height: float = 3.9, beside: float = 1.2
+) -> tuple[Figure, Sequence[Axes]]:
     """A figure of so many panels in a row, with room for a legend on the right."""
-    figure = Figure(figsize=(width * max(count, 1) + 1.2, height), layout="constrained")
+    figure = Figure(figsize=(width * max(count, 1) + beside, height), layout="constrained")
     return figure, figure.subplots(1, max(count, 1), squeeze=False)[0] if count else []
 
 
 def legend(figure: Figure, axes: Axes, fontsize: float = 7) -> None:
     """One legend for all panels, beside them."""
     figure.legend(*axes.get_legend_handles_labels(), fontsize=fontsize, loc="outside right upper")
+
+
+def legend_below(figure: Figure, panels: Sequence[Axes]) -> None:
+    """One legend for all panels, in rows below them."""
+    shown = {
+        label: handle
+        for axes in panels
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    rows = math.ceil(sum(len(label) + 7 for label in shown) / 120)
+    columns = math.ceil(len(shown) / max(rows, 1))
+    figure.legend(shown.values(), shown.keys(), fontsize=8.5, loc="outside lower center", ncols=columns)
+
+
+def name_at_the_end(axes: Axes, ends: Mapping[str, float]) -> None:
+    """Write names at the right end of lines, apart where the lines are not; an arrow says that one is off."""
+    place, size = -1.0, 6.5
+    line = 1.15 * size / 72 / _HEIGHT
+    for name, value in sorted(ends.items(), key=lambda end: end[1]):
+        height = float(axes.transAxes.inverted().transform(axes.transData.transform((0, value)))[1])
+        place = max(min(max(height, 0.0), 1.0), place + line)
+        text = f"{name} ↑" if height > 1 else f"{name} ↓" if height < 0 else name
+        axes.text(1.01, place, text, transform=axes.transAxes, fontsize=size, color="0.45", va="center")
 
 
 def caption(figure: Figure, experiment: AnyExperiment, remark: str = "") -> None:
@@ -70,13 +98,14 @@ def caption_of(experiment: AnyExperiment) -> str:
 
 
 def plain_ticks(axis: Axis) -> None:
-    """Plain numbers, and enough of them on a logarithmic axis, however short."""
-    if axis.get_scale() == "log":
-        low, high = axis.get_view_interval()
-        marks = (1, 2, 5) if high < 1000 * low else (1,)
-        axis.set_major_locator(MaxNLocator(5) if high < 10 * low else LogLocator(subs=marks))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter(NullFormatter())
+    """Plain round numbers, and enough of them on a logarithmic axis, however short."""
+    low, high = axis.get_view_interval()
+    if axis.get_scale() == "log" and high >= 10 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+    else:
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def save(figure: Figure, path: Path) -> list[Path]:

@@ -4,12 +4,12 @@ The first eight colours are those of Okabe & Ito 2008 (colour-blind safe); marke
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from ...registry import attributes
+from ...registry import attributes, catalogue
 
 _COLOURS = ["#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C8C8C"]
 _COLOURS += ["#882255", "#A6A600", "#332288", "#66C2B2", "#8B5A2B"]
@@ -23,6 +23,13 @@ _VARIATIONS = {"_ema": "{} with EMA", "_faster": "{}, faster EMA"}
 _LABELS = {"bloop_faster": {"color": "#E69F00", "marker": "X"}}
 """Looks of labels that are no method's name and are drawn beside methods of every other colour."""
 
+_PAPER = {"sum", "bloop", "bloop_no_ema", "pcgrad", "dynamic_barrier", "mgda"}
+"""The methods of the paper's figures."""
+_MOST = 8
+"""So many methods at most are all drawn in colour."""
+GREY = "#9AA1A9"
+"""Of methods that are shown for comparison."""
+
 
 def look(label: str) -> dict[str, Any]:
     """Colour and marker of a method, the same in every figure: its class's, or what its label gives."""
@@ -30,6 +37,18 @@ def look(label: str) -> dict[str, Any]:
     turn, place = divmod(_SHARED[zlib.crc32(label.encode()) % len(_SHARED)], len(_COLOURS))
     color = own.get("color") or _COLOURS[place]
     return {"color": color, "marker": own.get("marker") or _MARKERS[(place + turn) % len(_MARKERS)]}
+
+
+def in_colour(labels: Iterable[str]) -> set[str]:
+    """Which methods of a figure are drawn in colour, the others in grey.
+
+    Where there are too many, those of the paper and those that are no method of the suite's.
+    """
+    labels = set(labels)
+    if len(labels) <= _MOST:
+        return labels
+    known = catalogue("methods")
+    return {label for label in labels if label in _PAPER or label not in known or known[label].origin}
 
 
 def on_dark(colour: str) -> str:

@@ -9,7 +9,8 @@ import pandas as pd
 
 from ..analysis.analyses import TrainingAnalysis
 from ..analysis.summary import SPLITS
-from ..figures.style import look, on_dark, order, title
+from ..experiments.box import Boxes
+from ..figures.style import in_colour, look, on_dark, order, title
 from ..records import Record
 
 NUMBERS = 350_000
@@ -40,13 +41,14 @@ def block(analysis: TrainingAnalysis, budget: int) -> tuple[dict[str, Any], str]
         budget: how many numbers the trajectories may have.
 
     Returns:
-        data: runs and their end values as columns; fronts and attainment surfaces by protocol and split;
-        trajectories as one list per run and quantity.
+        data: runs and their end values as columns; fronts, attainment surfaces and what is relative to `sum`
+        by protocol and split; trajectories as one list per run and quantity.
         notice: what was left out of the trajectories, or nothing.
     """
     experiment, summary = analysis.compared, analysis.summary
     own = [analysis.sweep.by_id[identity] for identity in summary["id"]]
     labels = order(list(summary["method"].unique()))
+    coloured = in_colour(labels)
     position = {label: index for index, label in enumerate(labels)}
     splits = [split for split in SPLITS if any(split in row for record in own for row in record.trajectory)]
     rows = [row for record in own for row in record.trajectory]
@@ -55,8 +57,8 @@ def block(analysis: TrainingAnalysis, budget: int) -> tuple[dict[str, Any], str]
     curves, notice = _curves(own, splits, metrics, budget)
     return {
         "labels": experiment.labels.model_dump(),
-        "caps": {split: experiment.box.of(split).main[1] for split in splits} if experiment.box else {},
-        "methods": [_method(label) for label in labels],
+        "boxes": {split: _box(experiment.box.of(split)) for split in splits} if experiment.box else {},
+        "methods": [{**_method(label), "quiet": label not in coloured} for label in labels],
         "splits": splits,
         "metrics": metrics,
         "diagnostics": DIAGNOSTICS,
@@ -78,8 +80,10 @@ def block(analysis: TrainingAnalysis, budget: int) -> tuple[dict[str, Any], str]
             }
             for split in splits
         },
-        "fronts": _fronts(analysis.fronts, position),
-        "attainment": _attainment(analysis.attainment, position),
+        "fronts": _grouped(analysis.fronts, position, "seed", ["aux", "main"]),
+        "attainment": _grouped(analysis.attainment, position, "percentile", ["aux", "main"]),
+        "relative": _grouped(analysis.relative_curves, position, None, ["aux", "low", "median", "high"]),
+        "relative_points": _relative_points(analysis.relative_points, place),
         "curves": curves,
     }, notice
 
@@ -97,32 +101,36 @@ def shorten(value: Any, digits: int = 6) -> float | int | None:
     return int(short) if short.is_integer() and abs(short) < 1e6 else short
 
 
-def _fronts(fronts: pd.DataFrame, position: dict[str, int]) -> list[dict[str, Any]]:
-    keys = ["protocol", "split", "method", "seed"]
+def _box(box: Boxes) -> dict[str, Any]:
+    return {"aux": box.aux, "main": box.main, "tighter": box.tighter.aux}
+
+
+def _grouped(
+    rows: pd.DataFrame, position: dict[str, int], by: str | None, columns: list[str]
+) -> list[dict[str, Any]]:
+    """Columns of numbers for each protocol, split and method, and each value of one key more."""
+    keys = ["protocol", "split", "method", *([by] if by else [])]
     return [
         {
-            "protocol": protocol,
-            "split": split,
-            "method": position[str(method)],
-            "aux": [shorten(value) for value in points["aux"]],
-            "main": [shorten(value) for value in points["main"]],
+            "protocol": key[0],
+            "split": key[1],
+            "method": position[str(key[2])],
+            **({by: shorten(key[3])} if by else {}),
+            **{name: [shorten(value) for value in own[name]] for name in columns},
         }
-        for (protocol, split, method, _), points in fronts.groupby(keys, sort=False)
+        for key, own in rows.groupby(keys, sort=False)
     ]
 
 
-def _attainment(surfaces: pd.DataFrame, position: dict[str, int]) -> list[dict[str, Any]]:
-    keys = ["protocol", "split", "method", "percentile"]
+def _relative_points(points: pd.DataFrame, place: dict[str, int]) -> list[dict[str, Any]]:
     return [
         {
             "protocol": protocol,
             "split": split,
-            "method": position[str(method)],
-            "percentile": shorten(percentile),
-            "aux": [shorten(value) for value in points["aux"]],
-            "main": [shorten(value) for value in points["main"]],
+            "run": [place[identity] for identity in own["id"]],
+            **{name: [shorten(value) for value in own[name]] for name in ("aux", "ratio")},
         }
-        for (protocol, split, method, percentile), points in surfaces.sort_values("aux").groupby(keys)
+        for (protocol, split), own in points.groupby(["protocol", "split"], sort=False)
     ]
 
 

@@ -1,61 +1,92 @@
-"""Figures of fronts: what is drawn where, and a frame around what lies near the box."""
+"""Figures of fronts, and of main losses relative to `sum`: what is drawn where, in which colour."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scalpel_bench.benchmarks.analysis import analyse
-from scalpel_bench.benchmarks.experiments import schema as experiment
-from scalpel_bench.benchmarks.figures import fronts, panels, style
+from scalpel_bench.benchmarks.analysis.analyses import TrainingAnalysis
+from scalpel_bench.benchmarks.experiments.box import Bounds
+from scalpel_bench.benchmarks.experiments.schema import Labels
+from scalpel_bench.benchmarks.figures import fronts, panels, relative, style
 from scalpel_bench.benchmarks.records import Folder, load_sweep
 from tests.benchmarks.recorded import recorded
-from tests.benchmarks.runs import BOX
+
+LOG = Labels(main="main", aux="aux", log_main=True, log_aux=True)
 
 
-def framed(main: list[float], aux: list[float]) -> Axes:
+@pytest.fixture
+def analysis(tmp_path) -> TrainingAnalysis:
+    made = analyse(load_sweep(Folder(recorded(tmp_path))))
+    assert isinstance(made, TrainingAnalysis)
+    return made
+
+
+def framed(main: list[float], box: Bounds | None) -> Axes:
     axes = Figure().subplots()
-    loaded = experiment.load("fig4", "workstation", {"box": BOX})  # main up to 2; both axes logarithmic
-    fronts._frame(axes, pd.DataFrame({"train_main": main, "train_aux": aux}), "train", loaded)
+    fronts._frame(axes, pd.DataFrame({"main": main, "aux": [0.1, 0.2, 0.4]}), LOG, box)
     panels.plain_ticks(axes.yaxis)
     return axes
 
 
 @pytest.mark.parametrize("main", [[1.40, 1.41, 1.6], [0.02, 0.3, 1.9]])
-def test_fronts_fill_the_height_and_the_axis_has_ticks(main) -> None:
-    axes = framed(main, [0.1, 0.2, 0.4])
+@pytest.mark.parametrize("box", [None, Bounds(aux=(0.05, 0.5), main=(0.01, 2.0))])
+def test_fronts_fill_the_height_and_the_axis_has_ticks(main, box) -> None:
+    axes = framed(main, box)
     low, high = axes.get_ylim()
-    assert low < min(main) < 2.0 < high
-    below, above = (axes.transData.transform((0.2, y))[1] for y in (min(main), 2.0))
+    top = box.main[1] if box else max(main)
+    assert low < min(main) < top < high
+    below, above = (axes.transData.transform((0.2, y))[1] for y in (min(main), top))
     assert above - below > 0.85 * axes.bbox.height
     assert sum(low <= tick <= high for tick in axes.get_yticks()) >= 3
-    assert not axes.texts
 
 
-def test_end_points_outside_are_counted() -> None:
-    axes = framed([1.4, 1.5, 2.3, 9.0, 2.1], [0.1, 0.2, 0.2, 0.2, 50.0])
-    assert axes.get_ylim()[1] > 2.3
-    assert [text.get_text() for text in axes.texts] == ["2 end points outside"]
-
-
-def points(frame: pd.DataFrame, aux: str, main: str) -> set[tuple[float, float]]:
-    return set(zip(frame[aux], frame[main], strict=True))
-
-
-def test_end_points_fronts_and_paths_have_auxiliary_loss_to_the_right(tmp_path) -> None:
-    analysis = analyse(load_sweep(Folder(recorded(tmp_path))))
-    drawn = dict(fronts.draw(analysis))
-    train, test = drawn["fronts"].axes
+def test_a_front_is_the_median_surface_with_auxiliary_loss_to_the_right(analysis) -> None:
+    train, test = dict(fronts.draw(analysis))["fronts"].axes
     assert (train.get_xlabel(), train.get_ylabel()) == ("((a − 1)² + b²) / 2", "a² / 2")
-    runs, own = (
-        frame[(frame["lr"] == 0.1) & (frame["method"] == "bloop")]
-        for frame in (analysis.summary, analysis.fronts[analysis.fronts["protocol"] == "fixed"])
-    )
-    path = analysis.sweep.by_id[runs[runs["seed"] == 0].iloc[-1]["id"]].trajectory
+    surfaces = analysis.attainment
+    median = surfaces[(surfaces["protocol"] == "fixed") & (surfaces["percentile"] == 50)]
     for axes, split in ((train, "train"), (test, "test")):
-        lines = [line for line in axes.lines if line.get_color() == style.look("bloop")["color"]]
-        shown = [set(zip(*line.get_data(), strict=True)) for line in lines]
-        assert points(runs, f"{split}_aux", f"{split}_main") in shown
-        assert {(row[split]["aux"], row[split]["main"]) for row in path} in shown
-        for _, front in own[own["split"] == split].groupby("seed"):
-            assert points(front, "aux", "main") in shown
+        own = median[(median["method"] == "bloop") & (median["split"] == split)]
+        own = own[own["aux"] <= axes.get_xlim()[1]]
+        assert len(own) > 2
+        shown = [
+            set(zip(*line.get_data(), strict=True))
+            for line in axes.lines
+            if line.get_color() == style.look("bloop")["color"]
+        ]
+        assert set(zip(own["aux"], own["main"], strict=True)) in shown
+
+
+def test_the_headline_shows_medians_and_quartiles_over_the_box(analysis) -> None:
+    axes = dict(relative.draw(analysis))["relative"].axes[0]
+    curves = analysis.relative_curves
+    own = curves[
+        (curves["protocol"] == "fixed") & (curves["method"] == "bloop") & (curves["split"] == "train")
+    ]
+    assert axes.get_xlim() == (1.0, 9.0)
+    assert axes.get_yscale() == "log"
+    (line,) = (line for line in axes.lines if line.get_label() == "Bloop")
+    assert line.get_drawstyle() == "steps-post"
+    np.testing.assert_array_equal(line.get_data(), own[["aux", "median"]].T)
+    assert own["median"].iloc[-1] == pytest.approx(0.8)  # what the records of Bloop are made with
+    assert axes.get_ylim()[0] < 0.8 < 1 < axes.get_ylim()[1]
+
+
+def test_where_methods_are_many_the_papers_and_ones_own_are_in_colour() -> None:
+    few = ["sum", "bloop", "agem"]
+    assert style.in_colour(few) == set(few)
+    many = [*few, "mgda", "upgrad", "cagrad", "cosine", "dwa", "rlw", "my_idea", "pcgrad_ema"]
+    assert style.in_colour(many) == {"sum", "bloop", "mgda", "my_idea", "pcgrad_ema"}
+
+
+def test_names_at_the_end_do_not_overlap_and_say_what_is_out_of_sight() -> None:
+    axes = Figure(figsize=(9, 4)).subplots()
+    axes.set_ylim(0, 1)
+    panels.name_at_the_end(axes, {"c": 0.501, "a": 0.5, "above": 3.0, "b": 0.5, "below": -1.0})
+    places = {text.get_text(): text.get_position()[1] for text in axes.texts}
+    assert list(places) == ["below ↓", "a", "b", "c", "above ↑"]
+    assert np.diff(list(places.values())).min() > 0.03
+    assert places["a"] == pytest.approx(0.5)

@@ -64,7 +64,7 @@ def tip(page: Page, name: str) -> str:
 def test_it_loads_with_nothing_said_and_nothing_fetched(loaded, folder) -> None:
     page, said = loaded
     assert set(said) == {(folder / "report.html").as_uri()}
-    for name in ("front", "lam", "curve", "diagnostic"):
+    for name in ("relative", "front", "lam", "curve", "diagnostic"):
         assert points(page, name, "bloop") > 0
     assert page.locator("nav").inner_text().split() == ["conditioning", "smoke"]
 
@@ -101,7 +101,7 @@ def test_hover_and_arrow_keys_show_a_run_and_all_its_metrics(page, folder) -> No
 
 def test_a_legend_button_hides_a_method_everywhere(page) -> None:
     button = page.get_by_role("button", name="Bloop", exact=True)
-    before = {name: points(page, name, "sum") for name in ("front", "lam", "curve", "diagnostic")}
+    before = {name: points(page, name, "sum") for name in ("relative", "front", "lam", "curve", "diagnostic")}
     button.click()
     assert button.get_attribute("aria-pressed") == "false"
     for name, count in before.items():
@@ -135,6 +135,7 @@ def test_metrics_diagnostics_bands_and_tables_can_be_chosen(page) -> None:
     assert figure(page, "front").locator(".band").count() == 0
     figure(page, "front").get_by_label("Attainment bands").check()
     assert figure(page, "front").locator(".band").count() == 3
+    assert figure(page, "relative").locator(".band").count() == 1
     page.get_by_text("All runs").click()
     expect(page.locator("details[data-runs] tbody tr")).to_have_count(40)
     figure(page, "front").get_by_text("Data of this figure").click()
@@ -157,7 +158,7 @@ def test_tab_reaches_controls_and_figures(page) -> None:
 
 def test_every_figure_has_a_text_alternative(page) -> None:
     labels = page.locator("svg[role=img]").evaluate_all("all => all.map(e => e.ariaLabel)")
-    assert len(labels) == 4
+    assert len(labels) == 5
     for label in labels:
         assert re.search(r"Bloop: \d+ points, .+ to .+", label), label
 

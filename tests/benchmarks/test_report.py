@@ -15,7 +15,7 @@ from scalpel_bench.benchmarks.experiments.schema import load
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.report import page_data, page_tables
 from tests.benchmarks.recorded import HOSTILE, recorded, reported
-from tests.benchmarks.runs import conditioning, plan, record
+from tests.benchmarks.runs import BOX, conditioning, plan, record
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +59,9 @@ def test_the_data_are_those_of_the_tables(folder) -> None:
     assert block["ends"]["test"]["main"] == [page_data.shorten(value) for value in summary["test_main"]]
     drawn = [len(f["aux"]) for f in block["fronts"] if (f["protocol"], f["split"]) == ("fixed", "test")]
     assert sum(drawn) == len(fronts[(fronts["protocol"] == "fixed") & (fronts["split"] == "test")])
+    relative = next(c for c in block["relative"] if (c["protocol"], c["split"]) == ("fixed", "test"))
+    assert block["methods"][relative["method"]]["label"] == "bloop"
+    assert (relative["aux"][0], relative["aux"][-1]) == BOX["aux"]
     fixed = next(p for p in block["protocols"] if p["name"] == "fixed")
     assert {block["runs"]["lr"][run] for run in fixed["runs"]} == {0.1}
     assert [p["name"] for p in block["protocols"]] == ["fixed", "main-tuned", "per-method"]

@@ -12,15 +12,16 @@ class Experiment {
       metric: "main",
       curve: "main",
       diagnostic: Object.keys(data.curves.diagnostics)[0],
-      trajectories: data.runs.id.length <= 300,
+      trajectories: false,
       bands: new Set(data.runs.seed).size > 2,
       whole: false,
     };
     this.plots = {};
     const tip = (target, under) => this.tip(target, under);
-    for (const name of ["front", "lam", "curve", "diagnostic"]) {
+    const without = { diagnostic: !this.state.diagnostic, relative: !data.relative_points.length };
+    for (const name of ["relative", "front", "lam", "curve", "diagnostic"]) {
       const figure = this.root.querySelector(`[data-figure="${name}"]`);
-      if (name === "diagnostic" && !this.state.diagnostic) figure.remove();
+      if (without[name]) figure.remove();
       else this.plots[name] = new Plot(figure, tip, name === "front" ? (target) => this.trajectory(target.run) : undefined);
     }
     this.controls(lams);
@@ -105,6 +106,7 @@ class Experiment {
       index,
       runs: this.state.hidden.has(index) ? [] : used.filter((run) => runs.method[run] === index),
     })).filter(({ index }) => !this.state.hidden.has(index));
+    this.drawRelative();
     this.drawFront();
     this.drawLam();
     this.drawCurves("curve", this.state.split, this.state.curve);
@@ -122,20 +124,53 @@ class Experiment {
     return this.data.ends[this.state.split]?.[metric]?.[run] ?? null;
   }
 
+  /** Those of a list that are of the protocol and split shown. */
+  own(list) {
+    const protocol = this.data.protocols[this.state.protocol]?.name;
+    return list.filter((item) => item.protocol === protocol && item.split === this.state.split);
+  }
+
+  drawRelative() {
+    if (!this.plots.relative) return;
+    const { data, state } = this;
+    const curves = this.own(data.relative);
+    const ends = this.own(data.relative_points).flatMap(({ run, aux, ratio }) => run.map((r, i) => ({ x: aux[i], y: ratio[i], run: r })));
+    const series = quietFirst(this.shown.map(({ method, index }) => {
+      const points = ends.filter(({ run }) => data.runs.method[run] === index).sort((a, b) => a.x - b.x);
+      const curve = curves.find((item) => item.method === index);
+      const steps = (name) => curve.aux.flatMap((aux, i) => (i ? [[aux, curve[name][i - 1]], [aux, curve[name][i]]] : [[aux, curve[name][i]]]));
+      const paths = curve ? [{ kind: "median", xy: steps("median") }] : [];
+      const ribbons = curve && !method.quiet ? [[steps("low"), steps("high")]] : [];
+      return { method, quiet: method.quiet, points, paths, ribbons };
+    }));
+    const medians = curves.filter((item) => !data.methods[item.method].quiet).flatMap((item) => item.median);
+    const [low, high] = bounds([...medians, 1 / 1.02, 1.02]);
+    const box = data.boxes[state.split];
+    this.plots.relative.draw({
+      name: `Main loss relative to the sum of ${this.root.querySelector("h2").textContent}, ${state.split}`,
+      x: { label: this.axis("aux").label, range: box ? box.aux : [0, 1] },
+      y: { label: `main loss relative to the sum, ${state.split}`, log: true, range: [Math.max(low / 1.01, 0.5), Math.min(high * 1.01, 2)] },
+      cap: 1,
+      shade: box?.tighter,
+      radius: 3.5,
+      series,
+      row: this.columns(),
+    });
+  }
+
   drawFront() {
     const { data, state } = this;
     const { split } = state;
     const protocol = data.protocols[state.protocol]?.name;
-    const own = (list, index) =>
-      list.filter((item) => item.protocol === protocol && item.split === split && item.method === index);
+    const own = (list, index) => this.own(list).filter((item) => item.method === index);
     const xy = (item) => item.aux.map((aux, i) => [aux, item.main[i]]);
-    const cap = data.caps[split];
+    const cap = data.boxes[split]?.main[1];
     const top = state.whole ? Infinity : 2 * (cap ?? Infinity);
-    const series = this.shown.map(({ method, index, runs }) => {
+    const series = quietFirst(this.shown.map(({ method, index, runs }) => {
       const points = this.points(runs, (run) => this.ends(run, "aux"), (run) => this.ends(run, "main"));
       const surfaces = own(data.attainment, index).sort((a, b) => a.percentile - b.percentile);
       const bands = state.bands && surfaces.length
-        ? [{ area: [xy(surfaces[0]), xy(surfaces.at(-1))], median: surfaces.length % 2 ? xy(surfaces[surfaces.length >> 1]) : null }]
+        ? [{ area: method.quiet ? [[], []] : [xy(surfaces[0]), xy(surfaces.at(-1))], median: surfaces.length % 2 ? xy(surfaces[surfaces.length >> 1]) : null }]
         : [];
       const fronts = bands.length ? [] : own(data.fronts, index);
       const paths = fronts.map((front) => ({ kind: "front", xy: xy(front).filter(([, main]) => main <= top) }));
@@ -144,8 +179,8 @@ class Experiment {
         const first = runs.filter((run) => data.runs.seed[run] === seed);
         paths.unshift(...first.map((run) => ({ kind: "trajectory", xy: this.trajectory(run) })));
       }
-      return { method, points, paths, bands };
-    });
+      return { method, quiet: method.quiet, points, paths, bands };
+    }));
     const all = series.flatMap(({ points }) => points);
     const [x, y] = [this.axis("aux"), this.axis("main", `, ${split}`)];
     const near = all.filter((p) => p.y <= top && (p.y > 0 || !y.log) && (p.x > 0 || !x.log));
@@ -257,6 +292,11 @@ class Experiment {
     const heads = ["Run", "Method", "λ", "Seed", "Learning rate", "Status", ...metrics.map((m) => `${m}, ${this.state.split}`)];
     this.table.append(element("div", { class: "data", tabindex: "0", role: "region", "aria-label": "All runs" }, table(heads, rows)));
   }
+}
+
+/** Series in grey below the others. */
+function quietFirst(series) {
+  return [...series.filter(({ quiet }) => quiet), ...series.filter(({ quiet }) => !quiet)];
 }
 
 /** A method's marker, for legends. */

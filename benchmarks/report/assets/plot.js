@@ -72,10 +72,10 @@ class Axis {
     return this.zero ? [0, ...found] : found;
   }
 
-  even(most) {
-    const step = niceStep((this.high - this.low) / most);
-    const first = Math.ceil(this.low / step - 1e-9);
-    const last = Math.floor(this.high / step + 1e-9);
+  even(most, low = this.low, high = this.high) {
+    const step = niceStep((high - low) / most);
+    const first = Math.ceil(low / step - 1e-9);
+    const last = Math.floor(high / step + 1e-9);
     return Array.from({ length: Math.max(last - first + 1, 0) }, (_, i) => Number(((first + i) * step).toPrecision(12)));
   }
 
@@ -87,7 +87,7 @@ class Axis {
           const v = Number(`${f}e${e}`);
           if (Math.log10(v) >= this.low - 1e-9 && Math.log10(v) <= this.high + 1e-9) found.push(v);
         }
-      if (found.length <= most) return found.length > 1 ? found : this.even(3).map((v) => Number((10 ** v).toPrecision(2)));
+      if (found.length <= most) return found.length > 1 ? found : this.even(most, 10 ** this.low, 10 ** this.high);
     }
     const whole = this.even(most).filter(Number.isInteger);
     return whole.map((e) => Number(`1e${e}`));
@@ -114,9 +114,10 @@ let plots = 0;
 /**
  * A figure with points that pointer and keyboard can reach.
  *
- * `draw` takes `{name, x, y, series, cap, row}`: `x` and `y` as `Axis` does; a series has a `method`
- * (`label`, `title`, `color`, `dark`, `marker`), `points` (`x`, `y`, and what `tip` makes of them), `paths`
- * (`kind`, `xy`) and `bands` (`low`, `high`: staircases of `[x, y]`).
+ * `draw` takes `{name, x, y, series, cap, shade, radius, row}`: `x` and `y` as `Axis` does; a line at y = `cap` and a
+ * shade over the x of `shade`, if given; a series has a `method` (`label`, `title`, `color`, `dark`, `marker`), is
+ * `quiet` or not, and has `points` (`x`, `y`, and what `tip` makes of them), `paths` (`kind`, `xy`), `bands` (`area`,
+ * `median`: staircases of `[x, y]`) and `ribbons` (two lines of `[x, y]` each).
  */
 class Plot {
   constructor(figure, tip, trace) {
@@ -157,6 +158,10 @@ class Plot {
     const clip = svg("clipPath", { id: this.clip }, svg("rect", { x: left - 7, y: 3, width: width - left, height: bottom + 4 }));
     root.append(svg("defs", {}, clip), ...this.frame(x, y, yTicks, left, width, bottom));
     const layer = svg("g", { "clip-path": `url(#${this.clip})` });
+    if (what.shade) {
+      const [from, to] = what.shade.map((v) => x.at(v));
+      layer.append(svg("rect", { class: "shade", x: from, y: 10, width: to - from, height: bottom - 10 }));
+    }
     if (what.cap !== undefined) layer.append(svg("path", { class: "cap", d: `M${left},${y.at(what.cap)}H${width - 14}` }));
     this.targets = [];
     for (const series of what.series) layer.append(this.series(series, x, y, { left, right: width - 7, top: 3 }));
@@ -189,12 +194,13 @@ class Plot {
     return parts;
   }
 
-  series({ method, points, paths = [], bands = [] }, x, y, edge) {
-    const group = svg("g", { class: "series", "data-method": method.label, style: `--light:${method.color};--dark:${method.dark}` });
+  series({ method, quiet, points, paths = [], bands = [], ribbons = [] }, x, y, edge) {
+    const group = svg("g", { class: quiet ? "series quiet" : "series", "data-method": method.label, style: `--light:${method.color};--dark:${method.dark}` });
     const line = (xy) => {
       const seen = xy.map(([a, b]) => [x.at(a), y.at(b)]).filter((p) => p.every(Number.isFinite));
       return seen.length ? `M${seen.map((p) => p.map((v) => v.toFixed(1)).join(",")).join("L")}` : "";
     };
+    for (const [low, high] of ribbons) group.append(svg("path", { class: "band", d: `${line([...low, ...high.toReversed()])}Z` }));
     for (const band of bands) group.append(...staircases(band, x, y, edge));
     for (const { kind, xy } of paths) group.append(svg("path", { class: kind, d: line(xy) }));
     let drawn = "";
@@ -203,7 +209,7 @@ class Plot {
       const [px, py] = [x.at(point.x), y.at(point.y)];
       if (!Number.isFinite(px) || !Number.isFinite(py) || px < edge.left - 7 || px > edge.right || py < edge.top || py > y.from + 7) continue;
       this.targets.push({ ...point, method, px, py });
-      drawn += marker(method.marker, px, py, 5);
+      drawn += marker(method.marker, px, py, quiet ? 3 : this.what.radius ?? 5);
       count += 1;
     }
     group.append(svg("path", { class: "points", "data-count": count, d: drawn }));
@@ -277,8 +283,10 @@ class Plot {
   }
 
   fade(label) {
-    for (const group of this.host.querySelectorAll(".series"))
+    for (const group of this.host.querySelectorAll(".series")) {
       group.classList.toggle("faded", label !== null && group.dataset.method !== label);
+      group.classList.toggle("lit", group.dataset.method === label);
+    }
   }
 
   summary() {

@@ -1,0 +1,89 @@
+"""The headline: main loss relative to `sum` at equal auxiliary loss, under each learning-rate protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from ..analysis.analyses import TrainingAnalysis
+from ..analysis.protocols import REFERENCE
+from ..experiments.box import Boxes
+from . import style
+from .panels import (
+    SHOWN_SPLITS,
+    Drawn,
+    caption,
+    figures_of,
+    legend_below,
+    name_at_the_end,
+    plain_ticks,
+    side_by_side,
+)
+
+_WIDEST = 2.0
+"""Ratios beyond this factor from 1 are not shown."""
+_LEAST = 1.02
+_MARGIN = 1.01
+
+
+@figures_of(TrainingAnalysis)
+def draw(analysis: TrainingAnalysis) -> Drawn:
+    """A figure per protocol, a panel per split: medians over seeds, of methods in colour quartiles too."""
+    experiment = analysis.compared
+    if not experiment.compares_fronts or experiment.box is None:
+        return
+    coloured = style.in_colour(analysis.summary["method"])
+    for protocol, curves in analysis.relative_curves.groupby("protocol", sort=False):
+        points = analysis.relative_points[analysis.relative_points["protocol"] == protocol]
+        points = points[~points["method"].isin({*curves["method"], REFERENCE})]
+        splits = [split for split in SHOWN_SPLITS if split in set(curves["split"])]
+        figure, panels = side_by_side(len(splits), width=4.4, beside=0.4, height=3.7)
+        _limits(panels, curves[curves["split"].isin(splits) & curves["method"].isin(coloured)])
+        for axes, split in zip(panels, splits, strict=True):
+            lines, ends = (of[of["split"] == split] for of in (curves, points))
+            _panel(axes, lines, ends, experiment.box.of(split), coloured)
+            axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(analysis.summary)}")
+        if splits:
+            panels[0].set_ylabel("main loss relative to the sum")
+            legend_below(figure, panels)
+        caption(figure, experiment, f", learning rate {protocol}")
+        yield "relative" if protocol == "fixed" else f"relative_{protocol}", figure
+
+
+def _panel(axes: Axes, curves: pd.DataFrame, points: pd.DataFrame, box: Boxes, coloured: set[str]) -> None:
+    axes.axvspan(*box.tighter.aux, color="0.96", lw=0, zorder=0)
+    axes.axhline(1.0, color=style.look(REFERENCE)["color"], lw=1.4, label=style.title(REFERENCE), zorder=2)
+    ends = {}
+    for method in style.order(list(curves["method"].unique())):
+        own, color = curves[curves["method"] == method], style.look(method)["color"]
+        last = float(own["median"].iloc[-1])
+        line: dict[str, Any] = {"where": "post", "color": style.GREY, "lw": 0.8, "zorder": 3}
+        if method in coloured:
+            quartiles = (own["aux"], own["low"], own["high"])
+            axes.fill_between(*quartiles, step="post", color=color, alpha=0.16, lw=0, zorder=1)
+            line |= {"color": color, "lw": 1.8, "zorder": 4, "label": style.title(method)}
+        if method not in coloured or not axes.get_ylim()[0] <= last <= axes.get_ylim()[1]:
+            ends[style.title(method)] = last
+        axes.step(own["aux"], own["median"], **line)
+    for method in style.order(list(points["method"].unique())):
+        own, look = points[points["method"] == method], style.look(method)
+        look |= {"ms": 5} if method in coloured else {"ms": 3.5, "color": style.GREY}
+        axes.plot(
+            own["aux"], own["ratio"], ls="", mew=0, alpha=0.8, zorder=5, label=style.title(method), **look
+        )
+    axes.set_xlim(box.aux)
+    plain_ticks(axes.xaxis)
+    name_at_the_end(axes, ends)
+
+
+def _limits(panels: Sequence[Axes], curves: pd.DataFrame) -> None:
+    """One logarithmic axis for all panels, which holds the medians up to a factor of 2 from 1."""
+    medians = curves["median"].clip(1 / _WIDEST, _WIDEST)
+    low, high = min([1 / _LEAST, *medians]), max([_LEAST, *medians])
+    for axes in panels:
+        axes.set_yscale("log")
+        axes.set_ylim(low / _MARGIN, high * _MARGIN)
+        plain_ticks(axes.yaxis)
