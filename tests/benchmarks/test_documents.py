@@ -55,11 +55,11 @@ def test_what_cannot_be_filled_is_refused_and_the_document_kept(tmp_path) -> Non
 
 def test_curves_that_a_document_links_are_drawn_the_same_from_the_same_record(tmp_path) -> None:
     rows = [Measurement(part="d", figure=f"N = {n}", value=n, low=n, high=n + 1, at={"N": n}) for n in (1, 4)]
-    path = bench.record_path(tmp_path, full=True)
+    path = bench.record_path(tmp_path, full=False)
     path.parent.mkdir()
     path.write_text(bench.BenchRecord(environment={"device": "cpu"}, rows=rows).model_dump_json())
     document = tmp_path / "page.md"
-    document.write_text("![populations](populations.svg)\n<!-- bench: full d -->\n<!-- end -->\n")
+    document.write_text("![populations](populations.svg)\n<!-- bench: quick d -->\n<!-- end -->\n")
     documents.fill(document, tmp_path)
     drawn = (tmp_path / "populations.svg").read_bytes()
     assert [file.name for file in tmp_path.glob("*.svg")] == ["populations.svg"]

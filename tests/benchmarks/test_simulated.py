@@ -79,7 +79,9 @@ def test_drawn_end_points_are_answered_as_recorded_ones_are() -> None:
     runs = pd.MultiIndex.from_product(cells.values(), names=list(cells)).to_frame(index=False)
     runs = runs.assign(status="completed", **dict(zip(ENDS, ends.reshape(-1, len(ENDS)).T, strict=True)))
     alone = runs[(runs["method"] == "sum") & (runs["lam"] == LAMS[0])].assign(lam=0.0)
-    tables = list(protocols(pd.concat([runs, alone], ignore_index=True), of.experiment))
+    methods = {**of.experiment.methods, "rival": {"name": "bloop"}}
+    named = of.experiment.model_copy(update={"methods": methods})
+    tables = list(protocols(pd.concat([runs, alone], ignore_index=True), named))
     for table, drawn in zip(tables, drawn_protocols(of, ends), strict=True):
         assert table.name == drawn.name
         expected, got = table.pair("rival"), drawn.pair("rival")
