@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..analysis.simulated import ground, simulate
+from ..analysis.false_verdicts import ground, simulate
 from ..records import Folder, load_sweep, write_atomically
 
 TABLE = Path("simulate") / "verdicts.csv"
@@ -17,7 +17,7 @@ TABLE = Path("simulate") / "verdicts.csv"
 def simulate_verdicts(
     paths: Sequence[Path], seeds: Sequence[int], effects: Sequence[float], noise: float, repeats: int
 ) -> Iterator[pd.DataFrame]:
-    """The rows of each cell, as `analysis.simulated.simulate` says: three protocols at a time.
+    """The rows of each cell, as `analysis.false_verdicts.simulate` says: three protocols at a time.
 
     For the noise of each folder and each number of seeds: a method that equals `sum`, one that equals it with
     ``noise`` times its noise, and those that have a share of ``effects`` less main loss.

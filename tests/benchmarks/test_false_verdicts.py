@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scalpel_bench.benchmarks.analysis import simulated
+from scalpel_bench.benchmarks.analysis import false_verdicts
+from scalpel_bench.benchmarks.analysis.false_verdicts import ALIKE, ENDS, RATES, Ground, draw, drawn_protocols
+from scalpel_bench.benchmarks.analysis.false_verdicts import ground as ground_of
 from scalpel_bench.benchmarks.analysis.protocols import non_dominated, protocols
-from scalpel_bench.benchmarks.analysis.simulated import ALIKE, ENDS, RATES, Ground, draw, drawn_protocols
-from scalpel_bench.benchmarks.analysis.simulated import ground as ground_of
 from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.records import Folder, Manifest, RecordedSweep
@@ -39,7 +39,7 @@ def known() -> Ground:
 
 def shares(factor: float, repeats: int, noise: float = 1.0) -> pd.DataFrame:
     rng = np.random.default_rng(0)
-    return simulated.simulate(known(), factor, noise, 6, repeats, rng).set_index("protocol")
+    return false_verdicts.simulate(known(), factor, noise, 6, repeats, rng).set_index("protocol")
 
 
 def test_equal_methods_are_told_apart_as_rarely_as_the_level_says() -> None:
@@ -65,7 +65,7 @@ def test_three_times_the_noise_wins_nothing_unless_choices_peek(monkeypatch) -> 
         own = [non_dominated(losses[..., [seed]], ran[:, [seed]]) for seed in range(ran.shape[1])]
         return np.concatenate(own, axis=1)
 
-    monkeypatch.setattr(simulated, "non_dominated", peeking)
+    monkeypatch.setattr(false_verdicts, "non_dominated", peeking)
     peeked = shares(1.0, noise=3.0, repeats=20).loc["per-method"]
     assert peeked["supported"] + peeked["depends"] > 0.5
 
