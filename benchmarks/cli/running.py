@@ -107,7 +107,9 @@ def reproduce(
     options: SweepOptions,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[EXPERIMENT]...", help="Default: all.", autocompletion=complete_experiment),
+        typer.Argument(
+            metavar="[EXPERIMENT]...", help="Default: all of the paper.", autocompletion=complete_experiment
+        ),
     ] = None,
 ) -> None:
     """Run the paper's experiments at one scale, and draw its figures."""
@@ -115,6 +117,8 @@ def reproduce(
     from ..experiments.schema import available, load
 
     loaded = [load(name, options.scale, options.overrides) for name in names or available()]
+    if not names:
+        loaded = [experiment for experiment in loaded if not experiment.own_question]
     execution = options.execution()
     status = command.sweep(
         loaded, execution, options.results, options.dry_run, options.wandb, options.retries

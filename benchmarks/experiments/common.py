@@ -36,6 +36,8 @@ class Common(Settings):
     title: str
     paper: str
     seeds: int = Field(gt=0, le=10_000)
+    own_question: bool = False
+    """Whether it is the suite's own and none of the paper's: `reproduce` runs it where it is named."""
     real_data: bool = False
     """Whether the scale means nothing on embedded data."""
     miniature: str = ""

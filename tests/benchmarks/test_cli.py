@@ -217,6 +217,7 @@ def test_a_run_whose_worker_dies_is_tried_again_or_fails_with_status_3(tmp_path)
 def test_dry_run_writes_nothing(tmp_path) -> None:
     done = scalpel("reproduce", "--scale", "smoke", "--dry-run", cwd=tmp_path)
     assert "fig3a: 11 runs, 0 recorded already, 11 to do" in done.stdout
+    assert "why: " not in done.stdout  # the suite's own question
     assert list(tmp_path.iterdir()) == []
 
 
