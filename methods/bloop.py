@@ -59,20 +59,16 @@ class Bloop(RememberingMethod):
         k = (gram.shape[-1] + 1) // 2 if remembered else gram.shape[-1]
         rows, total = _start(gram.shape[-1], k, gram.device)
         if k == 2:
-            onto = 2 if remembered else 0
-            share = divide(gram[..., 1, onto], gram[..., onto, onto])
-            total = torch.addcmul(total, share[..., None], rows[onto], value=-1)
+            total = torch.addcmul(total, self.share(gram)[..., None], rows[self.reference], value=-1)
         else:
-            total = self._levels(gram, rows, total.expand(gram.shape[:-1]))
+            total = self._levels(gram, rows, total.expand(gram.shape[:-1]), k)
         if self.ratio_only and remembered:
             total = total @ torch.stack([*rows[:k], *rows[: k - 1]])
         return total
 
-    def _levels(self, gram: Tensor, rows: Sequence[Tensor], total: Tensor) -> Tensor:
+    def _levels(self, gram: Tensor, rows: Sequence[Tensor], total: Tensor, k: int) -> Tensor:
         """The sum of the gradients, less what each has in the span of the references before it."""
-        remembered = self.rho != 1
-        k = (gram.shape[-1] + 1) // 2 if remembered else gram.shape[-1]
-        references = [k + i if remembered else i for i in range(k - 1)]
+        references = [i if self.rho == 1 else k + i for i in range(k - 1)]
         basis: list[Tensor] = []
         for level in range(1, k):
             basis.append(_orthogonal_part(rows[references[level - 1]], basis, gram))

@@ -46,5 +46,5 @@ class NegativeMomentum(RememberingMethod):
         """``(..., 3)`` for the gradients and m; ``(..., 2)`` where ρ = 1."""
         total = torch.ones_like(gram[..., 0])
         total[..., 2:] = 0
-        total[..., 0 if self.rho == 1 else 2] -= self.kappa * self._lam_per_auxiliary(gram, 2)[..., 0]
+        total[..., self.reference] -= self.kappa * self._lam_per_auxiliary(gram, 2)[..., 0]
         return total

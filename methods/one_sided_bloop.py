@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from .engine import RememberingMethod, State, divide
+from .engine import RememberingMethod, State
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,7 @@ class OneSidedBloop(RememberingMethod):
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., 3)`` for the gradients and m; ``(..., 2)`` where ρ = 1."""
-        reference = 0 if self.rho == 1 else 2
-        conflict = divide(gram[..., 1, reference], gram[..., reference, reference]).clamp(max=0)
         total = torch.ones_like(gram[..., 0])
         total[..., 2:] = 0
-        total[..., reference] -= conflict
+        total[..., self.reference] -= self.share(gram).clamp(max=0)
         return total

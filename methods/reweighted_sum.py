@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .engine import RememberingMethod, State, divide
+from .engine import RememberingMethod, State
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,7 @@ class ReweightedSum(RememberingMethod):
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., 3)`` for the gradients and m; ``(..., 2)`` where ρ = 1."""
-        reference = 0 if self.rho == 1 else 2
-        share = divide(gram[..., 1, reference], gram[..., reference, reference])
         weights = torch.zeros_like(gram[..., 0])
         weights[..., 0] = 1
-        weights[..., 1] = 1 / (1 - share).clamp(min=1 / self.most)
+        weights[..., 1] = 1 / (1 - self.share(gram)).clamp(min=1 / self.most)
         return weights

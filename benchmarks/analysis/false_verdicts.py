@@ -45,7 +45,7 @@ class Ground:
 
     Args:
         experiment: with the box.
-            lam: the weights, ascending.
+        lam: the weights, ascending.
         truth: ``(λ, 6)`` mean logarithms of the end points of `sum`, in the order of `ENDS`.
         residuals: ``(k, 2, λ, 6)``, for `sum` and a method that equals it; their sum with normal weights of
             variance 1 has the recorded covariance between methods of a seed, λ, splits and losses.

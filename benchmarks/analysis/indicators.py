@@ -89,9 +89,8 @@ def aux_at_par(points: Points, reference: Points, box: Bounds) -> Floats:
     The best is at least the box's lower bound. Where no point is at par, it is the upper bound of the
     auxiliary loss.
     """
-    low, cap = box.main
-    mains = np.where(np.isnan(reference[..., 0]), cap, reference[..., 0])
-    best = np.clip(mains.min(axis=-1, initial=cap), low, cap)
+    cap = box.main[1]
+    best = _clipped_main(reference, box).min(axis=-1, initial=cap)
     at_par = points[..., 0] <= np.minimum(PAR * best, cap)[..., None]
     aux = np.where(at_par & ~np.isnan(points[..., 1]), points[..., 1], np.inf)
     least: Floats = np.minimum(aux.min(axis=-1, initial=np.inf), box.aux[1])
@@ -140,13 +139,17 @@ def conflict(points: Points, box: Bounds) -> Floats:
     Args:
         points: ``(..., n, 2)`` in ascending order of λ.
     """
-    low, cap = box.main
-    start = np.clip(np.where(np.isnan(points[..., 0]), cap, points[..., 0]), low, cap)[..., :1]
-    cost = np.log(seen(points, box)[..., 1:, 0]) - np.log(start)
+    cost = np.log(seen(points, box)[..., 1:, 0]) - np.log(_clipped_main(points, box)[..., :1])
     known = ~np.isnan(cost)
     count = known.sum(axis=-1)
     total = np.where(known, cost, 0.0).sum(axis=-1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _clipped_main(points: Points, box: Bounds) -> Floats:
+    """``(..., n)``: main losses within the box's bounds; the upper one where a run diverged."""
+    clipped: Floats = np.clip(np.where(np.isnan(points[..., 0]), box.main[1], points[..., 0]), *box.main)
+    return clipped
 
 
 def _mean(edges: Floats, values: Floats) -> Floats:

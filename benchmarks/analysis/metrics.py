@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..experiments.box import Bounds, Box
 from . import indicators
+from .comparisons import NO_BOX
 from .fronts import Points
 from .protocols import REFERENCE, Pair, Protocol
 from .statistics import Estimate, holm, over_seeds, two_sided
@@ -42,7 +43,7 @@ def rows(protocol: Protocol, split: str, box: Box | None) -> Iterator[Measured]:
     """
     methods = list(dict.fromkeys(protocol.runs["method"]))
     if box is None or REFERENCE not in methods:
-        why = f"no runs of {REFERENCE}" if box else "no box: `scalpel new box` proposes one"
+        why = f"no runs of {REFERENCE}" if box else NO_BOX
         yield from (Measured(method, "front_ratio", "all", None, note=why) for method in methods)
         return
     bounds = box.of(split)

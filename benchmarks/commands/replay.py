@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
-from ..execution import ExecutionOptions, code_of, describe_data, get_task
+from ..execution import ExecutionOptions, code_of, describe_data, get_task, threads
 from ..experiments.settings import TrainingRun
 from ..messages import UserError, terminal
 from ..records import Folder, Origin, Record, adopt, adopted, load_sweep, origin_of
@@ -95,16 +94,13 @@ def _check_data(records: list[Record], options: ExecutionOptions) -> None:
 
 
 def _again(record: Record, whole: bool, options: ExecutionOptions) -> Replayed:
-    run, threads = record.run, torch.get_num_threads()
-    if not isinstance(run, TrainingRun):
-        rows = SIMULATIONS[run.kind].simulate(run)
-        return Replayed(record, len(rows), _difference(record.trajectory, rows, 0.0))
-    torch.set_num_threads(int(record.environment.get("threads") or 1))
-    try:
+    run = record.run
+    with threads(int(record.environment.get("threads") or 1)):
+        if not isinstance(run, TrainingRun):
+            rows = SIMULATIONS[run.kind].simulate(run)
+            return Replayed(record, len(rows), _difference(record.trajectory, rows, 0.0))
         evaluations = None if whole else 1
         outcome = train([run], get_task(run.task, options), evaluations=evaluations)[0]
-    finally:
-        torch.set_num_threads(threads)
     known = record.trajectory[: None if whole else 2]
     steps = outcome.trajectory[-1]["step"] if outcome.trajectory else outcome.diverged_at or 0
     tolerance = 0.0 if origin_of(record).population == 1 else ROUNDING

@@ -11,6 +11,7 @@ from .options import (
 )
 from .populations import fastest, populations
 from .supervision import execute_all
+from .threads import threads
 from .worker import execute
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "fastest",
     "get_task",
     "populations",
+    "threads",
 ]

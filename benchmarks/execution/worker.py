@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
-
-import torch
 
 from ... import methods, tasks
 from ..experiments.settings import AnyRun, Simulation, TrainingRun
@@ -20,6 +17,7 @@ from .code import code_of
 from .job import FinishedJob, Job
 from .loaded_tasks import get_task
 from .options import ExecutionOptions
+from .threads import threads
 
 
 def execute(
@@ -67,12 +65,12 @@ def _outcomes(
     for file in options.task_files:
         tasks.get(file)
     if isinstance(run := jobs[0].run, Simulation):
-        with _threads(1):
+        with threads(1):
             trajectory = SIMULATIONS[run.kind].simulate(run)
         return [{"status": "completed", "trajectory": trajectory, "environment": _facts(run, 1)}]
     runs = [job.run for job in jobs if isinstance(job.run, TrainingRun)]
     task = get_task(runs[0].task, options)
-    with _threads(count := runs[0].training.threads or 1):
+    with threads(count := runs[0].training.threads or 1):
         outcomes = train(runs, task, on_step, _checkpoint(jobs, options))
     return [
         {
@@ -88,20 +86,9 @@ def _outcomes(
     ]
 
 
-def _facts(run: AnyRun, threads: int) -> dict[str, Any]:
-    """What only the worker knows."""
-    return {"code": code_of(run), "threads": threads}
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """This many threads of the CPU, however many cores it has: they decide the rounding of long sums."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _facts(run: AnyRun, count: int) -> dict[str, Any]:
+    """What only the worker knows; ``count`` of threads."""
+    return {"code": code_of(run), "threads": count}
 
 
 def _checkpoint(jobs: Sequence[Job], options: ExecutionOptions) -> Checkpoint:

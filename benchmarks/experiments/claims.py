@@ -29,14 +29,22 @@ def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-def _has_bound(claim: Any) -> Any:
-    if claim.low is None and claim.high is None:
-        raise ValueError("give low, high or both")
-    return claim
+class Interval(Settings):
+    """Bounds of which one may be open."""
 
+    low: float | None = None
+    high: float | None = None
 
-def _open_bounds(low: float | None, high: float | None) -> Bounds:
-    return (-math.inf if low is None else low, math.inf if high is None else high)
+    @model_validator(mode="after")
+    def _has_bound(self) -> Self:
+        if self.low is None and self.high is None:
+            raise ValueError("give low, high or both")
+        return self
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where the quantity must lie."""
+        return (-math.inf if self.low is None else self.low, math.inf if self.high is None else self.high)
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
@@ -235,7 +243,7 @@ class RelativeDistance(AtRest):
         return (0.0, self.most)
 
 
-class Sloped(AtRest):
+class Sloped(Interval, AtRest):
     """A power law: a slope over the log of an axis lies between ``low`` and ``high``.
 
     It is that of the least squares line through the ``values`` of the axis ``over``.
@@ -243,15 +251,6 @@ class Sloped(AtRest):
 
     over: str
     values: tuple[float, ...] = Field(min_length=2)
-    low: float | None = None
-    high: float | None = None
-
-    _some_bound = model_validator(mode="after")(_has_bound)
-
-    @property
-    def bounds(self) -> Bounds:
-        """Where the slope must lie."""
-        return _open_bounds(self.low, self.high)
 
 
 class DistanceSlope(Sloped):
@@ -276,20 +275,11 @@ class BestSettingSlope(Sloped):
     metric: str
 
 
-class Within(QuantityClaim):
+class Within(Interval, QuantityClaim):
     """A quantity of a simulation lies between ``low`` and ``high``."""
 
     kind: Literal["within"]
     quantity: str
-    low: float | None = None
-    high: float | None = None
-
-    _some_bound = model_validator(mode="after")(_has_bound)
-
-    @property
-    def bounds(self) -> Bounds:
-        """Where the quantity must lie."""
-        return _open_bounds(self.low, self.high)
 
 
 def kinds(of: type[Claim]) -> list[type[Claim]]:

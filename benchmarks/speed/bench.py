@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from ..execution import threads
 from ..messages.errors import UserError
 from ..records import environment, write_atomically
 from .measurements import GPU, PARTS, Measurement
@@ -51,16 +52,12 @@ def measure(results: Path, device: str, full: bool, parts: str = "") -> Iterator
     kept = [row for row in read(path).rows if row.part not in parts] if parts else []
     commits = dict(read(path).commits) if parts else {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     rows = []
-    try:
+    with threads(1):
         facts = environment(device) | {name.lower(): _version(name) for name in PEERS}
         for row in _measured(device, full, parts or "".join(PARTS)):
             rows.append(row)
             yield row
-    finally:
-        torch.set_num_threads(threads)
     commits |= {row.part: str(facts["commit"]) for row in rows}
     ordered = sorted(kept + rows, key=lambda row: list(PARTS).index(row.part))
     record = BenchRecord(environment=facts, commits=dict(sorted(commits.items())), rows=ordered)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
-from .arithmetic import check_rho
+from torch import Tensor
+
+from .arithmetic import check_rho, divide
 from .base import Method
 from .contract import EMA, Order
 
@@ -34,3 +36,12 @@ class RememberingMethod(Method):
     def memory(self, k: int) -> tuple[EMA, ...]:
         """The EMAs of all gradients but the last, unless ρ = 1."""
         return () if self.rho == 1 else tuple(EMA(i, self.rho, self.order) for i in range(k - 1))
+
+    @property
+    def reference(self) -> int:
+        """The place of m among the rows of two objectives: that of g_m where ρ = 1."""
+        return 0 if self.rho == 1 else 2
+
+    def share(self, gram: Tensor) -> Tensor:
+        """⟨g_a, m⟩ / ‖m‖² ``(...)`` of two objectives."""
+        return divide(gram[..., 1, self.reference], gram[..., self.reference, self.reference])
