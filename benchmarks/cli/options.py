@@ -32,6 +32,10 @@ GpuShare = Annotated[
     float, typer.Option(min=0.01, max=1, help="What a run takes of a GPU: 0.25 puts four on each.")
 ]
 Retries = Annotated[int, typer.Option(min=0, help="Times that a run is tried again when its worker died.")]
+RunTimeout = Annotated[
+    float | None,
+    typer.Option(min=1, help="Seconds without a step after which a run is ended as failed; default: none."),
+]
 CheckpointEvery = Annotated[float, typer.Option(min=0, help="Seconds between two checkpoints of a run.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")]
 Wandb = Annotated[
@@ -67,6 +71,7 @@ class SweepOptions:
     ] = None
     gpu_share: GpuShare = 1.0
     retries: Retries = 2
+    run_timeout: RunTimeout = None
     checkpoint_every: CheckpointEvery = 60.0
     dry_run: DryRun = False
     wandb: Wandb = "disabled"

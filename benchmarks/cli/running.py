@@ -19,6 +19,7 @@ from .options import (
     GpuShare,
     Results,
     Retries,
+    RunTimeout,
     Scale,
     Set,
     SweepOptions,
@@ -43,6 +44,7 @@ def run(
     results: Results = Path("results"),
     device: Device = None,
     retries: Retries = 2,
+    run_timeout: RunTimeout = None,
     dry_run: DryRun = False,
     wandb: Wandb = "disabled",
 ) -> None:
@@ -52,7 +54,7 @@ def run(
     overrides = parsing.settings(set_ or [])
     if rho is not None:
         overrides.setdefault("method", {})["rho"] = rho
-    options = parsing.execution_options(data, device, workers=1)
+    options = parsing.execution_options(data, device, workers=1, run_timeout=run_timeout)
     chosen = command.single_run(task, method, lam, seed, overrides, scale, options)
     raise typer.Exit(command.run(chosen, options, results, dry_run, wandb, retries))
 

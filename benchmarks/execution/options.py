@@ -21,6 +21,8 @@ class ExecutionOptions:
     """How many runs train in lock step; None for what is fastest on the device."""
     checkpoint_every: float = 60.0
     """Seconds between two checkpoints of a run."""
+    run_timeout: float | None = None
+    """Seconds without a step after which a run has failed; None for no such limit."""
     executor: str = "local"
     address: str | None = None
     """Of a Ray cluster; None for one that is started for the sweep."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from ... import methods, tasks
 from ..experiments.settings import TrainingRun
+from ..messages import terminal
 from ..records import Record, environment
 from . import executors
 from .executors import Executor, Lost, OnStep, ignore
@@ -20,6 +22,8 @@ from .options import ExecutionOptions
 
 POLL = 0.5
 """Seconds between two looks at the runs that another sweep executes."""
+SILENT = 120.0
+"""Seconds without a step after which a run is named."""
 GRACE = 30.0
 """Seconds that runs have to leave what they have in their checkpoints when they are asked to stop."""
 
@@ -43,7 +47,8 @@ def execute_all(
 
     A run that another sweep executes is waited for, and yielded when that sweep has recorded it. Runs whose
     worker died are tried again, up to ``retries`` times, and then recorded as failed; a population that may
-    have needed too much memory is split in half instead.
+    have needed too much memory is split in half instead. A run that makes no step for a while is named, and
+    after ``options.run_timeout`` recorded as failed; a population that makes none is split in half.
 
     Raises:
         UserError: a record cannot be written, or data that a stream reached is not what it should be.
@@ -59,7 +64,7 @@ def execute_all(
         task_files=tuple(tasks.REGISTRY.files({run.task["name"] for run in runs})),
     )
     with Leases() as leases, closing(executors.create(options, on_step)) as executor:
-        supervisor = _Supervisor(executor, leases, waiting)
+        supervisor = _Supervisor(executor, leases, waiting, options.run_timeout)
         try:
             yield from supervisor.run()
         except (KeyboardInterrupt, GeneratorExit):
@@ -68,9 +73,14 @@ def execute_all(
 
 
 class _Supervisor:
-    def __init__(self, executor: Executor, leases: Leases, waiting: deque[Attempt]) -> None:
+    def __init__(
+        self, executor: Executor, leases: Leases, waiting: deque[Attempt], timeout: float | None
+    ) -> None:
         self.executor, self.leases, self.waiting = executor, leases, waiting
+        self.timeout = math.inf if timeout is None else timeout
         self.running: dict[Future[list[FinishedJob]], Attempt] = {}
+        self.named: set[Future[list[FinishedJob]]] = set()
+        self.hung: set[Future[list[FinishedJob]]] = set()
         self.elsewhere: list[tuple[Job, int]] = []
 
     def run(self) -> Iterator[FinishedJob]:
@@ -79,11 +89,12 @@ class _Supervisor:
             while self.waiting and len(self.running) < self.executor.slots:
                 yield from self._begin(self.waiting.popleft())
             if self.running:
-                wait(self.running, POLL if self.elsewhere or self.waiting else None, FIRST_COMPLETED)
+                wait(self.running, POLL, FIRST_COMPLETED)
             elif self.waiting or self.elsewhere:
                 time.sleep(POLL)
             yield from self._collect()
             yield from self._look_elsewhere()
+            self._watch()
 
     def stop(self) -> None:
         """Ask what runs to stop, and record what ended by itself."""
@@ -92,6 +103,19 @@ class _Supervisor:
             attempt = self.running.pop(future)
             if future.exception() is None:
                 list(self._record(future.result(), attempt.lost))
+
+    def _watch(self) -> None:
+        """Name the runs that make no step, and end those that have made none for too long."""
+        for running, attempt in self.running.items():
+            silence = self.executor.silence(running)
+            if silence > self.timeout and running not in self.hung:
+                self.hung.add(running)
+                self.executor.kill(running)
+            elif silence > SILENT and running not in self.named:
+                self.named.add(running)
+                hint = "" if self.timeout < math.inf else "; --run-timeout SECONDS ends such runs as failed"
+                for job in attempt.jobs:
+                    terminal.warn(f"{job.title} has made no step for {silence:.0f} s{hint}")
 
     def _begin(self, attempt: Attempt) -> Iterator[FinishedJob]:
         """Lease the runs of an attempt and execute those that are ours to execute."""
@@ -113,7 +137,7 @@ class _Supervisor:
             try:
                 ended = future.result()
             except Lost as lost:
-                ended = self._lost(attempt, lost)
+                ended = self._hung(attempt) if future in self.hung else self._lost(attempt, lost)
             yield from self._record(ended, attempt.lost)
 
     def _record(self, ended: list[FinishedJob], lost: tuple[str, ...]) -> Iterator[FinishedJob]:
@@ -126,15 +150,26 @@ class _Supervisor:
     def _lost(self, attempt: Attempt, lost: Lost) -> list[FinishedJob]:
         """Queue what is tried again; else the failures to record."""
         causes = (*attempt.lost, lost.cause)
-        middle = len(attempt.jobs) // 2
-        if lost.memory and middle:
-            for half in (attempt.jobs[:middle], attempt.jobs[middle:]):
-                self.waiting.append(Attempt(half, attempt.left, causes))
+        if lost.memory and len(attempt.jobs) > 1:
+            self._split(attempt, causes)
         elif attempt.left:
             self.waiting.append(Attempt(attempt.jobs, attempt.left - 1, causes))
         else:
             return [_failure(job, lost.cause, len(causes)) for job in attempt.jobs]
         return []
+
+    def _hung(self, attempt: Attempt) -> list[FinishedJob]:
+        """The failure of a run that made no step; a population's halves are queued."""
+        cause = f"made no step for {self.timeout:g} s"
+        if len(attempt.jobs) == 1:
+            return [_failure(attempt.jobs[0], cause, 1)]
+        self._split(attempt, (*attempt.lost, cause))
+        return []
+
+    def _split(self, attempt: Attempt, causes: tuple[str, ...]) -> None:
+        middle = len(attempt.jobs) // 2
+        for half in (attempt.jobs[:middle], attempt.jobs[middle:]):
+            self.waiting.append(Attempt(half, attempt.left, causes))
 
     def _look_elsewhere(self) -> Iterator[FinishedJob]:
         elsewhere, self.elsewhere = self.elsewhere, []

@@ -1,4 +1,4 @@
-"""Fixtures: a method that kills the process that it runs in, and the folder of a sweep."""
+"""Fixtures: a method that kills the process that it runs in, or hangs, and the folder of a sweep."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.runs import conditioning
 
 KILLER = '''
-import os, signal
+import os, threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +17,7 @@ from scalpel_bench.methods import Method
 
 @dataclass(frozen=True)
 class Killer(Method):
-    """d = g_m + λ g_a, from a process that a signal ends ``times`` times.
+    """d = g_m + λ g_a, from a process that a signal ends, or that waits for ever at 0, ``times`` times.
 
     Source: a test 2026.
     """
@@ -30,7 +30,7 @@ class Killer(Method):
         marks = Path(self.marks)
         if len(list(marks.iterdir())) < self.times:
             (marks / str(os.getpid())).touch()
-            os.kill(os.getpid(), self.number)
+            threading.Event().wait() if self.number == 0 else os.kill(os.getpid(), self.number)
         return torch.ones_like(gram[..., 0])
 '''
 
@@ -44,7 +44,7 @@ def folder(tmp_path) -> Folder:
 
 @pytest.fixture
 def killer(tmp_path):
-    """An experiment of `sum` and of a method that kills its worker."""
+    """An experiment of `sum` and of a method that kills its worker, or with ``number`` 0 hangs."""
     file = tmp_path / "killer.py"
     file.write_text(KILLER)
     (tmp_path / "marks").mkdir()

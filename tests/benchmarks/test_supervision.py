@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scalpel_bench.benchmarks.execution import ExecutionOptions, execute_all
+from scalpel_bench.benchmarks.execution import ExecutionOptions, execute_all, supervision
 from scalpel_bench.benchmarks.messages.errors import UserError
 from tests.benchmarks.runs import conditioning, jobs_of
 
@@ -44,6 +44,22 @@ def test_a_population_that_may_have_run_out_of_memory_is_split(killer, folder) -
     assert [done.record.status for done in ended] == ["completed"] * 4
     assert all(len(done.record.lost) == 1 for done in ended)
     assert {done.job.run.id for done in ended} == {job.run.id for job in jobs}
+
+
+def test_a_run_that_hangs_fails_and_the_others_go_on(killer, folder) -> None:
+    jobs = jobs_of(killer(times=99, number=0), folder)
+    options = ExecutionOptions(run_timeout=3)
+    ended = {done.job.run.label: done.record for done in execute_all([jobs[1:3]], options)}
+    assert ended["sum"].status == "completed"
+    assert ended["sum"].lost == ["made no step for 3 s"]
+    assert (ended["killer"].status, ended["killer"].reason) == ("failed", "made no step for 3 s")
+
+
+def test_a_run_that_makes_no_step_is_named(killer, folder, monkeypatch, capfd) -> None:
+    monkeypatch.setattr(supervision, "SILENT", 0.0)
+    jobs = jobs_of(killer(times=99, number=0), folder)[2:3]
+    list(execute_all([jobs], ExecutionOptions(run_timeout=2)))
+    assert f"{jobs[0].title} has made no step for 0 s" in capfd.readouterr().err
 
 
 def test_two_sweeps_share_the_runs_of_one_folder(folder) -> None:

@@ -54,6 +54,12 @@ class Executor(Protocol):
     def submit(self, jobs: Sequence[Job]) -> Future[list[FinishedJob]]:
         """Execute a population; the future raises `Lost`, or what its runs raised."""
 
+    def silence(self, running: Future[list[FinishedJob]]) -> float:
+        """Seconds since a population last made a step, or began; of a cluster, since it was submitted."""
+
+    def kill(self, running: Future[list[FinishedJob]]) -> None:
+        """End a population at once: its future raises `Lost`."""
+
     def stop(self) -> None:
         """Ask the runs in progress to leave what they have in their checkpoints, and to end."""
 

@@ -44,10 +44,25 @@ class LocalExecutor:
         for worker in self._workers:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(self.slots)
+        self._executing: dict[Future[list[FinishedJob]], _Worker] = {}
 
     def submit(self, jobs: Sequence[Job]) -> Future[list[FinishedJob]]:
         """Execute a population in the next idle worker."""
-        return self._threads.submit(self._execute, jobs)
+        worker = self._idle.get()
+        running = self._threads.submit(self._execute, worker, jobs)
+        self._executing[running] = worker
+        running.add_done_callback(self._executing.pop)
+        return running
+
+    def silence(self, running: Future[list[FinishedJob]]) -> float:
+        """Seconds since a population last made a step, or was sent."""
+        worker = self._executing.get(running)
+        return time.monotonic() - worker.heard if worker else 0.0
+
+    def kill(self, running: Future[list[FinishedJob]]) -> None:
+        """Kill the worker of a population; another comes in its place."""
+        if worker := self._executing.get(running):
+            worker.signal(signal.SIGKILL)
 
     def stop(self) -> None:
         """Ask the workers to end their runs."""
@@ -60,8 +75,7 @@ class LocalExecutor:
             worker.close()
         self._threads.shutdown()
 
-    def _execute(self, jobs: Sequence[Job]) -> list[FinishedJob]:
-        worker = self._idle.get()
+    def _execute(self, worker: _Worker, jobs: Sequence[Job]) -> list[FinishedJob]:
         try:
             return worker.execute(jobs)
         finally:
@@ -75,6 +89,7 @@ class _Worker:
         self.options, self.gpu, self.on_step = options, gpu, on_step
         self.process: Any = None
         self.closed = False
+        self.heard = time.monotonic()
         self.lock = threading.Lock()
 
     def execute(self, jobs: Sequence[Job]) -> list[FinishedJob]:
@@ -86,8 +101,10 @@ class _Worker:
         """
         try:
             self._start()
+            self.heard = time.monotonic()
             self.connection.send(jobs)
             while isinstance(outcome := self.connection.recv(), int):
+                self.heard = time.monotonic()
                 self.on_step(outcome)
         except (EOFError, OSError):
             self.process.join()

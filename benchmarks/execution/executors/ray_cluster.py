@@ -63,6 +63,7 @@ class RayExecutor:
         needs = {"num_cpus": 1, "num_gpus": self._needs.get("GPU", 0), "max_retries": 0}
         self._work = self._ray.remote(**needs)(_work)
         self._running: dict[Future[list[FinishedJob]], Any] = {}
+        self._submitted: dict[Future[list[FinishedJob]], float] = {}
         self._slots, self._looked = 0, -REFRESH
 
     @property
@@ -79,9 +80,18 @@ class RayExecutor:
         outcome: Future[list[FinishedJob]] = Future()
         there = [replace(job, folder=Folder(job.folder.path.absolute())) for job in jobs]
         reference = self._work.remote(there, self._options)
-        self._running[outcome] = reference
+        self._running[outcome], self._submitted[outcome] = reference, time.monotonic()
         reference.future().add_done_callback(lambda ended: self._deliver(ended, outcome))
         return outcome
+
+    def silence(self, running: Future[list[FinishedJob]]) -> float:
+        """Seconds since a population was submitted: a cluster does not tell of steps."""
+        return time.monotonic() - self._submitted.get(running, time.monotonic())
+
+    def kill(self, running: Future[list[FinishedJob]]) -> None:
+        """Kill the task of a population."""
+        if reference := self._running.get(running):
+            self._ray.cancel(reference, force=True)
 
     def stop(self) -> None:
         """Interrupt the tasks."""
@@ -96,6 +106,7 @@ class RayExecutor:
 
     def _deliver(self, ended: Future[Any], outcome: Future[list[FinishedJob]]) -> None:
         self._running.pop(outcome, None)
+        self._submitted.pop(outcome, None)
         try:
             result = ended.result()
         except Exception as error:
