@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ...words import said
+
 Rule = Callable[[str], None]
 
 
@@ -24,8 +26,8 @@ def _problem(check: Rule, name: str) -> str:
         check(name)
     except Broken as error:
         return str(error)
-    except Exception as error:
-        return f"it raises {type(error).__name__}: {' '.join(str(error).split())}"
+    except (Exception, SystemExit) as error:
+        return f"it raises {type(error).__name__}: {' '.join(said(error).split())}"
     return ""
 
 

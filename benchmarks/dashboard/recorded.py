@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from ...words import first_line
 from ..analysis.analyses import Analysis, TrainingAnalysis, analyse
 from ..messages import UserError, terminal
 from ..records import (
@@ -104,7 +105,7 @@ def _save(sweeps: list[SentSweep], tracker: Tracker) -> int:
             try:
                 terminal.say(f"{view.name}: {saved_views.save(view)}")
             except Exception as error:
-                cause = str(error).partition("\n")[0]
+                cause = first_line(error)
                 terminal.warn(f"W&B: the view {view.name} was not saved ({cause}); run this again")
                 return 3
     return 0

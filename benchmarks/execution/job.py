@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ... import methods, tasks
 from ..experiments.settings import AnyRun, TrainingRun
 from ..records import Folder, Record, Stamp
 
@@ -29,6 +30,14 @@ class Job:
         run = self.run
         lam = f" λ={run.lam:g}" if isinstance(run, TrainingRun) else ""
         return f"{run.experiment} {run.label}{lam} seed {run.seed}"
+
+    @property
+    def foreign(self) -> bool:
+        """Whether code from outside the suite takes part: what that does to a process ends with the run."""
+        return isinstance(self.run, TrainingRun) and (
+            any(methods.origin(name) for name in self.run.methods)
+            or tasks.origin(self.run.task["name"]) is not None
+        )
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 
+from ...words import first_line
 from ..messages import UserError
 
 
@@ -28,9 +30,9 @@ class ExecutionOptions:
     """Of a Ray cluster; None for one that is started for the sweep."""
     gpu_share: float = 1.0
     """What a population takes of a GPU."""
-    method_files: tuple[str, ...] = ()
-    task_files: tuple[str, ...] = ()
-    """Loose files, ``path.py:Class``, which every worker process loads by itself."""
+    method_files: Mapping[str, str] = field(default_factory=dict)
+    task_files: Mapping[str, str] = field(default_factory=dict)
+    """Loose files, ``path.py:Class``, by name: a worker process loads what its runs use by itself."""
 
     @property
     def in_this_process(self) -> ExecutionOptions:
@@ -60,4 +62,4 @@ def check_device(device: str) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"--device {device}: {first_line(error)}") from error

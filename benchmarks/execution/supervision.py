@@ -60,8 +60,8 @@ def execute_all(
     options = replace(
         options,
         workers=min(options.workers, len(waiting)),
-        method_files=tuple(methods.REGISTRY.files(set().union(*(run.methods for run in runs)))),
-        task_files=tuple(tasks.REGISTRY.files({run.task["name"] for run in runs})),
+        method_files=methods.REGISTRY.files(set().union(*(run.methods for run in runs))),
+        task_files=tasks.REGISTRY.files({run.task["name"] for run in runs}),
     )
     with Leases() as leases, closing(executors.create(options, on_step)) as executor:
         supervisor = _Supervisor(executor, leases, waiting, options.run_timeout)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ... import methods, tasks
+from ...words import plain, said
 from ..experiments.settings import AnyRun, Simulation, TrainingRun
 from ..messages import UserError
 from ..records import Record, environment
@@ -39,8 +40,11 @@ def execute(
         raise
     except tasks.DataError as error:
         raise UserError(str(error)) from error
-    except Exception as error:
-        problem, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
+    except (Exception, SystemExit) as error:
+        problem, trace = (
+            f"{type(error).__name__}: {said(error)}",
+            plain(traceback.format_exc(limit=-30)[-20_000:]),
+        )
         outcomes = [{"status": "failed", "reason": problem, "environment": {}}]
     if problem and len(jobs) > 1:
         middle = len(jobs) // 2
@@ -60,10 +64,7 @@ def _outcomes(
     jobs: Sequence[Job], options: ExecutionOptions, on_step: Callable[[int], None]
 ) -> list[dict[str, Any]]:
     """What is to be recorded of each run, beside the facts that all have in common."""
-    for file in options.method_files:
-        methods.get(file)
-    for file in options.task_files:
-        tasks.get(file)
+    _load_files(jobs, options)
     if isinstance(run := jobs[0].run, Simulation):
         with threads(1):
             trajectory = SIMULATIONS[run.kind].simulate(run)
@@ -84,6 +85,14 @@ def _outcomes(
         }
         for run, outcome in zip(runs, outcomes, strict=True)
     ]
+
+
+def _load_files(jobs: Sequence[Job], options: ExecutionOptions) -> None:
+    for run in (job.run for job in jobs if isinstance(job.run, TrainingRun)):
+        for file in (options.method_files[name] for name in run.methods & options.method_files.keys()):
+            methods.get(file)
+        if file := options.task_files.get(run.task["name"], ""):
+            tasks.get(file)
 
 
 def _facts(run: AnyRun, count: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from ..analysis.analyses import Analysis
@@ -112,7 +113,17 @@ def save(figure: Figure, path: Path) -> list[Path]:
     """Write a figure as PNG and PDF, the same bytes for the same figure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     files = [path.with_suffix(suffix) for suffix in (".png", ".pdf")]
+    _take_words_literally(figure)
     with mpl.rc_context(SETTINGS):
         for file in files:
             figure.savefig(file, metadata={"CreationDate": None} if file.suffix == ".pdf" else None)
     return files
+
+
+def _take_words_literally(figure: Figure) -> None:
+    """Titles and labels are nobody's formulas, whatever dollar signs they hold; numbers at ticks may be."""
+    axes = [axis for each in figure.axes for axis in (each.xaxis, each.yaxis)]
+    ticks = {label for axis in axes for label in axis.get_ticklabels(which="both")}
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text not in ticks:
+            text.set_parse_math(False)

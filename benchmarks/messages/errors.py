@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ...words import said
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
@@ -30,7 +32,7 @@ def as_user_error(where: str = "") -> Iterator[None]:
     except ValueError as error:
         from pydantic import ValidationError
 
-        text = explain(error) if isinstance(error, ValidationError) else str(error)
+        text = explain(error) if isinstance(error, ValidationError) else said(error)
         raise UserError(f"{where}: {text}" if where else text) from error
 
 

@@ -16,6 +16,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
+
+from ...words import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,28 +31,28 @@ _errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 def error(message: str) -> None:
     """One line on standard error."""
-    _errors.print(f"scalpel: error: {message}", markup=False)
+    _errors.print(plain(f"scalpel: error: {message}"), markup=False)
 
 
 def warn(message: str) -> None:
     """One line on standard error."""
-    _errors.print(f"scalpel: {message}", markup=False)
+    _errors.print(plain(f"scalpel: {message}"), markup=False)
 
 
 def say(message: str) -> None:
     """One line on standard output, not wrapped."""
-    console.print(message, markup=False, highlight=False, soft_wrap=True)
+    console.print(plain(message), markup=False, highlight=False, soft_wrap=True)
 
 
 def listing(title: str, entries: Mapping[str, Sequence[str]], columns: Sequence[str] = ()) -> None:
     """Names with what is to be said of each."""
     shown = Table(
-        title=title, title_justify="left", show_header=bool(columns), box=None, padding=(0, 2, 0, 0)
+        title=_text(title), title_justify="left", show_header=bool(columns), box=None, padding=(0, 2, 0, 0)
     )
     for column in columns:
-        shown.add_column(column)
+        shown.add_column(_text(column))
     for name, texts in entries.items():
-        shown.add_row(name, *texts)
+        shown.add_row(_text(name), *map(_text, texts))
     console.print(shown)
 
 
@@ -69,22 +72,27 @@ def table(title: str, frame: pd.DataFrame) -> None:
     shown = Table()
     for column in frame.columns:
         right = pd.api.types.is_numeric_dtype(frame[column])
-        shown.add_column(str(column), justify="right" if right else "left")
+        shown.add_column(_text(column), justify="right" if right else "left")
     for row in frame.itertuples(index=False):
-        shown.add_row(*(_cell(value) for value in row))
+        shown.add_row(*(_text(_cell(value)) for value in row))
     console.print(shown)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object) -> object:
     if isinstance(value, float):
         return "–" if math.isnan(value) else f"{value:.4g}"
-    return str(value)
+    return value
+
+
+def _text(value: object) -> Text:
+    """What is shown as it is: nothing in it is markup."""
+    return Text(plain(str(value)))
 
 
 def progress(items: Iterable[T], total: int, title: str) -> Iterator[T]:
     """A progress bar around ``items``."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -102,7 +110,7 @@ class Steps:
 
     def __init__(self, total: int, title: str) -> None:
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ...words import first_line
 from ..experiments.settings import Run
 
 
@@ -71,4 +72,4 @@ def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}"
-    return str(error).partition("\n")[0]
+    return first_line(error)

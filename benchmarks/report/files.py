@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ..records import Folder, code_identity, write_atomically
 
 PROVENANCE = "provenance.json"
 FIGURES = "figures"
+_FORMULA, _GUARDED = re.compile(r"'*[=+\-@\t\r]"), re.compile(r"'+[=+\-@\t\r]")
 DRAWING = Path(figures.__file__).with_name("drawing.py")
 """The module whose imports decide how figures look."""
 
@@ -31,7 +33,7 @@ def write_files(analysis: Analysis) -> None:
     """
     folder = analysis.sweep.folder
     for name, frame in analysis.tables.items():
-        write_atomically(folder.path / f"{name}.csv", frame.to_csv(index=False, float_format="%.8g"))
+        write_atomically(folder.path / f"{name}.csv", _csv(frame))
     provenance = provenance_of(analysis)
     if _read(folder).get("drawn_from") != provenance["drawn_from"] or not _drawn(folder):
         figures.draw(analysis, folder.path / FIGURES)
@@ -61,7 +63,14 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
     Raises:
         FileNotFoundError: there is none.
     """
-    return pd.read_csv(folder / f"{name}.csv", keep_default_na=False, na_values=[""])
+    table = pd.read_csv(folder / f"{name}.csv", keep_default_na=False, na_values=[""])
+    return table.map(lambda cell: cell[1:] if isinstance(cell, str) and _GUARDED.match(cell) else cell)
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    """A table as text; words that a spreadsheet would take for a formula stand behind an apostrophe."""
+    safe = frame.map(lambda cell: f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell)
+    return safe.to_csv(index=False, float_format="%.8g")
 
 
 def _read(folder: Folder) -> dict[str, Any]:

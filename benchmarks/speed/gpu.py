@@ -8,6 +8,7 @@ from functools import partial
 import torch
 
 from ...tasks import Batch
+from ...words import first_line
 from ..training import Stepper
 from . import population, steps, surgery, workloads
 from .measurements import Measurement
@@ -53,7 +54,7 @@ def of_compilation(workload: Workload, seconds: float) -> Iterator[Measurement]:
             functions: dict[str, Callable[[], object]] = {"changed": make(workload, batch), "plain": plain}
             times = in_turns(functions, device, seconds)
         except (RuntimeError, ValueError) as error:
-            note = f"{title}: {(str(error) or type(error).__name__).splitlines()[0]}"
+            note = f"{title}: {first_line(error)}"
             yield Measurement(part="gpu", figure=figure, value=None, note=note)
         else:
             yield Measurement.of_times("gpu", figure, times, "changed", "plain")

@@ -14,6 +14,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .words import first_line, plain
+
 _LITERALS = (str, bytes, bool, int, float, tuple, frozenset, type(None))
 
 
@@ -111,7 +113,7 @@ def version_of(plugin: EntryPoint) -> str:
     return f"{plugin.dist.name} {plugin.dist.version}" if plugin.dist else "? ?"
 
 
-def unusable(package: str, stem: str, error: Exception) -> str:
+def unusable(package: str, stem: str, error: BaseException) -> str:
     """Why a file of the package cannot be used."""
     return f"{package}/{stem}.py cannot be used: {cause(error)}"
 
@@ -121,15 +123,14 @@ def two_named(kind: str, name: str, *places: str) -> str:
     return f"two {kind}s are named {name!r}: {' and '.join(places)}"
 
 
-def cause(error: Exception) -> str:
+def cause(error: BaseException) -> str:
     """The first line of an error, with its type unless it is a `ValueError`."""
-    lines = str(error).splitlines()
-    where = ""
     if isinstance(error, SyntaxError):
-        where = f" (line {error.lineno})"
-        lines = [error.msg]
+        return f"{type(error).__name__}: {plain(error.msg)} (line {error.lineno})"
+    if isinstance(error, SystemExit):
+        return "it leaves the process (SystemExit)"
     prefix = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-    return f"{prefix}{lines[0] if lines else ''}{where}"
+    return f"{prefix}{first_line(error)}"
 
 
 def _entries(tree: ast.Module, module: str, everywhere: Mapping[str, ast.ClassDef]) -> dict[str, Entry]:

@@ -10,8 +10,9 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -29,6 +30,7 @@ from .entries import (
 )
 
 T = TypeVar("T")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 _REGISTRIES: dict[str, Registry[Any]] = {}
 
@@ -88,9 +90,11 @@ class Registry(Generic[T]):
         """Register a class by its ``name``, as it is defined.
 
         Raises:
-            ValueError: another class has that name.
+            ValueError: another class has that name, or it is not of letters, digits and ``_ . -``.
         """
         name: str = cls.name  # type: ignore[attr-defined]
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{self.kind} name {name!r}: write letters, digits, _ . and - alone")
         place = f"{cls.__module__}.{cls.__qualname__}"
         known = self._classes.get(name)
         if known is not None and f"{known.__module__}.{known.__qualname__}" != place:
@@ -186,10 +190,11 @@ class Registry(Generic[T]):
         """Which version of a plugin a class comes from; None for the suite's own."""
         return self._origins.get(self.get(name).name)  # type: ignore[attr-defined]
 
-    def files(self, names: set[str]) -> list[str]:
+    def files(self, names: set[str]) -> dict[str, str]:
         """The loose files of these classes, as ``path/to/file.py:ClassName``, for other processes to load."""
-        used = {cls for name, cls in self._classes.items() if name in names}
-        return [f"{path}:{class_name}" for (path, class_name), cls in self._files.items() if cls in used]
+        used = {cls: name for name, cls in self._classes.items() if name in names}
+        found = {cls: f"{path}:{class_name}" for (path, class_name), cls in self._files.items()}
+        return {used[cls]: file for cls, file in found.items() if cls in used}
 
     def place(self, name: str) -> str:
         """Where a class is defined: ``file.py:Class`` or ``module.Class``."""
@@ -208,7 +213,7 @@ class Registry(Generic[T]):
         try:
             module = importlib.import_module(entry.module)
             self._check(getattr(module, entry.class_name), entry.name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._classes = before
             self.broken[_stem(entry)] = unusable(self.package, _stem(entry), error)
             raise ValueError(self.broken[_stem(entry)]) from error
@@ -223,9 +228,11 @@ class Registry(Generic[T]):
             return
         before = dict(self._classes)
         try:
-            self._check(plugin.load(), plugin.name)
+            with _unchanged(plugin.module.partition(".")[0]):
+                loaded = plugin.load()
+            self._check(loaded, plugin.name)
             self._origins[plugin.name] = version_of(plugin)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._classes = before
             distribution = plugin.dist.name if plugin.dist else "?"
             self.broken[plugin.name] = (
@@ -249,12 +256,13 @@ class Registry(Generic[T]):
             assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             sys.modules[module_name] = module
-            spec.loader.exec_module(module)
+            with _unchanged(module_name):
+                spec.loader.exec_module(module)
             found: Any = getattr(module, class_name, None)
             if found is None:
                 raise ValueError(f"it has no class {class_name}")
             self._check(found, None)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._classes = before
             sys.modules.pop(module_name, None)
             raise ValueError(f"{self.kind} file {path}: {cause(error)}") from error
@@ -268,6 +276,24 @@ class Registry(Generic[T]):
             raise ValueError(f"{getattr(cls, '__name__', cls)} is no {self.kind} with a name of its own")
         if name is not None and cls.name != name:
             raise ValueError(f"its class is named {cls.name!r}")
+
+
+@contextlib.contextmanager
+def _unchanged(package: str) -> Iterator[None]:
+    """Undo and refuse what an import changes in this process.
+
+    Raises:
+        ValueError: it changed something.
+    """
+    from .world import Snapshot  # which imports torch
+
+    before = Snapshot(package)
+    try:
+        yield
+    finally:
+        changed = before.restore()
+    if changed:
+        raise ValueError(f"importing it changes {', '.join(changed)}: set this where it is used, and back")
 
 
 def _place(cls: type[Any]) -> str:

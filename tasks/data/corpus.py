@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...words import first_line
 from .source import DataError, cache_folder
 
 SEPARATOR = 0xFF
@@ -175,7 +176,7 @@ def _texts(rows: Any, where: str, progress: _Progress) -> Iterator[bytes]:
         except DataError:
             raise
         except Exception as error:
-            cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+            cause = first_line(error)
             raise DataError(f"{place} or a later one cannot be read: {cause}") from error
         progress.rows += 1
         if "text" not in row:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...utf8 import NotUTF8, decode_utf8
+from ...words import first_line
 from .source import DataError, list_files
 
 Row = dict[str, str | None]
@@ -109,7 +110,7 @@ class Table:
             except _Fault as fault:
                 raise self._error(file, row, fault.place, fault.problem) from fault
             except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-                cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+                cause = first_line(error)
                 raise DataError(
                     f"{self.where}, row {row} or a later one ({file.name}) cannot be read: {cause}"
                 ) from error

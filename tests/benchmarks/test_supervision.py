@@ -7,9 +7,25 @@ from pathlib import Path
 
 import pytest
 
+from scalpel_bench import methods
 from scalpel_bench.benchmarks.execution import ExecutionOptions, execute_all, supervision
 from scalpel_bench.benchmarks.messages.errors import UserError
 from tests.benchmarks.runs import conditioning, jobs_of
+
+CHANGER = """
+from dataclasses import dataclass
+from typing import ClassVar
+import torch
+from scalpel_bench.methods import Method, Sum
+
+@dataclass(frozen=True)
+class Changer(Method):
+    name: ClassVar[str] = "changer"
+
+    def coefficients(self, gram, state, losses):
+        Sum.coefficients = lambda self, gram, state, losses: torch.zeros_like(gram[..., 0])
+        return torch.ones_like(gram[..., 0])
+"""
 
 
 def test_a_killed_worker_costs_only_its_run_which_is_tried_again(killer, folder) -> None:
@@ -60,6 +76,20 @@ def test_a_run_that_makes_no_step_is_named(killer, folder, monkeypatch, capfd) -
     jobs = jobs_of(killer(times=99, number=0), folder)[2:3]
     list(execute_all([jobs], ExecutionOptions(run_timeout=2)))
     assert f"{jobs[0].title} has made no step for 0 s" in capfd.readouterr().err
+
+
+def test_what_a_method_of_others_does_to_its_process_ends_with_its_run(tmp_path, folder) -> None:
+    file = tmp_path / "changer.py"
+    file.write_text(CHANGER)
+    made = conditioning(lam=[0.1], methods={"changer": {"name": f"{file}:Changer"}})
+    jobs = {job.run.label: job for job in jobs_of(made, folder) if job.run.label in ("changer", "sum")}
+    both = [[jobs["changer"]], [jobs["sum"]]]
+    beside = {done.job.run.label: done.record for done in execute_all(both, ExecutionOptions())}
+    folder.file(jobs["sum"].run.id).unlink()
+    (alone,) = execute_all([[jobs["sum"]]], ExecutionOptions())
+    assert beside["sum"].trajectory == alone.record.trajectory
+    methods.REGISTRY.remove("changer")
+    methods.REGISTRY._files.clear()
 
 
 def test_two_sweeps_share_the_runs_of_one_folder(folder) -> None:

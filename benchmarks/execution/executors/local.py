@@ -109,6 +109,8 @@ class _Worker:
         except (EOFError, OSError):
             self.process.join()
             raise _lost(self.process.exitcode) from None
+        if any(job.foreign for job in jobs):
+            self._retire()
         if isinstance(outcome, Exception):
             raise outcome
         ended: list[FinishedJob] = outcome
@@ -124,6 +126,11 @@ class _Worker:
         """Kill the process, and start no other."""
         self.signal(signal.SIGKILL)
         self.closed = True
+
+    def _retire(self) -> None:
+        """End the process: the next runs have another."""
+        self.connection.close()
+        self.process.join()
 
     def _start(self) -> None:
         with self.lock:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ....words import first_line
 from ...messages import UserError
 from ...records import Folder
 from ...training import stopping_on
@@ -52,7 +53,7 @@ class RayExecutor:
                 address=options.address or "local", log_to_driver=False, logging_level=logging.ERROR, **own
             )
         except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = first_line(error)
             raise UserError(f"no Ray cluster at {options.address or 'this machine'}: {reason}") from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_terminate)  # Ray's own leaves at once
@@ -62,6 +63,7 @@ class RayExecutor:
             self._needs["GPU"] = options.gpu_share
         needs = {"num_cpus": 1, "num_gpus": self._needs.get("GPU", 0), "max_retries": 0}
         self._work = self._ray.remote(**needs)(_work)
+        self._work_once = self._ray.remote(**needs, max_calls=1)(_work)
         self._running: dict[Future[list[FinishedJob]], Any] = {}
         self._submitted: dict[Future[list[FinishedJob]], float] = {}
         self._slots, self._looked = 0, -REFRESH
@@ -79,7 +81,8 @@ class RayExecutor:
         """Execute a population on a node that has room."""
         outcome: Future[list[FinishedJob]] = Future()
         there = [replace(job, folder=Folder(job.folder.path.absolute())) for job in jobs]
-        reference = self._work.remote(there, self._options)
+        work = self._work_once if any(job.foreign for job in jobs) else self._work
+        reference = work.remote(there, self._options)
         self._running[outcome], self._submitted[outcome] = reference, time.monotonic()
         reference.future().add_done_callback(lambda ended: self._deliver(ended, outcome))
         return outcome
@@ -125,7 +128,7 @@ class RayExecutor:
         if isinstance(error, known.WorkerCrashedError):
             return Lost("its worker died (out of memory?)", memory=True)
         if isinstance(error, known.RayError):
-            return Lost(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}", memory=False)
+            return Lost(f"{type(error).__name__}: {first_line(error)}", memory=False)
         return error
 
 

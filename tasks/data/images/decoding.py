@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ....words import first_line
 from .. import DataError
 
 FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "TIFF", "WEBP")
@@ -55,7 +56,7 @@ def decode(cell: dict[str, Any] | None, shape: tuple[int, int, int] | None, wher
     except Image.DecompressionBombError as error:
         raise DataError(f"{where}: the image is too large ({error})") from error
     except Exception as error:  # Pillow raises whatever a damaged file makes its decoders raise
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        cause = first_line(error)
         raise DataError(
             f"{where}: the image is missing or corrupt, expected a whole file ({cause})"
         ) from error

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ....words import first_line
 from .. import DataError, cache_folder, check_source, list_files, open_hub
 from .decoding import decode
 from .resident import Batch
@@ -109,7 +110,7 @@ def check_files(known: ImageSet, source: str, splits: Iterable[str]) -> None:
             try:
                 metadata = read_metadata(file)
             except (OSError, ValueError) as error:
-                raise DataError(f"{where}: expected a Parquet file ({str(error).splitlines()[0]})") from error
+                raise DataError(f"{where}: expected a Parquet file ({first_line(error)})") from error
             if not metadata.num_rows:
                 raise DataError(f"{where}: no rows")
             schema = metadata.schema.to_arrow_schema()
