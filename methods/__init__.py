@@ -40,6 +40,8 @@ if TYPE_CHECKING:  # imported when they are asked for, so that a file that is br
     from .cagrad import CAGrad as CAGrad
     from .conflict_free import ConFIG as ConFIG
     from .cosine_similarity import Cosine as Cosine
+    from .cosmos import COSMOS as COSMOS
+    from .db_mtl import DBMTL as DBMTL
     from .dualproj import DualProj as DualProj
     from .dwa import DWA as DWA
     from .dynamic_barrier import DynamicBarrier as DynamicBarrier
@@ -47,18 +49,22 @@ if TYPE_CHECKING:  # imported when they are asked for, so that a file that is br
     from .famo import FAMO as FAMO
     from .gls import GLS as GLS
     from .graddrop import GradDrop as GradDrop
+    from .gradnorm import GradNorm as GradNorm
     from .gradvac import GradVac as GradVac
     from .gradvac import GradVacMain as GradVacMain
     from .imtl_g import IMTLG as IMTLG
+    from .imtl_l import IMTLL as IMTLL
     from .metabalance import MetaBalance as MetaBalance
     from .mgda import MGDA as MGDA
     from .moco import MoCo as MoCo
     from .nash_mtl import NashMTL as NashMTL
     from .negative_momentum import NegativeMomentum as NegativeMomentum
     from .one_sided_bloop import OneSidedBloop as OneSidedBloop
+    from .pbi import PBI as PBI
     from .pcgrad import PCGrad as PCGrad
     from .reweighted_sum import ReweightedSum as ReweightedSum
     from .rlw import RLW as RLW
+    from .si import SI as SI
     from .stch import STCH as STCH
     from .sum import Sum as Sum
     from .uncertainty import UW as UW

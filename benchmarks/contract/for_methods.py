@@ -248,9 +248,9 @@ def _arbitrary_length(name: str) -> None:
     """By the coefficient of a main gradient at a right angle to an auxiliary one, three times as long."""
     method = methods.get(name)
     gradients = torch.diag(torch.tensor([1.0, 3.0], dtype=torch.float64))
-    (direction,) = trajectory(method(), [gradients])
-    whole = abs(float(direction[0]) - 1) < 1e-9
-    found = f"g_m has the coefficient {float(direction[0]):.3g} beside an orthogonal g_a"
+    entered = [float(direction[0]) for direction in trajectory(method(), [gradients] * 3)]
+    whole = all(abs(coefficient - 1) < 1e-9 for coefficient in entered)
+    found = f"g_m has the coefficients {', '.join(f'{c:.3g}' for c in entered)} beside an orthogonal g_a"
     require(whole != method.arbitrary_length, f"arbitrary_length = {method.arbitrary_length}, but {found}")
 
 

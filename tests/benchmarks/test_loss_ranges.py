@@ -10,7 +10,8 @@ from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.training import Stepper, train
 from tests.benchmarks.regression import Regression, run_of
 
-DEFINED_FOR_POSITIVE = ["dwa", "famo", "gls", "uncertainty"]
+DEFINED_FOR_POSITIVE = ["cosmos", "db_mtl", "dwa", "famo", "gls", "gradnorm"]
+DEFINED_FOR_POSITIVE += ["imtl_l", "pbi", "si", "uncertainty"]
 
 
 class Falling(Regression):
