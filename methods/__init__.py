@@ -38,8 +38,10 @@ if TYPE_CHECKING:  # imported when they are asked for, so that a file that is br
     from .bloop import Bloop as Bloop
     from .bloop import BloopNoEMA as BloopNoEMA
     from .cagrad import CAGrad as CAGrad
+    from .config_momentum import ConFIGMomentum as ConFIGMomentum
     from .conflict_free import ConFIG as ConFIG
     from .cosine_similarity import Cosine as Cosine
+    from .cr_mogm import CRMOGM as CRMOGM
     from .dualproj import DualProj as DualProj
     from .dwa import DWA as DWA
     from .dynamic_barrier import DynamicBarrier as DynamicBarrier
@@ -56,6 +58,7 @@ if TYPE_CHECKING:  # imported when they are asked for, so that a file that is br
     from .nash_mtl import NashMTL as NashMTL
     from .negative_momentum import NegativeMomentum as NegativeMomentum
     from .one_sided_bloop import OneSidedBloop as OneSidedBloop
+    from .pcd import PCD as PCD
     from .pcgrad import PCGrad as PCGrad
     from .reweighted_sum import ReweightedSum as ReweightedSum
     from .rlw import RLW as RLW
