@@ -67,11 +67,11 @@ def test_config_of_the_momenta(k: int) -> None:
         assert apart(found, expected, gradients) <= TOLERANCE
 
 
-def test_config_of_the_momenta_of_any_rank(lam: float = 0.2) -> None:
+def test_config_of_the_momenta_of_any_rank() -> None:
     """The first step is that of `config`, and so is every step of constant gradients."""
     for gradients in map(unit, matrices()[:32]):
-        first, *_, last = trajectory(methods.create("config_momentum", lam=lam, rho=0.3), [gradients] * 4)
-        expected = direction("config", gradients, lam=lam)
+        first, *_, last = trajectory(methods.create("config_momentum", lam=0.2, rho=0.3), [gradients] * 4)
+        expected = direction("config", gradients, lam=0.2)
         assert apart(first, expected, gradients) <= TOLERANCE
         assert apart(last, expected, gradients) <= TOLERANCE
 
