@@ -27,14 +27,15 @@ _LEAST = 1e-10
 class PCD(Method):
     """d̃ nearest to g̃_m with ⟨g̃_k, d̃⟩ ≥ τ_k ‖g̃_k‖² for every auxiliary k, and d = ‖g_m‖ d̃ / ‖d̃‖.
 
-    g̃_i = g_i / √v_i, v_i the bias-corrected EMA of ‖g_i‖². τ_k = λ_k / (1 + λ_k), so that every λ ≥ 0 is a
-    share of progress in [0, 1), and λ = 0 is τ = 0. d̃ = g̃_m + Σ μ_k g̃_k, μ ≥ 0 ``(..., K - 1)`` from a
-    nonnegative quadratic programme in the units of the rows' lengths; in closed form for two objectives.
-    Where no d̃ meets all the constraints, as between opposed auxiliary gradients, d = g_m.
+    g̃_i = g_i / √v_i, v_i the EMA of ‖g_i‖². τ_k = λ_k / (1 + λ_k): every λ ≥ 0 is a share of progress in
+    [0, 1), and λ = 0 is τ = 0. d ∝ g_m + Σ c_k g_k with c ≥ 0 ``(..., K - 1)``; for two objectives
+    c = max(0, τ √(v_m / v_a) − ⟨g_m, g_a⟩ / ‖g_a‖²), for more by a nonnegative quadratic programme in the
+    units of the rows' lengths. Where no d̃ meets all constraints, as between opposed g_k, d = g_m.
 
     Source: Varam & AlHajri 2026, "Not all objectives are born equal: priority-constrained descent for
-    hierarchical multi-objective optimization", arXiv 2606.29521. Differs: no constant is added to v, which
-    has the unit of a squared gradient; a gradient that was always zero takes no part.
+    hierarchical multi-objective optimization", arXiv 2606.29521, Definitions 4.1 and 4.5, Algorithm 1.
+    Differs: no constant is added to v, which has the unit of a squared gradient, so that one that was always
+    zero takes no part. Their correction of v for its start at 0 is left out: it cancels in the ratios.
 
     Args:
         beta: share of the past in the EMA of the squared lengths, in [0, 1).
@@ -60,31 +61,28 @@ class PCD(Method):
             raise ValueError(f"beta must lie in [0, 1), got {self.beta}")
 
     def start(self, shape: torch.Size, k: int, device: torch.device) -> State:
-        """Squared lengths of 0, which are all of the average so far."""
-        squares = torch.zeros(*shape, k, dtype=torch.float64, device=device)
-        return {"squares": squares, "start": torch.ones_like(squares[..., :1])}
+        """No lengths yet."""
+        return {"squares": torch.zeros(*shape, k, dtype=torch.float64, device=device)}
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``, nonnegative."""
-        unit, lengths = cosines(gram)
-        state["squares"] = self.beta * state["squares"] + (1 - self.beta) * lengths**2
-        state["start"] = self.beta * state["start"]
-        usual = (state["squares"] / (1 - state["start"])).sqrt()
-        seen = divide(lengths, usual)
-        lam = self._lam_per_auxiliary(gram, gram.shape[-1])
-        excess = seen[..., :1] * unit[..., 0, 1:] - lam / (1 + lam) * seen[..., 1:]
-        added = usual[..., :1] * divide(
-            self._added(unit[..., 1:, 1:], excess, max(tolerance(gram), _LEAST)), lengths[..., 1:]
+        squares = gram.diagonal(dim1=-2, dim2=-1)
+        state["squares"] = self.beta * state["squares"] + (1 - self.beta) * squares
+        lengths, lam = squares[..., 1:].sqrt(), self._lam_per_auxiliary(gram, gram.shape[-1])
+        asked = (
+            divide(state["squares"][..., :1], state["squares"][..., 1:]).sqrt() * lam / (1 + lam) * lengths
         )
-        weights = torch.cat([torch.ones_like(usual[..., :1]), added], -1)
+        added = self._added(gram, divide(gram[..., 0, 1:], lengths) - asked)
+        weights = torch.nn.functional.pad(divide(added, lengths), (1, 0), value=1.0)
         main = torch.eye(*gram.shape[-2:], dtype=gram.dtype, device=gram.device)[0]
         return weights * ratio_of_lengths(main.expand_as(weights), weights, gram)
 
-    def _added(self, unit: Tensor, excess: Tensor, tolerance: float) -> Tensor:
-        """Lengths of g̃_k to add, of least ½ zᵀCz + zᵀ excess; zeros where that has no least value."""
-        if excess.shape[-1] == 1:
+    def _added(self, gram: Tensor, excess: Tensor) -> Tensor:
+        """z ≥ 0 ``(..., K - 1)`` of least ½ zᵀCz + zᵀ excess, C the cosines; zeros where there is none."""
+        if gram.shape[-1] == 2:
             return -excess.clamp(max=0)
-        size = excess.abs().amax(-1, keepdim=True)
-        added = size * nonnegative_qp(definite(unit, tolerance), divide(excess, size))
+        unit, size = cosines(gram[..., 1:, 1:])[0], excess.abs().amax(-1, keepdim=True)
+        matrix = definite(unit, max(tolerance(gram), _LEAST))
+        added = size * nonnegative_qp(matrix, divide(excess, size))
         gained = (added * (times(unit, added) + excess / 2)).sum(-1, keepdim=True)
         return torch.where(gained >= 0, added, 0.0)
