@@ -38,9 +38,11 @@ if TYPE_CHECKING:  # imported when they are asked for, so that a file that is br
     from .bloop import Bloop as Bloop
     from .bloop import BloopNoEMA as BloopNoEMA
     from .cagrad import CAGrad as CAGrad
+    from .config_momentum import ConFIGMomentum as ConFIGMomentum
     from .conflict_free import ConFIG as ConFIG
     from .cosine_similarity import Cosine as Cosine
     from .cosmos import COSMOS as COSMOS
+    from .cr_mogm import CRMOGM as CRMOGM
     from .db_mtl import DBMTL as DBMTL
     from .dualproj import DualProj as DualProj
     from .dwa import DWA as DWA
@@ -61,6 +63,7 @@ if TYPE_CHECKING:  # imported when they are asked for, so that a file that is br
     from .negative_momentum import NegativeMomentum as NegativeMomentum
     from .one_sided_bloop import OneSidedBloop as OneSidedBloop
     from .pbi import PBI as PBI
+    from .pcd import PCD as PCD
     from .pcgrad import PCGrad as PCGrad
     from .reweighted_sum import ReweightedSum as ReweightedSum
     from .rlw import RLW as RLW

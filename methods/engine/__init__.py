@@ -6,12 +6,15 @@ from .arithmetic import (
     check_rho,
     divide,
     draw,
+    rounded,
+    rounding,
     row_cosine,
     uniform,
 )
 from .base import Method
 from .contract import EMA, REGISTRY, BaseMethod, LamIs, Order, Property, State
 from .coordinates import CoordinateMethod
+from .lengths import ratio_of_lengths
 from .parts import Parts
 from .passes import gram
 from .remembering import RememberingMethod
@@ -53,6 +56,9 @@ __all__ = [
     "power",
     "power_balance",
     "rank",
+    "ratio_of_lengths",
+    "rounded",
+    "rounding",
     "row_cosine",
     "simplex_projection",
     "times",

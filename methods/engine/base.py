@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
 from typing import ClassVar, Literal, Self
 
 import torch
@@ -17,7 +16,7 @@ from .arithmetic import check_rho, normalised, rounded
 from .contract import EMA, BaseMethod, State
 from .ema_rows import Layout, seen_rows
 from .lengths import ratio_of_lengths
-from .parts import Parts, cut, row_of, rows_by_part, sizes_of, within
+from .parts import Parts, by_block, cut, row_of, rows_by_block, rows_by_part, sizes_of
 from .passes import working
 
 
@@ -38,15 +37,18 @@ class Method(BaseMethod):
         length: as for every method.
         ema: coefficient ρ of an EMA of every gradient, which smooths what the method projects on (see
             `projects`); None for none.
+        weights_ema: coefficient ρ of an EMA of the coefficients themselves, c ← (1 − ρ) c + ρ c_new, from the
+            first ones on; None for none. Zhou et al. 2022, NeurIPS, CR-MOGM, with 1 − α for ρ.
         blocks: sizes of consecutive parts of the parameter vector, each with a Gram matrix and coefficients
             of its own; True where the caller is to fill in those of the model's parameters (`with_blocks`);
             None for the whole model at once.
 
     Raises:
-        ValueError: as for every method, or ``ema`` lies outside (0, 1].
+        ValueError: as for every method, or ``ema`` or ``weights_ema`` lies outside (0, 1].
     """
 
     ema: float | None = None
+    weights_ema: float | None = None
     blocks: tuple[int, ...] | Literal[True] | None = None
 
     projects: ClassVar[Literal["sum", "main"] | None] = None
@@ -73,10 +75,11 @@ class Method(BaseMethod):
         super().__post_init__()
         if isinstance(self.blocks, list):
             object.__setattr__(self, "blocks", tuple(self.blocks))
-        if self.ema is not None:
-            check_rho(self.ema, "ema")
-            if self.memory(2):
-                raise ValueError(f"{self.name} has an EMA of its own: set that instead of ema")
+        for name in ("ema", "weights_ema"):
+            if (rho := getattr(self, name)) is not None:
+                check_rho(rho, name)
+        if self.ema is not None and self.memory(2):
+            raise ValueError(f"{self.name} has an EMA of its own: set that instead of ema")
 
     def with_blocks(self, sizes: Sequence[int]) -> Self:
         """The method with these blocks where it was made with ``blocks=True``, else as it is."""
@@ -131,6 +134,9 @@ class Method(BaseMethod):
         state = super().init(gradients, seed)
         if rows := self._memory(gradients.shape[-2]):
             state["memory"] = torch.stack([working(row_of(gradients, m.objective)) for m in rows], -2)
+        if self.weights_ema is not None:
+            shape = (*self._leading(gradients), gradients.shape[-2] + len(rows))
+            state["weights_ema"] = torch.full(shape, torch.nan, dtype=torch.float64, device=gradients.device)
         return state
 
     def gram(self, gradients: Tensor | Parts, state: State) -> Tensor:
@@ -169,11 +175,11 @@ class Method(BaseMethod):
         if self._of(k).memory and out is None:
             next_state["memory"] = state["memory"].clone()
         blocks = self._rows(gradients, next_state)
-        whole = self._compared(blocks, k) if gram is None else gram
+        whole = self._gram(blocks, self._of(k).compared) if gram is None else gram
         eps = max(torch.finfo(gradients.dtype).eps, rounding or 0.0)
         coefficients = self._row_coefficients(whole, k, next_state, self._per_part(losses), eps)
         each = coefficients.unbind(-2) if self._blocks else (coefficients,)
-        written = self._cut(cut(direction, sizes_of(gradients)))
+        written = by_block(cut(direction, sizes_of(gradients)), self._blocks)
         for rows, into, weights in zip(blocks, written, each, strict=True):
             passes.write_parts(weights, rows, into, self._of(k).moves)
         return direction, next_state
@@ -188,7 +194,8 @@ class Method(BaseMethod):
     @property
     def streams(self) -> bool:
         """Whether the direction can be formed while gradients arrive, for this method's settings."""
-        return self.fixed_gradients and self.ema is None and not self.blocks and self.length is None
+        plain = self.ema is None and self.weights_ema is None and not self.blocks
+        return self.fixed_gradients and plain and self.length is None
 
     @property
     def single_backward(self) -> bool:
@@ -202,33 +209,12 @@ class Method(BaseMethod):
     def _rows(self, gradients: Tensor | Parts, state: State) -> list[list[list[Tensor]]]:
         """Views of the R rows, by block and part."""
         memory = state["memory"] if self._memory(gradients.shape[-2]) else None
-        parts = rows_by_part(gradients, memory)
-        if not self._blocks:
-            return [parts]
-        by_row = [self._cut(row) for row in zip(*parts, strict=True)]
-        return [[list(rows) for rows in zip(*block, strict=True)] for block in zip(*by_row, strict=True)]
-
-    def _cut(self, parts: Sequence[Tensor]) -> list[list[Tensor]]:
-        """A vector that lies in parts, by block and part."""
-        if not self._blocks:
-            return [list(parts)]
-        sizes, ends = [part.shape[-1] for part in parts], list(accumulate(self._blocks))
-        return [
-            [parts[i][..., where] for i, where in within(end - size, end, sizes)]
-            for size, end in zip(self._blocks, ends, strict=True)
-        ]
+        return rows_by_block(rows_by_part(gradients, memory), self._blocks)
 
     def _gram(self, blocks: list[list[list[Tensor]]], chosen: range) -> Tensor:
+        """G, but NaN where a row is not chosen."""
         grams = [passes.gram_of_parts(parts, chosen) for parts in blocks]
         return torch.stack(grams, -3) if self._blocks else grams[0]
-
-    def _compared(self, blocks: list[list[list[Tensor]]], k: int) -> Tensor:
-        """G, but NaN where the method does not read it."""
-        if chosen := self._of(k).compared:
-            return self._gram(blocks, chosen)
-        first, count = blocks[0][0][0], len(blocks[0][0])
-        leading = [*first.shape[:-1], *([len(blocks)] if self._blocks else [])]
-        return first.new_full((*leading, count, count), torch.nan, dtype=torch.float64)
 
     def _per_part(self, losses: Tensor | None) -> Tensor | None:
         seen = None if losses is None else self._valid(losses)
@@ -284,7 +270,7 @@ class Method(BaseMethod):
     ) -> Tensor:
         scale, both = self._scales(gram, k)
         scaled = gram if self.lam_last else gram * both
-        coefficients = self._smoothed(scaled, k, state, losses, eps)
+        coefficients = self._averaged(self._smoothed(scaled, k, state, losses, eps), state)
         if self.positive_losses and losses is not None:
             coefficients = torch.where(losses.isnan().any(-1, keepdim=True), torch.nan, coefficients)
         coefficients = coefficients * scale
@@ -331,6 +317,14 @@ class Method(BaseMethod):
         if self.projects == "main":
             kept[..., 1:] = 0
         return torch.cat([kept, self.coefficients(self._normalised(mixed, eps), state, losses) - kept], -1)
+
+    def _averaged(self, coefficients: Tensor, state: State) -> Tensor:
+        """Their EMA, where there is one; it starts at the first ones, and anew after any of NaN."""
+        if self.weights_ema is None:
+            return coefficients
+        past = torch.where(state["weights_ema"].isnan(), coefficients, state["weights_ema"])
+        state["weights_ema"] = (1 - self.weights_ema) * past + self.weights_ema * coefficients
+        return state["weights_ema"]
 
     def _normalised(self, gram: Tensor, eps: float) -> Tensor:
         return rounded(gram if self.absolute else normalised(gram), eps)

@@ -55,15 +55,23 @@ def cut(vector: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
     return [vector] if len(sizes) == 1 else torch.split(vector, list(sizes), -1)
 
 
-def within(start: int, end: int, sizes: Sequence[int]) -> list[tuple[int, slice]]:
-    """Where a block of parameters lies: the parts that it meets, and what of each; one that may be empty."""
-    ends = list(accumulate(sizes))
-    met = [
-        (i, slice(max(start, stop - size) - (stop - size), min(end, stop) - (stop - size)))
-        for i, (size, stop) in enumerate(zip(sizes, ends, strict=True))
-        if max(start, stop - size) < min(end, stop)
+def by_block(parts: Sequence[Tensor], blocks: Sequence[int]) -> list[list[Tensor]]:
+    """A vector that lies in parts, by block of so many parameters each and part; without blocks it is one."""
+    if not blocks:
+        return [list(parts)]
+    sizes = [part.shape[-1] for part in parts]
+    return [
+        [parts[i][..., where] for i, where in _within(end - size, end, sizes)]
+        for size, end in zip(blocks, accumulate(blocks), strict=True)
     ]
-    return met or [(0, slice(0, 0))]
+
+
+def rows_by_block(parts: list[list[Tensor]], blocks: Sequence[int]) -> list[list[list[Tensor]]]:
+    """Rows that lie in parts, by block and part."""
+    if not blocks:
+        return [parts]
+    by_row = [by_block(row, blocks) for row in zip(*parts, strict=True)]
+    return [[list(rows) for rows in zip(*block, strict=True)] for block in zip(*by_row, strict=True)]
 
 
 def row_of(gradients: Tensor | Parts, k: int) -> Tensor:
@@ -74,3 +82,14 @@ def row_of(gradients: Tensor | Parts, k: int) -> Tensor:
 def sizes_of(gradients: Tensor | Parts) -> list[int]:
     """P_i of each part."""
     return [gradients.shape[-1]] if isinstance(gradients, Tensor) else gradients.sizes
+
+
+def _within(start: int, end: int, sizes: Sequence[int]) -> list[tuple[int, slice]]:
+    """Where a block of parameters lies: the parts that it meets, and what of each; one that may be empty."""
+    ends = list(accumulate(sizes))
+    met = [
+        (i, slice(max(start, stop - size) - (stop - size), min(end, stop) - (stop - size)))
+        for i, (size, stop) in enumerate(zip(sizes, ends, strict=True))
+        if max(start, stop - size) < min(end, stop)
+    ]
+    return met or [(0, slice(0, 0))]

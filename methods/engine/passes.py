@@ -55,9 +55,11 @@ def gram(rows: Sequence[Tensor]) -> Tensor:
 def gram_of_parts(parts: Sequence[Sequence[Tensor]], chosen: range) -> Tensor:
     """`gram` of rows that lie in parts, R tensors ``(..., P_i)`` each: the sum over them.
 
-    NaN for the rows that are not among the ``chosen``, of which there is at least one.
+    NaN for the rows that are not among the ``chosen``.
     """
     first, count = parts[0][0], len(parts[0])
+    if not chosen:
+        return first.new_full((*first.shape[:-1], count, count), torch.nan, dtype=torch.float64)
     places = _symmetric(count, chosen)
     parts = [rows[chosen.start : chosen.stop] for rows in parts]
     if first.is_cuda:

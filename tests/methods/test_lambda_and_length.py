@@ -105,6 +105,7 @@ def test_what_the_suite_has() -> None:
     meanings = {name: methods.get(name).lam_is for name in methods.available()}
     assert {name: meaning for name, meaning in meanings.items() if meaning != "trade-off"} == {
         "agem": "none",
+        "cr_mogm": "none",
         "fairgrad": "none",
         "gradvac_main": "none",
         "imtl_g": "length",
