@@ -20,6 +20,7 @@ from ..analysis.ratio_table import over_all_seeds, ratio_table
 from ..analysis.statistics import over_seeds
 from ..analysis.summary import SPLITS, end_values
 from ..analysis.wording import with_interval
+from ..catalogue import where_recorded
 from ..experiments.box import Box
 from ..figures import box as box_figure
 from ..messages.errors import UserError
@@ -197,10 +198,10 @@ def _docstrings(results: Path, what: str) -> str:
 
 
 def _methods(results: Path, which: str) -> pd.DataFrame:
-    """The direction and the source of ``all`` methods, as their classes say."""
+    """A row for each of ``all`` methods: its class, in how many sweeps it is recorded, its oracles."""
     if which != "all":
         raise UserError(f"methods: {which}: write all")
-    return docstrings.table_of_methods()
+    return docstrings.table_of_methods(where_recorded(results))
 
 
 TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
