@@ -23,6 +23,7 @@ from ..analysis.wording import with_interval
 from ..catalogue import where_recorded
 from ..experiments.box import Box
 from ..figures import box as box_figure
+from ..figures import style
 from ..messages.errors import UserError
 from . import docstrings
 from .files import read_table
@@ -90,6 +91,19 @@ def _ratios(results: Path, folder: str, protocol: str = "fixed") -> pd.DataFrame
     wide = wide.loc[order, [split for split in SPLITS if split in wide]].reset_index()
     wide["method"] = [f"`{method}`" for method in wide["method"]]
     return wide
+
+
+def _across(results: Path, split: str, *folders: str) -> pd.DataFrame:
+    """Front ratios on a split under the experiments' own rates: a column per folder under the results."""
+    columns = {}
+    for folder in folders:
+        ratios = _ratios(results, folder).set_index("method")
+        if split not in ratios:
+            raise UserError(f"{folder} has no ratios on {split}: write one of {', '.join(SPLITS)}")
+        columns[f"`{folder.partition('/')[0]}`"] = ratios[split]
+    wide = pd.DataFrame(columns).fillna("")
+    order = style.order([str(method).strip("`") for method in wide.index])
+    return wide.loc[[f"`{method}`" for method in order]].rename_axis("method").reset_index()
 
 
 def _learning_rates(results: Path, folder: str, split: str = "test") -> pd.DataFrame:
@@ -207,6 +221,7 @@ def _methods(results: Path, which: str) -> pd.DataFrame:
 TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
     "bench": _speed,
     "ratios": _ratios,
+    "across": _across,
     "learning_rates": _learning_rates,
     "verdicts": _verdicts,
     "ends": _ends,
