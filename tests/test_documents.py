@@ -1,6 +1,5 @@
 """The documents against what they speak of: recorded numbers, files that are linked, commands."""
 
-import inspect
 import re
 import subprocess
 import sys
@@ -21,7 +20,8 @@ from scalpel_bench.benchmarks.experiments.schema import (
     load,
 )
 from scalpel_bench.benchmarks.experiments.settings import Training
-from scalpel_bench.benchmarks.report import docstrings, documents
+from scalpel_bench.benchmarks.report import documents
+from scalpel_bench.entries import read_folder
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -37,24 +37,13 @@ DOCUMENTS = [
     "document",
     [
         *("README.md", "results/README.md"),
-        *(f"docs/{name}.md" for name in ("measure", "methods", "performance", "tasks")),
+        *(f"docs/{name}.md" for name in ("choosing", "measure", "methods", "performance", "tasks")),
     ],
 )
 def test_the_tables_are_those_of_the_recorded_results(document: str) -> None:
     text = (ROOT / document).read_text()
     assert "<!-- end -->" in text
     assert documents.render(text, ROOT / "results") == text
-
-
-def test_the_source_of_a_docstring_is_who_and_when() -> None:
-    text = """One line.
-
-    Source: Désidéri 2012, "Multiple-gradient descent"; Liu, Chu & Thuerey 2024, arXiv 2408.11104, Equation 2.
-    Differs: unlike Gong & Liu 2021, arXiv 0000.00000.
-    """
-    link = "[Liu, Chu & Thuerey 2024](https://arxiv.org/abs/2408.11104)"
-    assert docstrings.citations(inspect.cleandoc(text)) == f"Désidéri 2012; {link}"
-    assert docstrings.table_of_methods()["source"].str.contains(r"\w.* \d{4}").all()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -106,6 +95,40 @@ def test_the_keys_of_experiments_are_documented() -> None:
 def test_the_readme_lists_every_method() -> None:
     text = (ROOT / "README.md").read_text()
     assert [name for name in methods.available() if f"| `{name}` |" not in text] == []
+
+
+def test_the_field_names_every_method_of_the_suite_and_no_other() -> None:
+    text = (ROOT / "docs/field.md").read_text()
+    linked = re.findall(r"\[`(\w+)`\]\(methods\.md#(\w+)\)", text)
+    assert all(name == place for name, place in linked)
+    own = read_folder("methods").entries.keys()
+    assert {name for name, _ in linked} == own
+
+
+def test_every_row_of_the_field_is_whole() -> None:
+    text = (ROOT / "docs/field.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if re.match(r"\| \d{4} \|", line)]
+    assert len(rows) > 80
+    for row in rows:
+        assert len(row) == 5, row
+        assert re.match(
+            r"in G|in the lengths of G|coordinate-wise|needs losses|needs more: |random", row[3]
+        ), row
+        assert row[4].startswith(("no: ", "in part: ", "[`")), row
+        assert all(
+            label == identity for label, identity in re.findall(r"\[([^]`]+)\]\(\S+/abs/(\S+)\)", row[2])
+        )
+
+
+def test_advice_is_linked_to_a_record_or_marked_as_untested() -> None:
+    text = (ROOT / "docs/choosing.md").read_text()
+    advice = re.findall(r"(?m)^\| (.+?) \| (.+?) \| (.+) \|$", text.partition("## Front ratios")[0])
+    assert len(advice) > 15
+    for situation, begin, behind in advice[2:]:
+        linked = re.search(r"\]\((\.\./results/|performance\.md|#front-ratios)", behind)
+        assert linked or "ntested**" in begin + behind, situation
+    methods = re.findall(r"\[`(\w+)`\]\(methods\.md#\w+\)", text)
+    assert set(methods) <= read_folder("methods").entries.keys()
 
 
 def test_every_command_of_the_readme_exists() -> None:

@@ -3,47 +3,44 @@
 from __future__ import annotations
 
 import importlib
-import re
 import tomllib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 from ...entries import plugins
 from ...registry import broken, catalogue
+from ..catalogue import described, where_recorded
 
-METHOD_COLUMNS = ("name", "what it does", "source", "properties")
-
-
-def methods() -> dict[str, tuple[str, str, str]]:
-    """What each method does, its source, and its properties."""
-    _load_plugins("methods")
-    shown = {}
-    for name, entry in catalogue("methods").items():
-        source = re.search(r"Source: (.+?\d{4})", " ".join(entry.doc.split()))
-        properties = sorted(word.replace("_", " ") for word in entry.attributes.get("properties", ()))
-        if objectives := entry.attributes.get("objectives"):
-            properties.append(f"K = {objectives}")
-        if entry.origin:
-            properties.append(entry.origin)
-        shown[name] = entry.summary, source[1] if source else "", ", ".join(properties)
-    return shown
+METHOD_COLUMNS = {"method": None, "source": 22, "λ": None, "evaluated": 9, "oracle": 12}
+"""The heads of `methods`, each with the most characters that a line of it has."""
 
 
-def tasks() -> dict[str, tuple[str, str]]:
-    """What each task trains, and the plugin that it comes with."""
-    _load_plugins("tasks")
-    return {name: (entry.summary, entry.origin or "") for name, entry in catalogue("tasks").items()}
+def methods(results: Path) -> list[Sequence[str]]:
+    """What each method does, its source, what λ means to it, in how many sweeps it is recorded, its oracles.
+
+    Raises:
+        UserError: an archive of records under ``results`` cannot be read.
+    """
+    rows: list[Sequence[str]] = []
+    for method in described(where_recorded(results)).values():
+        notes = "; ".join([*method.needs, *([method.origin] if method.origin else [])])
+        does = f"{method.name}\n{method.summary}" + (f" ({notes})" if notes else "")
+        sources = "; ".join(", arXiv:".join(filter(None, (work.who, work.arxiv))) for work in method.sources)
+        rows.append((does, sources, method.lam, method.evaluated, ", ".join(method.oracles)))
+    return rows
+
+
+def tasks() -> list[Sequence[str]]:
+    """What each task trains, and the plugin that it comes with: only its import tells."""
+    if plugins("tasks"):
+        importlib.import_module("scalpel_bench.tasks").REGISTRY.classes()
+    return [(name, entry.summary, entry.origin or "") for name, entry in catalogue("tasks").items()]
 
 
 def unusable() -> list[str]:
     """Why some methods and tasks cannot be used."""
     return [reason for package in ("methods", "tasks") for reason in broken(package).values()]
-
-
-def _load_plugins(package: str) -> None:
-    """Only its import tells what an installed plugin does, and whether it can be used."""
-    if plugins(package):
-        importlib.import_module(f"scalpel_bench.{package}").REGISTRY.classes()
 
 
 def experiments() -> dict[str, str]:

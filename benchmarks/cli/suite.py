@@ -16,14 +16,17 @@ def list_(
     what: Annotated[
         Literal["methods", "tasks", "experiments"] | None, typer.Argument(help="Default: all three.")
     ] = None,
+    results: Results = Path("results"),
 ) -> None:
-    """List methods, tasks and experiments."""
+    """List methods, tasks and experiments; the records say which methods are evaluated."""
     if what in ("methods", None):
-        terminal.listing("methods", names.methods(), names.METHOD_COLUMNS)
+        if not results.is_dir():
+            terminal.warn(f"{results}: no such folder, so no method counts as evaluated")
+        terminal.listing("methods", names.methods(results), names.METHOD_COLUMNS)
     if what in ("tasks", None):
         terminal.listing("tasks", names.tasks())
     if what in ("experiments", None):
-        terminal.listing("experiments", {name: [text] for name, text in names.experiments().items()})
+        terminal.listing("experiments", list(names.experiments().items()))
     for reason in names.unusable():
         terminal.warn(reason)
 

@@ -44,15 +44,21 @@ def say(message: str) -> None:
     console.print(plain(message), markup=False, highlight=False, soft_wrap=True)
 
 
-def listing(title: str, entries: Mapping[str, Sequence[str]], columns: Sequence[str] = ()) -> None:
-    """Names with what is to be said of each."""
+def listing(
+    title: str, rows: Iterable[Sequence[str]], columns: Mapping[str, int | None] | None = None
+) -> None:
+    """A row for each thing that there is; columns, if any, by their heads with their greatest widths."""
     shown = Table(
-        title=_text(title), title_justify="left", show_header=bool(columns), box=None, padding=(0, 2, 0, 0)
+        title=_text(title),
+        title_justify="left",
+        show_header=columns is not None,
+        box=None,
+        padding=(0, 2, 0, 0) if columns is None else (0, 1, 1, 0),
     )
-    for column in columns:
-        shown.add_column(_text(column))
-    for name, texts in entries.items():
-        shown.add_row(_text(name), *map(_text, texts))
+    for column, width in (columns or {}).items():
+        shown.add_column(_text(column), max_width=width)
+    for row in rows:
+        shown.add_row(*map(_text, row))
     console.print(shown)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from ...entries import Entry
 from ...registry import catalogue
 from ...tasks import ImageTask
+from ..catalogue import Work, described
 from ..figures import style
-
-_NAME = r"\b[A-ZÀ-Ý][\w'’-]+"
 
 
 def of_methods() -> str:
@@ -32,31 +32,29 @@ def of_tasks() -> str:
     return "".join(sections) + _section("ImageTask", markdown(inspect.getdoc(ImageTask) or ""))
 
 
-def table_of_methods() -> pd.DataFrame:
-    """A row for every method of the suite, in order of legends: what its class and its docstring say."""
-    own = _own("methods")
+def table_of_methods(recorded: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """A row for every method of the suite, in order of legends.
+
+    Args:
+        recorded: what `catalogue.where_recorded` found.
+    """
+    own = {name: method for name, method in described(recorded).items() if method.origin is None}
     return pd.DataFrame(
         {
             "method": f"`{name}`",
-            "direction": markdown(own[name].doc.partition("\n")[0]).replace("|", "\\|"),
-            "λ": _lam(own[name]),
-            "length of d": "arbitrary" if own[name].attributes.get("arbitrary_length") else "",
-            "source": citations(own[name].doc),
+            "direction": markdown(own[name].direction).replace("|", "\\|"),
+            "λ": own[name].lam,
+            "length of d": "arbitrary" if own[name].arbitrary_length else "",
+            "source": "; ".join(map(_linked, own[name].sources)),
+            "evaluated": own[name].evaluated,
+            "oracle": ", ".join(own[name].oracles),
         }
         for name in style.order(list(own))
     )
 
 
-def citations(docstring: str) -> str:
-    """Who and when of the works that a docstring gives as its source, linked where it has an arXiv id."""
-    source = " ".join(docstring.partition("Source:")[2].partition("\n\n")[0].partition("Differs:")[0].split())
-    works = list(re.finditer(rf"(?:{_NAME}(?:, | & ))*{_NAME}(?: et al\.)? \d{{4}}\b", source))
-    ends = [work.start() for work in works[1:]] + [len(source)]
-    cited = []
-    for work, end in zip(works, ends, strict=True):
-        arxiv = re.search(r"arXiv (\d{4}\.\d{5})", source[work.end() : end])
-        cited.append(f"[{work[0]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else work[0])
-    return "; ".join(cited)
+def _linked(work: Work) -> str:
+    return f"[{work.who}](https://arxiv.org/abs/{work.arxiv})" if work.arxiv else work.who
 
 
 def markdown(docstring: str) -> str:

@@ -20,8 +20,10 @@ from ..analysis.ratio_table import over_all_seeds, ratio_table
 from ..analysis.statistics import over_seeds
 from ..analysis.summary import SPLITS, end_values
 from ..analysis.wording import with_interval
+from ..catalogue import where_recorded
 from ..experiments.box import Box
 from ..figures import box as box_figure
+from ..figures import style
 from ..messages.errors import UserError
 from . import docstrings
 from .files import read_table
@@ -89,6 +91,19 @@ def _ratios(results: Path, folder: str, protocol: str = "fixed") -> pd.DataFrame
     wide = wide.loc[order, [split for split in SPLITS if split in wide]].reset_index()
     wide["method"] = [f"`{method}`" for method in wide["method"]]
     return wide
+
+
+def _across(results: Path, split: str, *folders: str) -> pd.DataFrame:
+    """Front ratios on a split under the experiments' own rates: a column per folder under the results."""
+    columns = {}
+    for folder in folders:
+        ratios = _ratios(results, folder).set_index("method")
+        if split not in ratios:
+            raise UserError(f"{folder} has no ratios on {split}: write one of {', '.join(SPLITS)}")
+        columns[f"`{folder.partition('/')[0]}`"] = ratios[split]
+    wide = pd.DataFrame(columns).fillna("")
+    order = style.order([str(method).strip("`") for method in wide.index])
+    return wide.loc[[f"`{method}`" for method in order]].rename_axis("method").reset_index()
 
 
 def _learning_rates(results: Path, folder: str, split: str = "test") -> pd.DataFrame:
@@ -197,15 +212,16 @@ def _docstrings(results: Path, what: str) -> str:
 
 
 def _methods(results: Path, which: str) -> pd.DataFrame:
-    """The direction and the source of ``all`` methods, as their classes say."""
+    """A row for each of ``all`` methods: its class, in how many sweeps it is recorded, its oracles."""
     if which != "all":
         raise UserError(f"methods: {which}: write all")
-    return docstrings.table_of_methods()
+    return docstrings.table_of_methods(where_recorded(results))
 
 
 TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
     "bench": _speed,
     "ratios": _ratios,
+    "across": _across,
     "learning_rates": _learning_rates,
     "verdicts": _verdicts,
     "ends": _ends,

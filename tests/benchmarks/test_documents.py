@@ -41,7 +41,7 @@ def test_what_cannot_be_filled_is_refused_and_the_document_kept(tmp_path) -> Non
     for marker, message in {
         "bench: quick all": r"quick.json does not exist: scalpel bench makes it",
         "ratios: fig3a/laptop": r"metrics.csv does not exist: `scalpel report .*fig3a/laptop` makes it",
-        "curves: a": "unknown kind 'curves'; known: bench, ratios",
+        "curves: a": "unknown kind 'curves'; known: bench, ratios, across",
         "ratios: a b c": "ratios: a b c -->: .*takes from 2 to 3",
     }.items():
         document = tmp_path / "page.md"
@@ -110,6 +110,10 @@ def test_tables_of_a_sweep_are_filled_from_its_files(tmp_path) -> None:
         in verdicts
     )
     assert "| `bloop` | 0.1 | 0.051 | 0.400 |" in ends
+    across = documents.render(f"<!-- across: train {words} -->\n<!-- end -->", tmp_path).splitlines()
+    assert across[1:5:3] == [f"| method | `{experiment.name}` |", "| `bloop` | 0.500 [0.500, 0.500] |"]
+    with pytest.raises(UserError, match="has no ratios on dev: write one of train, validation, test"):
+        documents.render(f"<!-- across: dev {words} -->\n<!-- end -->", tmp_path)
     command = json.loads((folder.path / "provenance.json").read_text())["commands"][0]
     assert command.startswith("scalpel sweep fig3a --scale smoke --seeds 6 --lam 0.1,1")
     assert f"`{command}`" in runs

@@ -104,6 +104,7 @@ def test_the_reference_holds_both_optimisers_and_all_core_methods() -> None:
     assert {case["method"] for case in CASES} == core
 
 
+@pytest.mark.compares("authors' code", "sum", "bloop", "bloop_no_ema", "pcgrad", "dynamic_barrier")
 @pytest.mark.parametrize("case", CASES, ids=title)
 def test_every_loss_is_that_of_the_authors(case: dict[str, Any]) -> None:
     expected = torch.tensor([case["main"], case["aux"]], dtype=torch.float64)

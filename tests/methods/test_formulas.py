@@ -99,6 +99,7 @@ FORMULAS = {
 }
 
 
+@pytest.mark.compares("formula", *FORMULAS)
 @pytest.mark.parametrize("lam", LAMBDAS)
 @pytest.mark.parametrize("case", pairs())
 @pytest.mark.parametrize("name", FORMULAS)
@@ -253,6 +254,7 @@ def test_bloop_ratio_only_takes_the_ratio_of_the_gradient() -> None:
     assert_all_close(over_steps(methods.create("bloop", lam=lam, rho=0.2, ratio_only=True), steps), expected)
 
 
+@pytest.mark.compares("formula", "one_sided_bloop", "reweighted_sum", "negative_momentum")
 @pytest.mark.parametrize("order", ["after", "before"])
 @pytest.mark.parametrize("rho", [1.0, 0.3])
 @pytest.mark.parametrize("name", ["one_sided_bloop", "reweighted_sum", "negative_momentum"])

@@ -21,6 +21,7 @@ def weights_over(name: str, losses: list[list[float]], **settings) -> Tensor:
     return torch.stack(rows)
 
 
+@pytest.mark.compares("formula", "gls", "stch", "dwa")
 def test_loss_weightings() -> None:
     torch.testing.assert_close(weights_over("gls", [[4.0, 9.0]])[0], torch.tensor([6 / 8, 6 / 18]).double())
     torch.testing.assert_close(

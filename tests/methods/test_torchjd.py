@@ -126,6 +126,7 @@ def error(name: str, gradients: Tensor) -> float:
     return float(torch.linalg.vector_norm(direction(name, gradients) - expected) / scale)
 
 
+@pytest.mark.compares("TorchJD", *ORACLES)
 @pytest.mark.parametrize("name", ORACLES)
 def test_direction(name: str) -> None:
     given = [even_if_dependent(g) if name == "imtl_g" else g for g in matrices()]
@@ -149,6 +150,7 @@ def test_lambda_is_the_preference_vector(name: str, lam: float) -> None:
         assert difference <= TOLERANCE * max(1.0, float(torch.linalg.vector_norm(expected)))
 
 
+@pytest.mark.compares("TorchJD", "pcgrad")
 @pytest.mark.parametrize("lam", [0.1, 1.0, 7.0])
 def test_pcgrad_of_two(lam: float) -> None:
     for gradients in pairs():
@@ -190,6 +192,7 @@ def test_pcgrad_draws_a_new_order_every_step() -> None:
     assert not torch.allclose(first, second)
 
 
+@pytest.mark.compares("TorchJD", "mgda")
 def test_mgda_of_two() -> None:
     """TorchJD's Frank-Wolfe is exact for two objectives: its first line search ends on the optimum."""
     oracle = aggregation.MGDA(epsilon=1e-12, max_iters=1000)
@@ -212,6 +215,7 @@ def imbalance(weights: Tensor, gradients: Tensor, alpha: float) -> float:
     return float((product / product.mean() - 1).abs().max())
 
 
+@pytest.mark.compares("TorchJD", "nash_mtl", "fairgrad")
 @pytest.mark.parametrize(("name", "alpha"), [("nash_mtl", 1.0), ("fairgrad", 0.5), ("fairgrad", 2.0)])
 def test_fair_weights(name: str, alpha: float, monkeypatch: pytest.MonkeyPatch) -> None:
     solver = partial(least_squares, xtol=1e-15, ftol=1e-15, gtol=1e-15)
@@ -252,6 +256,7 @@ def exact_cagrad(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cvxpy.Problem, "solve", lambda self, solver: solve(self, solver=solver, **tolerances))
 
 
+@pytest.mark.compares("TorchJD", "cagrad")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("exact_cagrad")
 @pytest.mark.parametrize("c", [0.1, 0.4, 0.9])
@@ -276,6 +281,7 @@ def test_cagrad_where_the_convex_hull_contains_0() -> None:
         assert (gradients @ found).min() >= (gradients @ expected).min() - 1e-8 * length
 
 
+@pytest.mark.compares("TorchJD", "gradvac")
 @pytest.mark.parametrize("k", [2, 5])
 def test_gradvac(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for scale in (1e-10, 1.0, 1e10):
@@ -291,6 +297,7 @@ def test_gradvac(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
             assert difference <= TOLERANCE * torch.linalg.vector_norm(expected)
 
 
+@pytest.mark.compares("TorchJD", "moco")
 def test_moco_that_tracks_nothing() -> None:
     """Y = J at ρ = 1: the weights then are those of MoDo with the same batch twice."""
     for k in (2, 5):
@@ -304,6 +311,7 @@ def test_moco_that_tracks_nothing() -> None:
             torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.compares("TorchJD", "graddrop")
 def test_graddrop(monkeypatch: pytest.MonkeyPatch) -> None:
     for gradients in matrices():
         drawn = uniform(torch.tensor(0), gradients.shape[1])
@@ -328,6 +336,7 @@ def derivative(oracle: scalarization.Scalarizer, losses: Tensor) -> Tensor:
     return torch.autograd.grad(oracle(values), values)[0]
 
 
+@pytest.mark.compares("TorchJD", "gls", "stch")
 @pytest.mark.parametrize("k", [2, 5])
 def test_weights_of_the_losses_alone(k: int) -> None:
     preferences = torch.tensor([1.0] + [0.3] * (k - 1), dtype=torch.float64)
@@ -342,6 +351,7 @@ def test_weights_of_the_losses_alone(k: int) -> None:
             torch.testing.assert_close(weights, derivative(oracle, losses), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.compares("TorchJD", "dwa", "uncertainty", "famo", "rlw")
 @pytest.mark.parametrize("k", [2, 5])
 @pytest.mark.parametrize("name", ["dwa", "uncertainty", "famo", "rlw"])
 def test_weights_that_remember(name: str, k: int, monkeypatch: pytest.MonkeyPatch) -> None:

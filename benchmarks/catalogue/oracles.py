@@ -1,0 +1,19 @@
+"""Whose results the tests compare each method with."""
+
+from __future__ import annotations
+
+ORACLES: dict[str, tuple[str, ...]] = {
+    "TorchJD": (
+        *("aligned_mtl", "cagrad", "config", "dualproj", "dwa", "fairgrad", "famo", "gls", "graddrop"),
+        *("gradvac", "imtl_g", "mgda", "moco", "nash_mtl", "pcgrad", "rlw", "stch", "sum"),
+        *("uncertainty", "upgrad"),
+    ),
+    "authors' code": ("bloop", "bloop_no_ema", "dynamic_barrier", "pcgrad", "sum"),
+}
+"""Methods by the independent implementation that a test compares them with; all others are compared with
+their formula, written out on vectors. Behind every name stands a test with the mark ``compares``."""
+
+
+def oracles_of(name: str) -> tuple[str, ...]:
+    """What a method of the suite is compared with."""
+    return tuple(oracle for oracle, names in ORACLES.items() if name in names) or ("formula",)

@@ -1,0 +1,52 @@
+"""Which methods have runs on record, from the records themselves and without what computes with them."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..messages.errors import UserError
+
+
+def where_recorded(results: Path) -> dict[str, list[str]]:
+    """The experiments and scales, as ``fig4/workstation``, that each method has completed a run of, sorted.
+
+    Raises:
+        UserError: an archive of records cannot be read.
+    """
+    found: dict[str, set[str]] = defaultdict(set)
+    for line in _records(results):
+        record = _read(line)
+        run = record.get("run")
+        if not isinstance(run, dict) or record.get("status") != "completed":
+            continue
+        method = run.get("method")
+        if isinstance(method, dict):
+            found[str(method.get("name"))].add(f"{run.get('experiment')}/{run.get('scale')}")
+    return {name: sorted(places) for name, places in found.items()}
+
+
+def _records(results: Path) -> Iterator[bytes]:
+    for archive in sorted(results.glob("*/*/runs.jsonl.xz")):
+        try:
+            yield from lzma.decompress(archive.read_bytes()).splitlines()
+        except (lzma.LZMAError, OSError) as error:
+            raise UserError(f"{archive} is no archive of records: {error}") from error
+    for file in sorted(results.glob("*/*/runs/*.json")):
+        yield file.read_bytes()
+
+
+_HEAD_ENDS = b',"environment":'
+
+
+def _read(line: bytes) -> dict[str, object]:
+    """What stands in a record before its measurements; nothing where it is no record."""
+    head, found, _ = line.partition(_HEAD_ENDS)
+    try:
+        read = json.loads(head + b"}" if found else line)
+    except ValueError:
+        return {}
+    return read if isinstance(read, dict) else {}

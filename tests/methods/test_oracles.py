@@ -1,0 +1,44 @@
+"""The list of oracles against the tests that do the comparing."""
+
+import importlib
+import re
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from scalpel_bench.benchmarks.catalogue import ORACLES
+from scalpel_bench.entries import read_folder
+
+PACKAGES = {"TorchJD": "torchjd", "LibMTL": "LibMTL", "Cooper": "cooper", "conflictfree": "conflictfree"}
+
+
+@cache
+def compared() -> dict[str, set[str]]:
+    """The methods that tests with the mark ``compares`` name, by oracle."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for file in sorted(Path(__file__).parent.glob("test_*.py")):
+        text = file.read_text()
+        if "mark.compares(" not in text:
+            continue
+        for value in vars(importlib.import_module(f"{__package__}.{file.stem}")).values():
+            for mark in getattr(value, "pytestmark", ()):
+                if mark.name == "compares":
+                    oracle, *names = mark.args
+                    package = PACKAGES.get(oracle, "")
+                    imported = re.search(rf"(?m)(^(from|import) |importorskip\(.){package}\b", text)
+                    assert not package or imported, f"{file.name} does not import {package}"
+                    found[oracle] |= set(names)
+    return found
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+def test_the_list_names_what_tests_compare(oracle: str) -> None:
+    assert sorted(ORACLES[oracle]) == sorted(compared()[oracle])
+
+
+def test_every_other_method_is_compared_with_its_formula() -> None:
+    others = read_folder("methods").entries.keys() - {name for names in ORACLES.values() for name in names}
+    assert others <= compared()["formula"]
+    assert compared().keys() == {*ORACLES, "formula"}
