@@ -4,10 +4,12 @@ from __future__ import annotations
 
 ORACLES: dict[str, tuple[str, ...]] = {
     "TorchJD": (
-        *("aligned_mtl", "cagrad", "config", "dualproj", "dwa", "fairgrad", "famo", "gls", "graddrop"),
-        *("gradvac", "imtl_g", "mgda", "moco", "nash_mtl", "pcgrad", "rlw", "stch", "sum"),
-        *("uncertainty", "upgrad"),
+        *("aligned_mtl", "cagrad", "config", "cosmos", "cr_mogm", "dualproj", "dwa", "fairgrad", "famo"),
+        *("gls", "graddrop", "gradvac", "imtl_g", "imtl_l", "mgda", "moco", "nash_mtl", "pbi", "pcd"),
+        *("pcgrad", "rlw", "stch", "sum", "uncertainty", "upgrad"),
     ),
+    "LibMTL": ("gradnorm",),
+    "conflictfree": ("config_momentum",),
     "authors' code": ("bloop", "bloop_no_ema", "dynamic_barrier", "pcgrad", "sum"),
 }
 """Methods by the independent implementation that a test compares them with; all others are compared with

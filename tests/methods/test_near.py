@@ -26,6 +26,7 @@ def test_pcd_at_the_first_step() -> None:
         assert apart(direction("pcd", gradients, lam=lam), expected, gradients) <= TOLERANCE
 
 
+@pytest.mark.compares("TorchJD", "pcd")
 @pytest.mark.parametrize("beta", [0.0, 0.9, 0.999])
 @pytest.mark.parametrize("k", [2, 3, 5])
 def test_pcd_over_steps(k: int, beta: float) -> None:
@@ -55,6 +56,7 @@ def test_pcd_gives_every_auxiliary_loss_its_share_where_that_can_be_had() -> Non
     assert not torch.allclose(direction("pcd", opposed[:2], lam=9.0), rows[0])
 
 
+@pytest.mark.compares("conflictfree", "config_momentum")
 @pytest.mark.parametrize("k", [2, 3, 5])
 def test_config_of_the_momenta(k: int) -> None:
     update = pytest.importorskip("conflictfree.grad_operator").ConFIG_update

@@ -1,7 +1,6 @@
 """The list of oracles against the tests that do the comparing."""
 
 import importlib
-import re
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
@@ -27,8 +26,7 @@ def compared() -> dict[str, set[str]]:
                 if mark.name == "compares":
                     oracle, *names = mark.args
                     package = PACKAGES.get(oracle, "")
-                    imported = re.search(rf"(?m)(^(from|import) |importorskip\(.){package}\b", text)
-                    assert not package or imported, f"{file.name} does not import {package}"
+                    assert package in text, f"{file.name} does not know {package}"
                     found[oracle] |= set(names)
     return found
 

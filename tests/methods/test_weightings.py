@@ -35,6 +35,7 @@ def ray(k: int, lam: float) -> Tensor:
     return losses / losses.sum()
 
 
+@pytest.mark.compares("TorchJD", "cosmos", "pbi")
 @pytest.mark.parametrize(("k", "lam"), [(2, 0.3), (3, 0.0), (5, 4.0)])
 def test_preferences_of_losses_against_torchjd(k: int, lam: float) -> None:
     oracles = [
@@ -53,6 +54,7 @@ def test_preferences_of_losses_against_torchjd(k: int, lam: float) -> None:
                 assert (found.double() - weights @ rows).norm() <= tolerance * scale
 
 
+@pytest.mark.compares("TorchJD", "imtl_l")
 @DTYPES
 @pytest.mark.parametrize("k", [2, 5])
 def test_imtl_l_against_torchjd(k: int, dtype: torch.dtype) -> None:
@@ -108,6 +110,7 @@ def in_float64() -> Iterator[None]:
     torch.set_default_dtype(before)
 
 
+@pytest.mark.compares("LibMTL", "gradnorm")
 @DTYPES
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize(("k", "alpha"), [(2, 1.5), (5, 0.5), (5, 0.0)])
@@ -122,6 +125,7 @@ def test_gradnorm_against_libmtl(k: int, alpha: float, dtype: torch.dtype) -> No
     assert state["s"].abs().max() > 0.5
 
 
+@pytest.mark.compares("formula", "db_mtl", "si")
 @pytest.mark.parametrize("lam", [0.0, 0.3])
 def test_gradients_of_logarithms(lam: float) -> None:
     """By autograd, of losses that are linear in θ; those of DB-MTL brought to the length of the longest."""

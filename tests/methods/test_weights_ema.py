@@ -73,6 +73,7 @@ def test_as_torchjd_does_it(k: int, lam: float) -> None:
         assert torch.linalg.vector_norm(found - expected) <= 1e-5 * max(1.0, float(expected.norm()))
 
 
+@pytest.mark.compares("TorchJD", "cr_mogm")
 def test_cr_mogm_is_that_of_mgda() -> None:
     oracle = aggregation.CRMOGMWeighting(aggregation.MGDAWeighting(epsilon=1e-12, max_iters=1000))
     steps = sampled(200, parameters=6)
