@@ -73,7 +73,7 @@ class Mover:
         self.optimizer: torch.optim.Optimizer
         if training.second_moment == "gradient" and any(method.name != "sum" for _, method in parts):
             self.sums = [
-                (where, methods.create("sum", lam=method.lam, rescale=method.rescale))
+                (where, methods.create("sum", lam=method.used_lam, rescale=method.rescale))
                 for where, method in parts
             ]
             self.squared = torch.zeros_like(theta, requires_grad=False)
