@@ -19,8 +19,8 @@ class Lagrangian(Constrained):
     it is gradient descent on the Lagrangian and ascent in its multiplier. κ > 0 damps how the two circle
     each other: the modified differential method of multipliers, or descent on the augmented Lagrangian.
 
-    Source: Platt & Barr 1987, "Constrained differential optimization", NeurIPS, Equation 9 (κ is their c),
-    with multipliers of at least 0 for L ≤ c. Differs: μ moves first, by the losses of the step.
+    Source: Platt & Barr 1987, "Constrained differential optimization", NeurIPS, which has L = c and time in
+    place of steps. Differs: μ is at least 0, for L ≤ c, and moves first, by the losses of the step.
 
     Args:
         rate: η, what a step adds to μ per unit of L − c.

@@ -138,7 +138,7 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
     non-dominated. Each choice is by the means of the other seeds' validation values; of a single seed by its
     own, which is noted.
     """
-    runs = weighted(summary, experiment)
+    runs = on_grids(summary, experiment)
     rates = sorted(runs["lr"].unique())
     several = len(rates) > 1
     choice = _choice(summary)
@@ -161,7 +161,7 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
     yield Protocol("per-method", runs, runs, note, chooses=True, own_lam=own_lam)
 
 
-def weighted(runs: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
+def on_grids(runs: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     """The rows of all runs but those at λ = 0 that no grid asks for: of `sum`, to choose a rate by."""
     cells = zip(runs["method"], runs["lam"], strict=True)
     return runs[np.array([lam != 0 or 0.0 in experiment.lams(label) for label, lam in cells], dtype=bool)]

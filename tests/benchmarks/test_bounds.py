@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.analysis.protocols import protocols, weighted
+from scalpel_bench.benchmarks.analysis.protocols import on_grids, protocols
 from scalpel_bench.benchmarks.analysis.summary import summarise
 from scalpel_bench.benchmarks.commands.run import single_run
 from scalpel_bench.benchmarks.execution import ExecutionOptions
@@ -126,7 +126,7 @@ def made(**overrides: Any) -> tuple[Experiment, list]:
 def test_bounds_of_any_sign_count_and_the_sum_at_zero_does_not() -> None:
     loaded, records = made()
     summary = summarise(records)
-    kept = weighted(summary, loaded)
+    kept = on_grids(summary, loaded)
     lams = {label: sorted(set(own["lam"])) for label, own in kept.groupby("method")}
     assert lams["lagrangian"] == [-2.0, 0.0, 3.0]
     assert lams["sum"] == [0.1, 1.0]
