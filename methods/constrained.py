@@ -49,6 +49,8 @@ class Constrained(Method):
             losses: ``(..., 2)``, as `coefficients` gets them.
         """
         loss = losses[..., 0 if self.bounded == "main" else 1]
+        if not isinstance(self.lam, Tensor):
+            return loss - self.lam
         leading = loss.shape[:-1] if self._blocks else loss.shape
         return loss - self._lams(leading, 2, loss, self.lam).reshape(loss.shape)
 
