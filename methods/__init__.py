@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # imported when they are asked for, so that a file that is br
     from .db_mtl import DBMTL as DBMTL
     from .dualproj import DualProj as DualProj
     from .dwa import DWA as DWA
+    from .dynamic_barrier import ConstrainedBarrier as ConstrainedBarrier
     from .dynamic_barrier import DynamicBarrier as DynamicBarrier
     from .fairgrad import FairGrad as FairGrad
     from .famo import FAMO as FAMO
@@ -56,6 +57,7 @@ if TYPE_CHECKING:  # imported when they are asked for, so that a file that is br
     from .gradvac import GradVacMain as GradVacMain
     from .imtl_g import IMTLG as IMTLG
     from .imtl_l import IMTLL as IMTLL
+    from .lagrangian import Lagrangian as Lagrangian
     from .metabalance import MetaBalance as MetaBalance
     from .mgda import MGDA as MGDA
     from .moco import MoCo as MoCo

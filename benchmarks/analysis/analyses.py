@@ -151,7 +151,7 @@ class TrainingAnalysis(Analysis):
         rows = [
             [protocol.name, pair.method, split, *row]
             for protocol, pair, split, box in self._against_sum()
-            if pair.method not in {REFERENCE, *protocol.without_lam}
+            if pair.method != REFERENCE and self.compared.trades_off(pair.method)
             for row in relative.curve(pair, split, box)
         ]
         return pd.DataFrame(rows, columns=relative.CURVE_COLUMNS)

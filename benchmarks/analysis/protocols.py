@@ -29,8 +29,7 @@ class Pair:
 
     Args:
         runs: of both, a row per run; at each seed the λ and learning rates that both ran, and of these what
-            the protocol chooses. Where λ is no trade-off to one of them, its point is compared with all λ of
-            the other.
+            the protocol chooses. Where λ of one of them is not that of the grid, all λ of both are compared.
         seeds: those at which both ran.
         known: a row per run of either, at all seeds, by which choices are made.
         note: what had to be left out.
@@ -92,7 +91,7 @@ class Protocol:
         known: a row per run by which a choice for another seed is made: those at other rates too.
         note: what there is to say.
         chooses: whether the λ and rates of a method are chosen, or all count.
-        without_lam: methods to which λ is no trade-off.
+        own_lam: methods whose λ is not that of the grid: no trade-off, a bound, or a list of their own.
     """
 
     name: str
@@ -100,7 +99,7 @@ class Protocol:
     known: pd.DataFrame
     note: str = ""
     chooses: bool = False
-    without_lam: frozenset[str] = frozenset()
+    own_lam: frozenset[str] = frozenset()
     _pairs: dict[tuple[str, str], Pair] = field(default_factory=dict, compare=False, repr=False)
 
     def pair(self, method: str, other: str = REFERENCE) -> Pair:
@@ -111,7 +110,7 @@ class Protocol:
 
     def _paired(self, method: str, other: str) -> Pair:
         ours, theirs = (_ended(self.runs, name) for name in (method, other))
-        asked = ["lr"] if {method, other} & self.without_lam else CELL
+        asked = ["lr"] if {method, other} & self.own_lam else CELL
         ran = [list(of[["seed", *asked]].itertuples(index=False, name=None)) for of in (ours, theirs)]
         both = set(ran[0]) & set(ran[1])
         kept = [
@@ -139,16 +138,15 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
     non-dominated. Each choice is by the means of the other seeds' validation values; of a single seed by its
     own, which is noted.
     """
-    runs = summary if 0.0 in experiment.lam else summary[summary["lam"] > 0]
+    runs = on_grids(summary, experiment)
     rates = sorted(runs["lr"].unique())
     several = len(rates) > 1
     choice = _choice(summary)
     fixed = runs[runs["lr"] == experiment.training.lr]
-    labels = runs["method"].unique()
-    points = frozenset(label for label in labels if not experiment.trades_off(label.partition(" (")[0]))
+    own_lam = frozenset(label for label in runs["method"].unique() if not experiment.on_grid(label))
     if len(fixed):
         note = "no validation values to choose a rate by" * (several and not choice)
-        yield Protocol("fixed", fixed, fixed, note, without_lam=points)
+        yield Protocol("fixed", fixed, fixed, note, own_lam=own_lam)
     if not several or not choice:
         return
     tuned = _tuned(summary, rates)
@@ -157,10 +155,16 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
         counts = Counter(tuned.values()).most_common()
         told = ", ".join(f"{rate:g}" + f" ({count} seeds)" * (len(counts) > 1) for rate, count in counts)
         note = f"lr={told}; {choice}"
-        yield Protocol("main-tuned", kept, runs, note, chooses=True, without_lam=points)
+        yield Protocol("main-tuned", kept, runs, note, chooses=True, own_lam=own_lam)
     listed = ", ".join(f"{rate:g}" for rate in rates)
     note = f"lr in {listed}; {choice}"
-    yield Protocol("per-method", runs, runs, note, chooses=True, without_lam=points)
+    yield Protocol("per-method", runs, runs, note, chooses=True, own_lam=own_lam)
+
+
+def on_grids(runs: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
+    """The rows of all runs but those at λ = 0 that no grid asks for: of `sum`, to choose a rate by."""
+    cells = zip(runs["method"], runs["lam"], strict=True)
+    return runs[np.array([lam != 0 or 0.0 in experiment.lams(label) for label, lam in cells], dtype=bool)]
 
 
 def choose(runs: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ ORACLES: dict[str, tuple[str, ...]] = {
         *("pcgrad", "rlw", "stch", "sum", "uncertainty", "upgrad"),
     ),
     "LibMTL": ("gradnorm",),
+    "Cooper": ("lagrangian",),
     "conflictfree": ("config_momentum",),
     "authors' code": ("bloop", "bloop_no_ema", "dynamic_barrier", "pcgrad", "sum"),
 }

@@ -33,7 +33,7 @@ def run(
     method: Annotated[
         str, typer.Option(help="Method; see `scalpel list methods`.", autocompletion=complete_method)
     ],
-    lam: Annotated[float, typer.Option(help="Trade-off λ ≥ 0.")] = 1.0,
+    lam: Annotated[float, typer.Option(help="Trade-off λ ≥ 0, or the bound of a loss.")] = 1.0,
     rho: Annotated[
         float | None, typer.Option(help="EMA coefficient in (0, 1], for methods with an EMA.")
     ] = None,

@@ -74,7 +74,7 @@ def single_run(
     Args:
         task: a name.
         method: a name, or a file.
-        lam: trade-off λ.
+        lam: trade-off λ, or the bound of a loss where the method takes one.
         seed: a number.
         overrides: settings by section, ``task``, ``method`` and ``training``.
         scale: of the experiment.
@@ -88,8 +88,8 @@ def single_run(
         settings = methods.create(method, lam=lam, **overrides.get("method", {})).settings
     label = settings["name"]
     sections = {key: value for key, value in overrides.items() if key != "method"}
-    grid = {"methods": {label: settings}, "lam": [lam]}
-    experiment = load(_experiment_of(task, scale), scale, {**sections, **grid})
+    chosen = {"methods": {label: settings}}
+    experiment = load(_experiment_of(task, scale), scale, {**sections, **chosen})
     assert isinstance(experiment, Experiment)
     check_experiment(experiment, options)
     return TrainingRun(

@@ -32,7 +32,7 @@ def method_rules() -> dict[str, Rule]:
         "an EMA of every gradient is taken, or refused in words": _smoothed,
         "a saved state continues bit for bit": _resumable,
         "both losses fall on a convex quadratic": _descends,
-        "lambda must be finite and at least 0": _refuses_bad_lam,
+        "lambda must be finite, and at least 0 unless it is a bound": _refuses_bad_lam,
         "settings make the method again": _settings,
         "lambda is to it what it says": _lam_is,
         "its length is arbitrary where it says so": _arbitrary_length,
@@ -123,7 +123,9 @@ def _equivariant_float32(name: str) -> None:
 def _equivariant(name: str, scales: list[float], steps: list[Tensor], tolerance: float) -> None:
     plain = trajectory(methods.create(name, lam=0.3), steps)
     for scale in scales:
-        scaled = trajectory(methods.create(name, lam=0.3), [scale * g for g in steps])
+        unit = scale**2 if methods.get(name).compares_losses else 1.0
+        bound = unit if methods.get(name).lam_is == "bound" else 1.0
+        scaled = trajectory(methods.create(name, lam=0.3 * bound), [scale * g for g in steps], unit=unit)
         for a, b in zip(scaled, plain, strict=True):
             require_close(a / scale, b, tolerance, f"gradients times {scale:g}")
 
@@ -220,7 +222,7 @@ def _descends(name: str) -> None:
 
 
 def _refuses_bad_lam(name: str) -> None:
-    for lam in (-1.0, math.inf, math.nan):
+    for lam in (math.inf, -math.inf, math.nan, *(() if methods.get(name).lam_is == "bound" else (-1.0,))):
         try:
             methods.create(name, lam=lam)
         except ValueError:
@@ -229,7 +231,7 @@ def _refuses_bad_lam(name: str) -> None:
 
 
 def _settings(name: str) -> None:
-    rescale = methods.get(name).lam_is != "none"
+    rescale = methods.get(name).lam_is not in ("none", "bound")
     method = methods.create(name, lam=0.3, rescale=rescale, length="sum")
     require(methods.create(lam=0.3, **method.settings) == method, f"made again: {method.settings}")
 
@@ -241,6 +243,9 @@ def _lam_is(name: str) -> None:
     turned = float((small / lengths[0] - large / lengths[1]).abs().max()) > 1e-6
     stretched = float((lengths[0] / lengths[1] - 1).abs().max()) > 1e-6
     found = "trade-off" if turned else "length" if stretched else "none"
+    if turned and "needs_losses" in methods.get(name).properties:
+        higher = torch.stack(trajectory(methods.create(name, lam=3.0), steps, above=2.7))
+        found = "bound" if float((higher - small).abs().max()) <= 1e-6 * float(lengths[0].max()) else found
     require(found == said, f"lam_is = {said!r}, but by its directions at lambda 0.3 and 3 it is {found!r}")
 
 
@@ -256,7 +261,7 @@ def _arbitrary_length(name: str) -> None:
 
 def _length_of_sum(name: str) -> None:
     steps = sampled(4)
-    lam = 1.0 if methods.get(name).lam_is == "none" else 0.3
+    lam = 1.0 if methods.get(name).lam_is in ("none", "bound") else 0.3
     plain = trajectory(methods.create(name, lam=0.3), steps)
     matched = trajectory(methods.create(name, lam=0.3, length="sum"), steps)
     for own, direction, (main, aux) in zip(plain, matched, steps, strict=True):

@@ -52,11 +52,13 @@ def sampled(count: int, parameters: int = 30, seed: int = 0, k: int = 2) -> list
     return [torch.randn(k, parameters, generator=generator, dtype=torch.float64) for _ in range(count)]
 
 
-def trajectory(method: BaseMethod, steps: list[Tensor], seed: int | Tensor = 0) -> list[Tensor]:
-    """The directions over several steps; losses are 1, 2, … and fall."""
+def trajectory(
+    method: BaseMethod, steps: list[Tensor], seed: int | Tensor = 0, unit: float = 1.0, above: float = 0.0
+) -> list[Tensor]:
+    """The directions over several steps; losses are 1, 2, … and fall; then times ``unit``, plus ``above``."""
     state, directions = method.init(steps[0], seed), []
     for step, gradients in enumerate(steps):
         losses = torch.arange(1.0, gradients.shape[-2] + 1).expand(gradients.shape[:-1]) * 0.9**step
-        direction, state = method.combine(gradients, state, losses)
+        direction, state = method.combine(gradients, state, unit * losses.double() + above)
         directions.append(direction)
     return directions

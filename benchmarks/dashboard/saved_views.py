@@ -140,11 +140,11 @@ def _fronts(sweep: SentSweep) -> list[Any]:
         for split in splits
     ]
     objectives = [f"{split}/{objective}" for split in splits for objective in ("main", "aux")]
+    log = min(run.start["config"]["lam"] for run in sweep.runs) >= 0
     over_lam = [
-        wr.ScatterPlot(title=f"{key} over λ", x=lam, y=wr.SummaryMetric(key), log_x=True)
-        for key in objectives
+        wr.ScatterPlot(title=f"{key} over λ", x=lam, y=wr.SummaryMetric(key), log_x=log) for key in objectives
     ]
-    columns = [wr.ParallelCoordinatesPlotColumn(metric=lam, display_name="λ", log=True)]
+    columns = [wr.ParallelCoordinatesPlotColumn(metric=lam, display_name="λ", log=log)]
     columns += [wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(key)) for key in objectives]
     tables = [wr.WeavePanelSummaryTable(table_name=name) for name in sweep.analysis.tables]
     figures = [wr.MediaBrowser(title=key, media_keys=[key]) for key in sweep.analysis.images]

@@ -69,6 +69,12 @@ class Claim(Settings):
         """The methods that it is about."""
         return ()
 
+    @property
+    def at_equal_lam(self) -> bool:
+        """Whether runs of the same λ are compared."""
+        kind, measures = getattr(self, "kind", ""), set(getattr(self, "of", ()))
+        return kind in ("trade_off", "apart") or bool(measures - {"front_ratio"})
+
 
 class MethodClaim(Claim):
     """A claim about methods, which runs of an experiment answer."""

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..messages.errors import UserError
+from .method_settings import SHARED
 from .schema import AnyExperiment, Experiment, available, load
 
 _DATA = {"folder": "PATH", "hub": "hub"}
@@ -59,11 +60,15 @@ def _differences(experiment: Experiment, base: Experiment | None) -> tuple[list[
             if _plain(value) != _plain(stated.get(key)):
                 written = json.dumps(_plain(value), separators=(",", ":"))
                 flags += ["--set", f"{section}.{key}={written}"]
-    known = {label: base.methods.get(label, {"name": label}) for label in experiment.methods}
+    shared = dict.fromkeys(SHARED)
+    known = {label: {**shared, **base.methods.get(label, {"name": label})} for label in experiment.methods}
     changed = [
         label
         for label, settings in experiment.methods.items()
-        if any(settings.get(key) != value for key, value in {"training": None, **known[label]}.items())
+        if any(
+            settings.get(key) != value
+            for key, value in {"training": None, "lam": None, **known[label]}.items()
+        )
     ]
     return flags, f"with the settings of {', '.join(changed)} in experiment.json" if changed else ""
 

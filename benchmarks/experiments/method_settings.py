@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ... import methods
-from .settings import check_names
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-OWN_TRAINING = ("optimizer", "momentum", "weight_decay", "second_moment", "step_of")
-"""What a method of an experiment may be trained with in its own way: how a direction becomes a step."""
+from ... import methods
+from ..messages.errors import explain
+from .common import Grid
+from .settings import Training, check_names
+
+SHARED = ("training", "lam")
+"""Keys of a method's table that are none of its settings."""
+OWN_TRAINING = ("optimizer", "momentum", "weight_decay", "second_moment", "step_of", "lam_schedule")
+"""What a method of an experiment may be trained with in its own way: how gradients become a step."""
+_NUMBERS = TypeAdapter(list[float], config=ConfigDict(strict=True))
 
 
 def filled_in(settings: dict[str, Any]) -> dict[str, Any]:
@@ -35,6 +42,42 @@ def along(value: Any, axes: Mapping[str, Sequence[float]], point: Mapping[str, f
         return value
     ((axis, values),) = value.items()
     return values[list(axes[axis]).index(point[axis])]
+
+
+def own_lams(given: Any, name: str) -> list[float]:
+    """λ of a method alone: a list of numbers, or a `Grid`.
+
+    Raises:
+        ValueError: it is neither, λ is no trade-off to the method, or a value is none that it takes.
+    """
+    method = methods.get(name)
+    if method.lam_is not in ("trade-off", "bound"):
+        raise ValueError(f"λ is no trade-off to {name}, which is run at λ = 1 alone: leave lam out")
+    try:
+        grid = Grid.model_validate(given).values() if isinstance(given, dict) else given
+        lams = _NUMBERS.validate_python(grid)
+    except ValidationError as error:
+        raise ValueError(f"lam: {explain(error)}") from None
+    if not lams:
+        raise ValueError("lam: the grid is empty")
+    return [float(method(lam=lam).lam) for lam in lams]
+
+
+def check_lam(label: str, settings: Mapping[str, Any], training: Training) -> None:
+    """Refuse trainings that move a λ that is no weight, or take the bound of one method for another's λ.
+
+    Raises:
+        ValueError: they do.
+    """
+    name, reference = settings["name"], training.step_of or settings
+    here = {name, reference["name"]} & set(methods.available())
+    lam_is = {used: methods.get(used).lam_is for used in here}
+    own, other = ((lam_is.get(of["name"]), of.get("bounded")) for of in (settings, reference))
+    if training.lam_schedule and own[0] in ("none", "bound"):
+        what = "a bound" if own[0] == "bound" else "nothing"
+        raise ValueError(f"methods: {label}: λ is {what} to {name}: leave lam_schedule out")
+    if own != other and "bound" in (own[0], other[0]):
+        raise ValueError(f"methods: {label}: λ is not the same to {name} and {reference['name']}: no step_of")
 
 
 def own_training(own: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 
 from ... import methods, tasks
@@ -15,7 +16,7 @@ from ..messages.errors import UserError, as_user_error, explain
 from .box import Box
 from .claims import ComparisonClaim
 from .common import Common, Describe, Grid
-from .method_settings import along, filled_in, own_training
+from .method_settings import SHARED, along, check_lam, filled_in, own_lams, own_training
 from .settings import (
     LEARNING_RATE,
     Settings,
@@ -84,15 +85,16 @@ class Experiment(Common):
     @field_validator("methods", mode="after")
     @classmethod
     def _resolve_methods(cls, value: Any, info: ValidationInfo) -> Any:
-        """Fill in every method's name and settings, but for a manifest; its own training stays there."""
+        """Fill in every method's name and settings, but for a manifest; its own training and λ stay there."""
         if info.context == MANIFEST:
             return {label: check_names(settings) for label, settings in value.items()}
         resolved = {}
         for label, given in value.items():
             settings = {"name": label, **given}
-            own = settings.pop("training", {})
+            own, lam = settings.pop("training", {}), settings.pop("lam", None)
             try:
                 resolved[label] = filled_in(settings) | ({"training": own_training(own)} if own else {})
+                resolved[label] |= {} if lam is None else {"lam": own_lams(lam, resolved[label]["name"])}
             except ValueError as error:
                 raise ValueError(f"{label}: {error}") from None
         return resolved
@@ -106,12 +108,14 @@ class Experiment(Common):
         return value.model_copy(update={"step_of": filled_in(value.step_of)})
 
     @model_validator(mode="after")
-    def _own_trainings(self) -> Self:
+    def _own_trainings(self, info: ValidationInfo) -> Self:
         for label, settings in self.methods.items():
             try:
-                self.training_of(label)
+                training = self.training_of(label)
             except ValidationError as error:
                 raise ValueError(f"methods: {label}: training: {explain(error)}") from None
+            if info.context != MANIFEST:
+                check_lam(label, settings, training)
             for key in settings.get("training", {}):
                 if f"training.{key}" in self.axes:
                     raise ValueError(f"methods: {label}: training: {key} is an axis of the experiment")
@@ -142,7 +146,7 @@ class Experiment(Common):
                 raise ValueError(f"axes.{axis}: the grid is empty")
         for label, settings in self.methods.items():
             for key, value in settings.items():
-                if key == "training" or not isinstance(value, dict):
+                if key in SHARED or not isinstance(value, dict):
                     continue
                 ((axis, values),) = value.items()
                 if len(values) != len(self.axes.get(axis, ())):
@@ -151,8 +155,8 @@ class Experiment(Common):
         return self
 
     def settings_of(self, label: str, point: Mapping[str, float]) -> dict[str, Any]:
-        """The settings of a method at a point of the axes, without its own training."""
-        own = {key: value for key, value in self.methods[label].items() if key != "training"}
+        """The settings of a method at a point of the axes, without its own training and λ."""
+        own = {key: value for key, value in self.methods[label].items() if key not in SHARED}
         return {key: along(value, self.axes, point) for key, value in own.items()}
 
     def training_of(self, label: str) -> Training:
@@ -165,13 +169,48 @@ class Experiment(Common):
         return {self.methods[label]["name"], *self.training_of(label).methods}
 
     def lams(self, label: str) -> tuple[float, ...]:
-        """λ of a method's runs: the grid, or 1 alone where λ is no trade-off to it."""
-        return self.lam if self.trades_off(label) else (1.0,)
+        """λ of a method's runs: its own, else the grid, or 1 alone where λ is no trade-off to it.
+
+        Bounds of a loss that are not given lie in the box for train losses, evenly and with its ends, as many
+        as the grid has values; a single one is the middle.
+
+        Raises:
+            UserError: they are not given, and there is no box.
+        """
+        own = self._stated(label)
+        if "lam" in own:
+            return tuple(own["lam"])
+        if not self.bounds(label):
+            return self.lam if self.trades_off(label) else (1.0,)
+        bounded = own.get("bounded")
+        if self.box is None or bounded not in ("aux", "main"):
+            raise UserError(
+                f"{self.name}: λ of {label} is a bound on a loss: write lam = [...] in its table of [methods]"
+                + (", or give the experiment a box" if bounded else "")
+            )
+        low, high = getattr(self.box.of("train"), bounded)
+        count = len(self.lam)
+        return tuple(np.linspace(low, high, count).tolist()) if count > 1 else ((low + high) / 2,)
 
     def trades_off(self, label: str) -> bool:
         """Whether λ moves a method along the front; also of a method that is not here, of recorded runs."""
-        name = self.methods[label]["name"]
-        return name not in methods.available() or methods.get(name).lam_is == "trade-off"
+        return self._lam_is(label) in ("trade-off", "bound")
+
+    def bounds(self, label: str) -> bool:
+        """Whether λ is the bound of a loss to a method."""
+        return self._lam_is(label) == "bound"
+
+    def on_grid(self, label: str) -> bool:
+        """Whether a method is run at the λ of the experiment, so that it is compared at equal λ."""
+        return self._lam_is(label) == "trade-off" and "lam" not in self._stated(label)
+
+    def _stated(self, label: str) -> dict[str, Any]:
+        """What is said of a method, whose label may also tell the axes that vary it."""
+        return self.methods.get(label) or self.methods[label.partition(" (")[0]]
+
+    def _lam_is(self, label: str) -> str:
+        name = self._stated(label)["name"]
+        return methods.get(name).lam_is if name in methods.available() else "trade-off"
 
     def plan(self, describe: Describe) -> list[TrainingRun]:
         """All runs, seeds outermost, so that whole fronts are finished one after the other.
@@ -187,7 +226,7 @@ class Experiment(Common):
             for label, settings in self.methods.items()
             if settings["name"] == "sum" and "training" not in settings
         ]
-        if len(self.axes.get(LEARNING_RATE, ())) > 1 and sums and 0.0 not in self.lam:
+        if len(self.axes.get(LEARNING_RATE, ())) > 1 and sums and 0.0 not in self.lams(sums[0]):
             cells.append((sums[0], 0.0))
         points = [
             dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())
@@ -217,7 +256,7 @@ class Experiment(Common):
             used[axis] = value
         with as_user_error("axes"):
             if sections["method"]["name"] in methods.available():
-                methods.create(**sections["method"])
+                methods.create(**sections["method"], lam=lam)
             return TrainingRun(
                 experiment=self.name,
                 scale=self.scale,
@@ -275,7 +314,7 @@ def load(name: str, scale: str, overrides: dict[str, Any] | None = None) -> AnyE
 
 
 def _check_claims(experiment: AnyExperiment) -> None:
-    """Refuse claims of the same id, several primary ones, and methods that the experiment does not have."""
+    """Refuse claims of the same id, several primary ones, unknown methods, and bounds compared with λ."""
     ids = [claim.id for claim in experiment.claims]
     if doubled := [id for id in ids if ids.count(id) > 1]:
         raise ValueError(f"claims: two have the id {doubled[0]!r}")
@@ -287,3 +326,7 @@ def _check_claims(experiment: AnyExperiment) -> None:
             if isinstance(experiment, Experiment) and label.partition(" (")[0] not in experiment.methods:
                 known = ", ".join(experiment.methods)
                 raise ValueError(f"claims: {claim.id}: no method {label!r}; there are {known}")
+            if claim.at_equal_lam and isinstance(experiment, Experiment) and experiment.bounds(label):
+                raise ValueError(
+                    f"claims: {claim.id}: compares at equal λ, which is a bound to {label}: leave it out"
+                )

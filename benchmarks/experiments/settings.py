@@ -46,6 +46,12 @@ SecondMoment = Annotated[
 ]
 """None for the direction's: then it is no part of a run's identity."""
 
+LamSchedule = Annotated[
+    Literal["constant", "linear", "inverse"] | None,
+    AfterValidator(lambda value: None if value == "constant" else value),
+]
+"""None for a constant λ: then it is no part of a run's identity."""
+
 
 class Training(Settings):
     """How a run is trained.
@@ -53,6 +59,9 @@ class Training(Settings):
     ``lr`` is the rate after warm-up; ``cosine`` falls to zero at the last step. SGD uses Nesterov momentum;
     ``weight_decay`` is decoupled, of ``adamw`` alone. Evaluations are evenly spaced over the steps, the last
     one at the end; the start is evaluated too.
+
+    ``lam_schedule`` multiplies λ in step t = 0, 1, … of T: ``linear`` by 1 − t / T, ``inverse`` by
+    1 / (1 + t / epoch), an epoch being its number of steps. It is for methods to which λ is a weight.
 
     Controls of the step, off unless set: with ``second_moment = "gradient"`` Adam's second moment is that of
     the plain weighted sum of the gradients, and only its first that of the direction; ``step_of`` holds the
@@ -70,6 +79,7 @@ class Training(Settings):
     second_moment: SecondMoment = None
     step_of: Named | None = None
     schedule: Literal["constant", "cosine"] = "constant"
+    lam_schedule: LamSchedule = None
     warmup_epochs: float = Field(0, ge=0)
     epochs: int = Field(gt=0)
     evaluations: int = Field(10, gt=0)
@@ -127,7 +137,7 @@ class TrainingRun(Settings):
     task: Named
     data: DataRecord
     method: Named
-    lam: float = Field(ge=0)
+    lam: float
     seed: int = Field(ge=0)
     training: Training
     axes: dict[str, float] = {}

@@ -14,9 +14,9 @@ MOST_TICKS = 7
 
 @figures_of(TrainingAnalysis)
 def draw(analysis: TrainingAnalysis) -> Drawn:
-    """Each diagnostic against λ, mean over seeds, at the experiment's own learning rate."""
+    """Each diagnostic against λ, mean over seeds, at the experiment's own rate; none where λ is a bound."""
     experiment, measured = analysis.compared, analysis.diagnostics
-    measured = measured[measured["lam"] > 0]
+    measured = measured[(measured["lam"] > 0) & ~measured["method"].map(experiment.bounds).astype(bool)]
     if not experiment.compares_fronts or measured.empty:
         return
     own = measured[measured["lr"] == experiment.training.lr]

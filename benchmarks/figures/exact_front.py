@@ -29,6 +29,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     if experiment.figure != "exact":
         return
     records = [r for r in analysis.records if r.status == "completed"]
+    records = [r for r in records if not experiment.bounds(r.run.label)]
     points = rest_points(records, ("main", "aux", "excess", "regret"))
     points = points[points["lam"] > 0]
     if points.empty:

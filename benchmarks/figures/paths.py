@@ -12,12 +12,12 @@ from .panels import Drawn, caption, figures_of, side_by_side
 
 @figures_of(TrainingAnalysis)
 def draw(analysis: TrainingAnalysis) -> Drawn:
-    """Paths at the least λ, and end points over λ."""
+    """Paths at the least λ, and end points over λ; none where λ is a bound."""
     experiment, summary = analysis.compared, analysis.summary
     if experiment.figure != "paths":
         return
     figure, (plane, distance) = side_by_side(2, width=4.0)
-    for method in style.order(list(summary["method"].unique())):
+    for method in style.order([m for m in summary["method"].unique() if not experiment.bounds(m)]):
         look = style.look(method)
         runs = summary[summary["method"] == method]
         least = min(experiment.lams(method))

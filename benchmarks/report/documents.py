@@ -21,7 +21,7 @@ from ..analysis.statistics import over_seeds
 from ..analysis.summary import SPLITS, end_values
 from ..analysis.wording import with_interval
 from ..catalogue import where_recorded
-from ..experiments.box import Box
+from ..experiments.schema import MANIFEST, Experiment
 from ..figures import box as box_figure
 from ..figures import style
 from ..messages.errors import UserError
@@ -109,15 +109,18 @@ def _across(results: Path, split: str, *folders: str) -> pd.DataFrame:
 def _learning_rates(results: Path, folder: str, split: str = "test") -> pd.DataFrame:
     """Front ratios at each learning rate by itself, of the methods that ran at several: a folder, a split."""
     summary = _table(results, folder, "summary")
-    stated = _json(results / folder / "experiment.json")["experiment"].get("box")
-    box = Box.model_validate(stated).of(split) if stated else None
-    summary = summary[summary["lam"] > 0]
+    stated = _json(results / folder / "experiment.json")["experiment"]
+    experiment = Experiment.model_validate(stated, context=MANIFEST)
+    box = experiment.box.of(split) if experiment.box else None
+    summary = summary[(summary["lam"] > 0) | summary["method"].map(experiment.bounds).astype(bool)]
+    own_lam = frozenset(label for label in summary["method"].unique() if not experiment.on_grid(label))
     several = summary.groupby("method")["lr"].nunique() > 1
     rows = []
     for method in several.index[several & (several.index != REFERENCE)]:
         row = {"method": f"`{method}`"}
         for rate, runs in summary.groupby("lr"):
-            ratios, _ = comparisons.front_ratios(Protocol("", runs, runs).pair(method), split, box)
+            pair = Protocol("", runs, runs, own_lam=own_lam).pair(method)
+            ratios, _ = comparisons.front_ratios(pair, split, box)
             value, low, high, _ = over_seeds(list(ratios.values()), len(ratios), ratios=True)
             row[f"rate {rate:g}"] = with_interval(value, low, high, none="none")
         rows.append(row)

@@ -58,7 +58,10 @@ def block(analysis: TrainingAnalysis, budget: int) -> tuple[dict[str, Any], str]
     return {
         "labels": experiment.labels.model_dump(),
         "boxes": {split: _box(experiment.box.of(split)) for split in splits} if experiment.box else {},
-        "methods": [{**_method(label), "quiet": label not in coloured} for label in labels],
+        "methods": [
+            {**_method(label), "quiet": label not in coloured, "bound": experiment.bounds(label)}
+            for label in labels
+        ],
         "splits": splits,
         "metrics": metrics,
         "diagnostics": DIAGNOSTICS,

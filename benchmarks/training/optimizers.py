@@ -72,10 +72,7 @@ class Mover:
         lr, decay = training.lr, training.weight_decay or 0.0
         self.optimizer: torch.optim.Optimizer
         if training.second_moment == "gradient" and any(method.name != "sum" for _, method in parts):
-            self.sums = [
-                (where, methods.create("sum", lam=method.lam, rescale=method.rescale))
-                for where, method in parts
-            ]
+            self.sums = [(where, _plain(method)) for where, method in parts]
             self.squared = torch.zeros_like(theta, requires_grad=False)
             self.optimizer = SplitAdam(theta, self.squared, lr, decay)
         elif training.optimizer == "sgd":
@@ -181,6 +178,12 @@ class _Reference:
         self.mover.optimizer.param_groups[0]["lr"] = lr
         self.mover.optimizer.step()
         return _length(self.theta - before)
+
+
+def _plain(method: methods.BaseMethod) -> methods.BaseMethod:
+    """The sum of the gradients at the λ of a method, or at 1 where that is a bound."""
+    lam = 1.0 if method.lam_is == "bound" else method.lam
+    return methods.create("sum", lam=lam, rescale=method.rescale)
 
 
 def _length(step: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from ..experiments.settings import TrainingRun
 from .checkpoints import State
 from .models import FlatModel, StackedModels
 from .optimizers import Update
-from .schedule import learning_rate_factor
+from .schedule import Lams, learning_rate_factor
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Stepper:
         task: theirs.
 
     Raises:
-        ValueError: the runs differ in more than method, λ and seed.
+        ValueError: the runs differ in more than method, λ and seed, or have a λ that is not to be moved.
     """
 
     def __init__(self, runs: Sequence[TrainingRun], task: Task) -> None:
@@ -56,8 +56,9 @@ class Stepper:
             torch.autocast, self.models.theta.device.type, torch.bfloat16, enabled=bool(options.bf16)
         )
         self.rounding = torch.finfo(torch.bfloat16).eps if options.bf16 else None
-        self.groups = self._groups()
         self.steps = options.epochs * task.steps_per_epoch
+        self.lams = Lams(self.runs, task.steps_per_epoch, self.steps, task.device)
+        self.groups = self._groups()
         parts = [(group.where, group.method) for group in self.groups]
         reference = self._method(options.step_of, self.runs) if options.step_of else None
         self.update = Update(options, self.models.theta, parts, reference)
@@ -103,10 +104,9 @@ class Stepper:
         self, settings: dict[str, Any], runs: Sequence[TrainingRun]
     ) -> tuple[methods.BaseMethod, int | Tensor]:
         """A method at the runs' λ, and the seeds of what it draws: tensors where several runs are trained."""
-        lam: float | Tensor = runs[0].lam
+        lam = self.lams.of([run.lam for run in runs] if len(self.runs) > 1 else runs[0].lam)
         seeds: int | Tensor = stream(runs[0].seed, "method")
         if len(self.runs) > 1:
-            lam = torch.tensor([run.lam for run in runs], dtype=torch.float64, device=self.task.device)
             seeds = torch.tensor([stream(run.seed, "method") for run in runs])
         return methods.create(**settings, lam=lam).with_blocks(self.models.sizes), seeds
 
@@ -133,6 +133,7 @@ class Stepper:
         if not self.models.module.training:
             self.models.module.train()
         self.rows = None
+        self.lams.move(self.scheduler.last_epoch)
         if self.single_backward and not diagnose:
             self._one_backward(batch)
         else:
@@ -328,7 +329,7 @@ class Stepper:
             replica: which run.
             gram: of g_m, g_a, d and more.
         """
-        lam = self.runs[replica].lam
+        lam = self.runs[replica].lam * self.lams.factor
         method = self.groups[self._group_of(replica)].method
         if not method.projects_auxiliary or len(self.task.objectives) != 2 or not lam:
             return {}

@@ -17,7 +17,7 @@ from .parts import Parts, rows_by_part
 
 State = dict[str, Tensor]
 Order = Literal["after", "before"]
-LamIs = Literal["trade-off", "length", "none"]
+LamIs = Literal["trade-off", "length", "none", "bound"]
 Length = Literal["own", "sum"]
 Property = Literal["non_conflicting", "permutation_equivariant", "needs_losses"]
 
@@ -43,14 +43,14 @@ class BaseMethod(ABC):
 
     Args:
         lam: trade-off λ ≥ 0 between main and auxiliary losses; a tensor of the leading shape ``(...)``, or
-            ``(..., K - 1)`` for one value per auxiliary objective.
+            ``(..., K - 1)`` for one value per auxiliary objective. Any number where it is a bound.
         rescale: multiply the direction by 1 / (1 + λ) (for several λ: by 1 / (1 + their sum)).
         length: ``"sum"`` scales the direction to the length of g_m + Σ λ_k g_k, within each block where
             there are blocks, and before ``rescale``; a direction of zero stays. ``"own"``, or None: as it is.
 
     Raises:
         ValueError: ``lam`` is negative or not finite, ``length`` is none of these, or ``rescale`` is asked of
-            a method to which λ is nothing.
+            a method to which λ is nothing or a bound.
     """
 
     lam: float | Tensor = 1.0
@@ -66,7 +66,8 @@ class BaseMethod(ABC):
     """Its marker in figures, one of matplotlib's; empty for one that follows from its colour or name."""
     lam_is: ClassVar[LamIs] = "trade-off"
     """What λ is to the method: a ``trade-off`` changes the angle of its direction, and moves it along the
-    front; a ``length`` scales the direction and nothing else; where it is ``none``, λ counts as 1."""
+    front; a ``length`` scales the direction and nothing else; where it is ``none``, λ counts as 1. A
+    ``bound`` is that of a loss, in its unit (see `methods/constrained.py`): no gradient is scaled by it."""
     arbitrary_length: ClassVar[bool] = False
     """Whether the length of the direction is a convention, such as a mean where others have the sum: g_m does
     not enter with coefficient 1 where it is at a right angle to the others."""
@@ -82,6 +83,9 @@ class BaseMethod(ABC):
     `combine` makes them a direction of NaN."""
     observes: ClassVar[bool] = False
     """Whether the method learns from the losses after the step (`observe`)."""
+    compares_losses: ClassVar[bool] = False
+    """Whether losses, and a bound on them, are compared with inner products of gradients: the direction then
+    scales with the gradients where the losses and the bound are scaled by the square of that."""
     projects_auxiliary: ClassVar[bool] = False
     """Whether d = g_m + λ π(g_a; ·) for two objectives, so that d tells how much of g_a is projected out."""
     properties: ClassVar[frozenset[Property]] = frozenset()
@@ -89,14 +93,15 @@ class BaseMethod(ABC):
     ``permutation_equivariant`` (in the auxiliary objectives), ``needs_losses``."""
 
     def __post_init__(self) -> None:
-        lam = torch.as_tensor(self.lam)
-        if not (torch.isfinite(lam) & (lam >= 0)).all():
-            raise ValueError(f"lam must be finite and at least 0, got {self.lam}")
+        lam = torch.as_tensor(self.lam, dtype=torch.float64)
+        least, told = (-torch.inf, "") if self.lam_is == "bound" else (0, " and at least 0")
+        if not (torch.isfinite(lam) & (lam >= least)).all():
+            raise ValueError(f"lam must be finite{told}, got {self.lam}")
         if self.length not in (None, *get_args(Length)):
             raise ValueError(f"length must be one of {', '.join(get_args(Length))}, got {self.length!r}")
         if self.length == "own":
             object.__setattr__(self, "length", None)
-        if self.rescale and self.lam_is == "none":
+        if self.rescale and self.lam_is in ("none", "bound"):
             raise ValueError(f"{self.name} has no λ to rescale by: leave rescale out")
 
     def __init_subclass__(cls) -> None:
@@ -117,8 +122,8 @@ class BaseMethod(ABC):
 
     @property
     def used_lam(self) -> float | Tensor:
-        """λ, or 1 where it is nothing to the method."""
-        return 1.0 if self.lam_is == "none" else self.lam
+        """The weight λ, or 1 where λ is nothing to the method, or a bound."""
+        return 1.0 if self.lam_is in ("none", "bound") else self.lam
 
     def with_blocks(self, sizes: Sequence[int]) -> Self:
         """The method with these blocks where it was made with ``blocks=True``, else as it is."""
@@ -221,9 +226,9 @@ class BaseMethod(ABC):
         """The leading shape of what the method remembers."""
         return gradients.shape[:-2]
 
-    def _lams(self, leading: torch.Size, k: int, like: Tensor) -> Tensor:
-        """λ of each auxiliary objective, ``(..., K - 1)`` for a leading shape ``(...)``."""
-        used = self.used_lam
+    def _lams(self, leading: torch.Size, k: int, like: Tensor, given: float | Tensor | None = None) -> Tensor:
+        """λ, or what is given in its place, of each auxiliary objective: ``(..., K - 1)`` for ``(...)``."""
+        used = self.used_lam if given is None else given
         lam = used.to(like) if isinstance(used, Tensor) else like.new_full((), used)
         if lam.dim() < len(leading) + 1 or lam.shape[-1] != k - 1:
             lam = lam[..., None]

@@ -11,6 +11,13 @@ from scalpel_bench.benchmarks.training import stream, train
 from scalpel_bench.tasks.bases import Model
 from tests.benchmarks.regression import Regression, run_of
 
+FACTORS = {
+    None: lambda t, steps: 1.0,
+    "linear": lambda t, steps: (steps - t) / steps,
+    "inverse": lambda t, steps: 5 / (5 + t),
+}
+"""On λ in step t, with 5 steps an epoch."""
+
 
 def scheduler(optimizer: torch.optim.Optimizer, run: TrainingRun, warmup: int) -> lr_scheduler.LRScheduler:
     after: lr_scheduler.LRScheduler
@@ -40,7 +47,7 @@ def plain_loop(run: TrainingRun, task: Regression) -> list[dict[str, float]]:
     for step, batch in enumerate(itertools.islice(batches, settings.epochs * 5), 1):
         main, aux = task.losses(model, batch)
         optimizer.zero_grad()
-        (main + run.lam * aux).backward()
+        (main + run.lam * FACTORS[settings.lam_schedule](step - 1, settings.epochs * 5) * aux).backward()
         optimizer.step()
         schedule.step()
         if step % 5 == 0:
@@ -57,6 +64,8 @@ def plain_loop(run: TrainingRun, task: Regression) -> list[dict[str, float]]:
         {"schedule": "cosine"},
         {"warmup_epochs": 0.8},
         {"schedule": "cosine", "warmup_epochs": 1.4, "lam": 2.0},
+        {"lam_schedule": "linear", "lam": 2.0},
+        {"lam_schedule": "inverse", "lam": 2.0, "optimizer": "adam", "lr": 0.01},
     ],
 )
 def test_a_run_of_sum_is_what_torch_makes_of_the_summed_loss(settings: dict) -> None:

@@ -106,9 +106,11 @@ def test_what_the_suite_has() -> None:
     assert {name: meaning for name, meaning in meanings.items() if meaning != "trade-off"} == {
         "agem": "none",
         "cr_mogm": "none",
+        "constrained_barrier": "bound",
         "fairgrad": "none",
         "gradvac_main": "none",
         "imtl_g": "length",
+        "lagrangian": "bound",
         "mgda": "none",
         "moco": "none",
         "nash_mtl": "length",
@@ -116,7 +118,7 @@ def test_what_the_suite_has() -> None:
 
 
 def test_an_unknown_meaning_of_lambda_is_refused() -> None:
-    with pytest.raises(ValueError, match="'vague': lam_is must be one of trade-off, length, none"):
+    with pytest.raises(ValueError, match="'vague': lam_is must be one of trade-off, length, none, bound"):
 
         class Vague(methods.Sum):
             name, lam_is = "vague", "something"

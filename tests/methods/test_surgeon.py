@@ -1,6 +1,7 @@
 """The drop-in for training loops, against the direction of the method on gradients laid out by hand."""
 
 import copy
+import dataclasses
 import gc
 import math
 import subprocess
@@ -32,6 +33,21 @@ def test_every_method_writes_its_own_direction(name: str) -> None:
     model, method = network(), methods.create(name, lam=0.5)
     surgeon, optimizer, state = Surgeon(model.parameters(), method), optimizer_of(model), None
     for batch in batches(3):
+        values = losses(model, batch)
+        gradients = flat_gradients(model, values)
+        state = method.init(gradients) if state is None else state
+        expected, state = method.combine(gradients, state, torch.stack(values).detach())
+        surgeon.backward(*values)
+        torch.testing.assert_close(written(model), expected)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("memory", ["rows", "streaming"])
+def test_a_method_may_be_replaced_in_training_to_move_lambda(memory: str) -> None:
+    model, method = network(), bloop()
+    surgeon, optimizer, state = Surgeon(model.parameters(), method, memory=memory), optimizer_of(model), None
+    for step, batch in enumerate(batches(4)):
+        surgeon.method = method = dataclasses.replace(method, lam=1 / (1 + step))
         values = losses(model, batch)
         gradients = flat_gradients(model, values)
         state = method.init(gradients) if state is None else state

@@ -4,11 +4,12 @@ class Experiment {
     this.data = data;
     this.root = document.getElementById(data.id);
     const lams = [...new Set(data.runs.lam)].sort((a, b) => a - b);
+    const weights = [...new Set(data.runs.lam.filter((_, run) => !data.methods[data.runs.method[run]].bound))].sort((a, b) => a - b);
     this.state = {
       split: data.splits.includes("test") ? "test" : data.splits[0] ?? "",
       protocol: 0,
       hidden: new Set(),
-      lam: lams[Math.floor(lams.length / 2)],
+      lam: weights[Math.floor(weights.length / 2)] ?? lams[Math.floor(lams.length / 2)],
       metric: "main",
       curve: "main",
       diagnostic: Object.keys(data.curves.diagnostics)[0],
@@ -199,7 +200,7 @@ class Experiment {
   drawLam() {
     const { metric, split } = this.state;
     const { runs } = this.data;
-    const series = this.shown.map(({ method, runs: own }) => {
+    const series = this.shown.filter(({ method }) => !method.bound).map(({ method, runs: own }) => {
       const points = this.points(own, (run) => runs.lam[run], (run) => this.ends(run, metric));
       const groups = Map.groupBy(points, (point) => runs.lr[point.run]);
       const paths = [...groups.values()].map((group) => ({ kind: "mean", xy: means(group) }));
