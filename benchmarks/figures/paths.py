@@ -14,7 +14,8 @@ from .panels import Drawn, caption, figures_of, side_by_side
 def draw(analysis: TrainingAnalysis) -> Drawn:
     """Paths at the least λ, and end points over λ; none where λ is a bound."""
     experiment, summary = analysis.compared, analysis.summary
-    if experiment.figure != "paths":
+    positive = [lam for lam in experiment.lam if lam > 0]
+    if experiment.figure != "paths" or not positive:
         return
     figure, (plane, distance) = side_by_side(2, width=4.0)
     for method in style.order([m for m in summary["method"].unique() if not experiment.bounds(m)]):
@@ -25,7 +26,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
             path = pd.DataFrame([row["train"] for row in analysis.sweep.by_id[identity].trajectory])
             plane.plot(path["a"], path["b"], ms=3, lw=1, markevery=5, label=style.title(method), **look)
         distance.plot(runs["lam"], runs["train_distance"].clip(lower=1e-9), ms=5, lw=1, **look)
-    grid = np.geomspace(min(experiment.lam), max(experiment.lam), 100)
+    grid = np.geomspace(min(positive), max(positive), 100)
     distance.plot(grid, grid / (1 + grid), color="0.6", lw=3, alpha=0.5, zorder=0, label="λ / (1 + λ)")
     plane.plot([0], [0], marker="+", ms=12, color="0.3", ls="")
     where = f"paths at λ = {min(experiment.lam):g}; + is the bilevel solution"

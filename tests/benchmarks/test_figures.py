@@ -8,11 +8,13 @@ from matplotlib.figure import Figure
 
 from scalpel_bench.benchmarks.analysis import analyse
 from scalpel_bench.benchmarks.analysis.analyses import TrainingAnalysis
+from scalpel_bench.benchmarks.execution import ExecutionOptions, execute
 from scalpel_bench.benchmarks.experiments.box import Bounds
 from scalpel_bench.benchmarks.experiments.schema import Labels
-from scalpel_bench.benchmarks.figures import fronts, panels, relative, style
+from scalpel_bench.benchmarks.figures import fronts, panels, paths, relative, style
 from scalpel_bench.benchmarks.records import Folder, load_sweep
 from tests.benchmarks.recorded import recorded
+from tests.benchmarks.runs import analysed, conditioning, jobs_of
 
 LOG = Labels(main="main", aux="aux", log_main=True, log_aux=True)
 
@@ -90,3 +92,12 @@ def test_names_at_the_end_do_not_overlap_and_say_what_is_out_of_sight() -> None:
     assert list(places) == ["below ↓", "a", "b", "c", "above ↑"]
     assert np.diff(list(places.values())).min() > 0.03
     assert places["a"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("lam", [(0.0, 0.1, 1.0), (0.0,)])
+def test_paths_on_a_grid_that_begins_at_zero(lam, folder) -> None:
+    jobs = jobs_of(made := conditioning(lam=lam, seeds=1), folder)
+    for done in execute(jobs, ExecutionOptions()):
+        folder.write(done.record)
+    drawn = dict(paths.draw(analysed(folder.read()[0], made, None)))
+    assert set(drawn) == ({"paths"} if len(lam) > 1 else set())
