@@ -150,7 +150,7 @@ class Robustness(LeNetTask):
         moved = start
         with torch.no_grad():
             for _ in range(steps):
-                value, pull = torch.func.vjp(loss, moved)
+                value, pull = torch.func.vjp(loss, moved)[:2]  # unlike grad, without a graph of the slope
                 (slope,) = pull(torch.ones_like(value))
                 moved = torch.clamp(moved + stride * slope.sign(), low, high)
         return moved
