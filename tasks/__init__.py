@@ -4,7 +4,7 @@
 >>> module = task.build()
 """
 
-from .bases import REGISTRY, Batch, ImageTask, Known, Loss, Model, Task
+from .bases import REGISTRY, Batch, ImageTask, Known, LeNetTask, Loss, Model, Task
 from .data import Data, DataError, check_source
 
 available, create, get, origin = REGISTRY.available, REGISTRY.create, REGISTRY.get, REGISTRY.origin
@@ -16,6 +16,7 @@ __all__ = [
     "DataError",
     "ImageTask",
     "Known",
+    "LeNetTask",
     "Loss",
     "Model",
     "Task",

@@ -1,5 +1,6 @@
 """Networks, and norms of their layers."""
 
+from .lenet import LeNet
 from .linear import lecun_normal
 from .residual import BLOCKS, STEMS, ResidualNet, Standardise
 from .softmax import ExactFront, TwoLabellings
@@ -9,6 +10,7 @@ __all__ = [
     "BLOCKS",
     "STEMS",
     "ExactFront",
+    "LeNet",
     "ResidualNet",
     "Standardise",
     "TwoLabellings",

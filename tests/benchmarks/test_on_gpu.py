@@ -9,17 +9,26 @@ from scalpel_bench import methods, tasks
 from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.training import Stepper
-from scalpel_bench.tasks import Data, ImageTask, Task
+from scalpel_bench.tasks import Data, ImageTask, LeNetTask, Task
 from scalpel_bench.tasks.data.images import ResidentImages
 from scalpel_bench.tasks.two_datasets import Pair
 from tests.benchmarks.runs import DATA
 from tests.fake_gpu import GPU, fake_gpu
 
-TRAINED = ("conditioning", "quadratic", "fig3a", "fig3b", "fig4", "fig5a", "fig5b", "fig10")
+TRAINED = (
+    *("conditioning", "quadratic", "fig3a", "fig3b", "fig4", "fig5a", "fig5b", "fig10"),
+    *("multi_digits", "robustness"),
+)
 """An experiment of each task."""
 QUICK = {("fig3a", "paper"), ("fig4", "paper"), ("fig5a", "paper")}
 METHODS = ("sum", "bloop", "mgda")
-SHAPES = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3), "imagenet": (224, 224, 3)}
+SHAPES = {
+    "mnist": (28, 28, 1),
+    "multi_mnist": (36, 36, 1),
+    "cifar10": (32, 32, 3),
+    "imagenet": (224, 224, 3),
+}
+LABELS = ("labels", "digits", "top_left", "bottom_right")
 WAITS = {"smooth_mlp": {torch.ops.aten._linalg_eigh}}
 """What a step waits for: its spectral norms take the eigenvectors of small matrices from a library."""
 
@@ -50,11 +59,12 @@ def cache(tmp_path_factory):
         yield
 
 
-def images(task: ImageTask, name: str) -> Unread:
+def images(task: ImageTask | LeNetTask, name: str) -> Unread:
     rows = 2 * task.batch_size
     split = {"images": torch.empty(rows, *SHAPES[name], dtype=torch.uint8, device="cuda")}
-    split |= {label: torch.zeros(rows, dtype=torch.int64, device="cuda") for label in ("labels", "digits")}
-    return Unread("embedded", name, {"train": split, "test": split}, task.padding, task.flip)
+    split |= {label: torch.zeros(rows, dtype=torch.int64, device="cuda") for label in LABELS}
+    augmented = (task.padding, task.flip) if isinstance(task, ImageTask) else ()
+    return Unread("embedded", name, {"train": split, "test": split}, *augmented)
 
 
 def without_data(task: Task) -> Task:
@@ -66,7 +76,7 @@ def without_data(task: Task) -> Task:
     elif task.name == "two_datasets":
         main, aux = images(task, task.main_images), images(task, task.aux_images)
         task.__dict__["dataset"] = Pair("embedded", "both", main.splits, (main, aux))
-    elif isinstance(task, ImageTask):
+    elif isinstance(task, ImageTask | LeNetTask):
         task.__dict__["dataset"] = images(task, getattr(task, "images", "cifar10"))
     elif task.name == "translation":
         small = tasks.create("translation", vocabulary=400, max_length=task.max_length)

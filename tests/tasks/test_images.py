@@ -13,6 +13,7 @@ from scalpel_bench.tasks.cifar_mnist import OPACITY, overlay
 from scalpel_bench.tasks.data import crop_flip
 from scalpel_bench.tasks.data.images import (
     CIFAR10,
+    FASHION_MNIST,
     MNIST,
     ImageSet,
     ResidentImages,
@@ -204,6 +205,20 @@ class TestCifarMnist:
         model = tasks.Model(module, dict(module.named_parameters()), dict(module.named_buffers()))
         list(task.losses(model, next(task.batches(generator()))))
         assert len(calls) == 1
+
+
+def test_digits_and_clothes_are_overlaid_from_their_own_folders(hub) -> None:
+    hub(MNIST, {"train": rows((28, 28, 1), 30), "test": rows((28, 28, 1), 12)})
+    settings = {"images": "fashion_and_mnist", "validation_fraction": 0.0}
+    folder = str(hub(FASHION_MNIST, {"train": rows((28, 28, 1), 20), "test": rows((28, 28, 1), 8)}))
+    task = tasks.create("multi_digits", data=folder, **settings)
+    assert task.dataset.name == "ylecun/mnist and zalando-datasets/fashion_mnist"
+    sizes = {split: len(tensors["images"]) for split, tensors in task.dataset.splits.items()}
+    assert sizes == {"train": 30, "test": 12}
+    clothes = read_images(FASHION_MNIST, folder)["test"]["labels"]
+    assert set(task.dataset.splits["test"]["bottom_right"].tolist()) <= set(clothes.tolist())
+    robustness = tasks.create("robustness", data=folder, images="fashion_mnist").dataset
+    assert (robustness.name, len(robustness.splits["test"]["images"])) == (FASHION_MNIST.name, 8)
 
 
 class TestStream:
