@@ -59,6 +59,7 @@ if TYPE_CHECKING:  # imported when they are asked for, so that a file that is br
     from .pcgrad import PCGrad as PCGrad
     from .reweighted_sum import ReweightedSum as ReweightedSum
     from .rlw import RLW as RLW
+    from .single import Single as Single
     from .stch import STCH as STCH
     from .sum import Sum as Sum
     from .uncertainty import UW as UW

@@ -19,6 +19,7 @@ from . import (
     diagnostics,
     metrics,
     mixed_loss,
+    multitask,
     protocols,
     relative,
     selection,
@@ -102,7 +103,7 @@ class TrainingAnalysis(Analysis):
     @cached_property
     def summary(self) -> pd.DataFrame:
         """A row per run."""
-        return summary.summarise(self.records)
+        return summary.summarise(self.records, self.compared.aux)
 
     @cached_property
     def protocols(self) -> list[Protocol]:
@@ -131,7 +132,10 @@ class TrainingAnalysis(Analysis):
             [protocol.name, row.method, split, *row[1:]]
             for protocol in self.protocols
             for split in splits(protocol.runs)
-            for row in metrics.rows(protocol, split, self.compared.box)
+            for row in (
+                *metrics.rows(protocol, split, self.compared.box),
+                *multitask.rows(protocol, self.compared, split),
+            )
         ]
         frame = pd.DataFrame(measured, columns=METRIC_COLUMNS)
         return frame.astype(dict.fromkeys(("value", "low", "high"), float))

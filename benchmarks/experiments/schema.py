@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import torch
 from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 
 from ... import methods, tasks
@@ -56,6 +57,8 @@ class Experiment(Common):
     box: Box | None = None
     """None before it is chosen: then nothing is measured of fronts."""
     labels: Labels
+    aux: str = "aux"
+    """The metric that fronts have the main loss against: ``aux``, or the name of an objective."""
     figure: Literal["fronts", "paths", "trajectories", "exact"] = "fronts"
     claims: tuple[ComparisonClaim, ...] = ()
 
@@ -63,6 +66,20 @@ class Experiment(Common):
     def compares_fronts(self) -> bool:
         """Whether its figures and first table show fronts over λ."""
         return self.figure in ("fronts", "paths")
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The names of the task's losses; of a task that is not here, the first two."""
+        if self.task["name"] not in tasks.available():
+            return ("main", "aux")
+        return tasks.create(**self.task).objectives
+
+    @property
+    def alone(self) -> dict[str, str]:
+        """The method by which each objective is trained alone; nothing where one has none."""
+        singles = {of["objective"]: label for label, of in self.methods.items() if of["name"] == "single"}
+        places = dict(enumerate(self.objectives))
+        return {name: singles[k] for k, name in places.items()} if places.keys() <= singles.keys() else {}
 
     @field_validator("lam", mode="before")
     @classmethod
@@ -131,6 +148,21 @@ class Experiment(Common):
                     f"methods: {label} is defined for positive losses only, and the {others} loss of {task} "
                     "may be 0 or less: leave it out"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _as_many_objectives(self, info: ValidationInfo) -> Self:
+        """Refuse a method that is not defined for as many objectives as the task has, but for a manifest."""
+        if info.context == MANIFEST:
+            return self
+        count = len(self.objectives)
+        first = {axis: values[0] for axis, values in self.axes.items() if values}
+        for label in self.methods:
+            settings = self.settings_of(label, first)
+            try:
+                methods.create(**settings).init(torch.empty(count, 1))
+            except ValueError as error:
+                raise ValueError(f"methods: {label}: {error}") from None
         return self
 
     @model_validator(mode="after")

@@ -1,5 +1,7 @@
 """Networks, and norms of their layers."""
 
+from .equations import EQUATIONS, Equation, around, inside
+from .jets import Jet, JetMLP
 from .linear import lecun_normal
 from .residual import BLOCKS, STEMS, ResidualNet, Standardise
 from .softmax import ExactFront, TwoLabellings
@@ -7,12 +9,18 @@ from .spectral import exact_log_norm, log_spectral_norm, start_basis
 
 __all__ = [
     "BLOCKS",
+    "EQUATIONS",
     "STEMS",
+    "Equation",
     "ExactFront",
+    "Jet",
+    "JetMLP",
     "ResidualNet",
     "Standardise",
     "TwoLabellings",
+    "around",
     "exact_log_norm",
+    "inside",
     "lecun_normal",
     "log_spectral_norm",
     "start_basis",
