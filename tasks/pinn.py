@@ -58,6 +58,7 @@ class PINN(Task):
     steps_per_epoch: int = 100
 
     name: ClassVar[str] = "pinn"
+    metrics: ClassVar[tuple[str, ...]] = ("error", "mse")
     shared_forward: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -216,13 +216,17 @@ class TrainingAnalysis(Analysis):
     @property
     def remark(self) -> str:
         """What the overview shows."""
+        if self.compared.alone:
+            return ": test losses relative to models trained on one alone, mean over seeds [95 %]"
         if not self.compared.compares_fronts:
             return ": end values, mean over seeds"
         return ": main loss relative to sum at equal auxiliary loss, geometric mean over seeds [95 %]"
 
     @property
     def overview(self) -> pd.DataFrame:
-        """Front ratios; of trajectories their end values."""
+        """Front ratios; of trajectories their end values; Δm where there are single-task baselines."""
+        if self.compared.alone:
+            return multitask.table(self.metrics)
         if not self.compared.compares_fronts:
             return summary.end_values(self.summary, ["method"])
         return ratio_table(self.metrics)

@@ -16,6 +16,7 @@ from .comparisons import Answer
 from .metrics import Measured
 from .protocols import CELL, REFERENCE, Protocol
 from .statistics import over_seeds
+from .wording import with_interval
 
 CELLS = ["method", *CELL, "seed"]
 
@@ -97,6 +98,7 @@ def win_rate(losses: pd.DataFrame) -> pd.Series[float]:
 
 
 STATISTICS = {"delta_m": delta_m, "mean_rank": mean_rank, "win_rate": win_rate}
+TITLES = ("Δm (%)", "mean rank", "wins against sum")
 
 
 def rows(protocol: Protocol, experiment: Experiment, split: str) -> Iterator[Measured]:
@@ -114,6 +116,24 @@ def rows(protocol: Protocol, experiment: Experiment, split: str) -> Iterator[Mea
             estimate = over_seeds([] if diverged else by_seed.tolist(), 0)
             note = f"{diverged} runs diverged" if diverged else estimate.note
             yield Measured(str(method), statistic, "all", *estimate[:3], note)
+
+
+def table(metrics: pd.DataFrame, split: str = "test") -> pd.DataFrame:
+    """`STATISTICS` over all seeds in words, a row per protocol and method, the least Δm first.
+
+    Args:
+        metrics: as `analyses.TrainingAnalysis` makes them.
+        split: of the losses.
+    """
+    over_all = metrics[(metrics["seed"].astype(str) == "all") & (metrics["split"] == split)]
+    found = over_all[over_all["statistic"].isin(STATISTICS)].sort_values(["protocol", "value"])
+    by_method: dict[tuple[str, str], dict[str, str]] = {}
+    for row in found.to_dict("records"):
+        of = by_method.setdefault((row["protocol"], row["method"]), {})
+        of[row["statistic"]] = with_interval(row["value"], row["low"], row["high"], 2, "none")
+    order = found[found["statistic"] == "delta_m"][["protocol", "method"]].itertuples(index=False, name=None)
+    listed = [[*key, *(by_method[key][name] for name in STATISTICS)] for key in order]
+    return pd.DataFrame(listed, columns=["protocol", "method", *TITLES])
 
 
 def ratios(

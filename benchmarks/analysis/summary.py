@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from ..experiments.settings import TrainingRun
-from ..messages import UserError
 from ..records import Record
 
 SPLITS = ("train", "validation", "test")
@@ -17,9 +16,6 @@ def summarise(records: list[Record], aux: str = "aux") -> pd.DataFrame:
     """A row per run: what it was, how it ended, and its metrics as ``<split>_<metric>``.
 
     ``aux`` is the metric that stands as ``<split>_aux``, for fronts of another loss than the auxiliary one.
-
-    Raises:
-        UserError: a run has no such metric.
     """
     rows = []
     for record in records:
@@ -36,8 +32,6 @@ def summarise(records: list[Record], aux: str = "aux") -> pd.DataFrame:
         }
         if record.status == "completed":
             last = record.trajectory[-1]
-            if aux not in ("aux", *last["train"]):
-                raise UserError(f"aux: no metric {aux!r}; there are {', '.join(last['train'])}")
             row |= {f"{split}_{k}": v for split in SPLITS if split in last for k, v in last[split].items()}
             if aux != "aux":
                 row |= {f"{split}_aux": last[split][aux] for split in SPLITS if split in last}

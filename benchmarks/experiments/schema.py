@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_
 from ... import methods, tasks
 from ..messages.errors import UserError, as_user_error, explain
 from .box import Box
-from .claims import ComparisonClaim
+from .claims import ComparisonClaim, Measured
 from .common import Common, Describe, Grid
 from .method_settings import along, filled_in, own_training
 from .settings import (
@@ -73,6 +73,12 @@ class Experiment(Common):
         if self.task["name"] not in tasks.available():
             return ("main", "aux")
         return tasks.create(**self.task).objectives
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What runs may be compared by: losses, the sum of the auxiliary ones, metrics of the task."""
+        further = tasks.get(name).metrics if (name := self.task["name"]) in tasks.available() else ()
+        return tuple(dict.fromkeys(("aux", *self.objectives, *further)))
 
     @property
     def alone(self) -> dict[str, str]:
@@ -148,6 +154,12 @@ class Experiment(Common):
                     f"methods: {label} is defined for positive losses only, and the {others} loss of {task} "
                     "may be 0 or less: leave it out"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _known_aux(self) -> Self:
+        if self.aux not in ("aux", *self.metrics):
+            raise ValueError(f"aux: no metric {self.aux!r}; there are {', '.join(self.metrics)}")
         return self
 
     @model_validator(mode="after")
@@ -307,7 +319,7 @@ def load(name: str, scale: str, overrides: dict[str, Any] | None = None) -> AnyE
 
 
 def _check_claims(experiment: AnyExperiment) -> None:
-    """Refuse claims of the same id, several primary ones, and methods that the experiment does not have."""
+    """Refuse claims of the same id, several primary ones, methods and metrics that the experiment lacks."""
     ids = [claim.id for claim in experiment.claims]
     if doubled := [id for id in ids if ids.count(id) > 1]:
         raise ValueError(f"claims: two have the id {doubled[0]!r}")
@@ -315,6 +327,11 @@ def _check_claims(experiment: AnyExperiment) -> None:
     if len(primary) > 1:
         raise ValueError(f"claims: one may be primary, not {' and '.join(primary)}")
     for claim in experiment.claims:
+        if isinstance(claim, Measured) and isinstance(experiment, Experiment):
+            known = ("front_ratio", "delta_m", *experiment.metrics)
+            if unknown := [measure for measure in claim.of if measure not in known]:
+                told = f"no metric {unknown[0]!r}; there are {', '.join(known)}"
+                raise ValueError(f"claims: {claim.id}: {told}")
         for label in claim.labels:
             if isinstance(experiment, Experiment) and label.partition(" (")[0] not in experiment.methods:
                 known = ", ".join(experiment.methods)

@@ -62,6 +62,8 @@ class Task(ABC):
     device: str = "cpu"
 
     name: ClassVar[str] = ""
+    metrics: ClassVar[tuple[str, ...]] = ()
+    """Metrics beside the losses that claims may be about, positive and better where they are less."""
     nonpositive: ClassVar[frozenset[str]] = frozenset()
     """Objectives whose loss may be 0 or less in training, for which some methods are not defined."""
     shared_forward: ClassVar[bool] = False

@@ -20,7 +20,10 @@ BAD = {
     ),
     "unknown method": ({**BETTER, "than": ["blop"]}, "claims: c: no method 'blop'; there are sum, pcgrad"),
     "unknown split": ({**BETTER, "split": "dev"}, "claims.0.better.split: .*got 'dev'"),
-    "unknown measure": ({**BETTER, "of": ["accuracy"]}, "claims.0.better.of.0: .*got 'accuracy'"),
+    "unknown measure": (
+        {**BETTER, "of": ["accuracy"]},
+        "claims: c: no metric 'accuracy'; there are front_ratio, ",
+    ),
     "margin of 1": ({**BETTER, "margin": 1.0}, "claims.0.better.margin: .*less than 1"),
     "limit below margin": ({**BETTER, "margin": 0.2, "limit": 0.1}, "limit 0.1 must be more than margin 0.2"),
     "equal without margin": ({**EQUAL, "margin": 0}, "claims.0.equal.margin: .*greater than 0"),
