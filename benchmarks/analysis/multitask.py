@@ -70,7 +70,7 @@ def chosen(protocol: Protocol, experiment: Experiment, split: str, lam: float | 
             cells = [c for c in wide.index if (method, *c, seed) in may and lam in (None, c[0])]
             if cells:
                 rows.append((method, *min(cells, key=lambda c: by_cell[c]), seed))
-    return values.loc[rows].droplevel(CELL)
+    return values.loc[rows].droplevel(list(CELL))
 
 
 def delta_m(losses: pd.DataFrame) -> pd.Series[float]:

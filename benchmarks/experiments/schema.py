@@ -334,5 +334,5 @@ def _check_claims(experiment: AnyExperiment) -> None:
                 raise ValueError(f"claims: {claim.id}: {told}")
         for label in claim.labels:
             if isinstance(experiment, Experiment) and label.partition(" (")[0] not in experiment.methods:
-                known = ", ".join(experiment.methods)
-                raise ValueError(f"claims: {claim.id}: no method {label!r}; there are {known}")
+                names = ", ".join(experiment.methods)
+                raise ValueError(f"claims: {claim.id}: no method {label!r}; there are {names}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,26 +33,27 @@ class JetMLP(nn.Module):
 
     def __init__(self, hidden: tuple[int, ...], outputs: int, scale: float = 1.0) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(*ends) for ends in pairwise((2, *hidden, outputs)))
+        linears = [nn.Linear(*ends) for ends in pairwise((2, *hidden, outputs))]
+        self.layers = nn.ModuleList(linears)
         self.scale = scale
-        for layer in self.layers:
+        for layer in linears:
             nn.init.xavier_normal_(layer.weight)
             nn.init.zeros_(layer.bias)
 
     def forward(self, points: Tensor, derivatives: bool = False) -> Tensor | Jet:
         """``(N, D)`` at points ``(N, 2)``; with ``derivatives`` the `Jet`."""
-        h, (first, *others) = points / self.scale, self.layers
+        first, *others = (layer for layer in self.layers if isinstance(layer, nn.Linear))
+        z = first(points / self.scale)
         if not derivatives:
-            for layer in self.layers[:-1]:
-                h = torch.tanh(layer(h))
-            out: Tensor = self.layers[-1](h)
-            return out
-        slopes = (first.weight / self.scale).T
-        z = first(h)
-        jet = Jet(z, *(slope.expand_as(z) for slope in slopes), torch.zeros_like(z))
+            for layer in others:
+                z = layer(torch.tanh(z))
+            return cast(Tensor, z)
+        along_x, along_y = (first.weight / self.scale).unbind(1)
+        jet = Jet(z, along_x.expand_as(z), along_y.expand_as(z), torch.zeros_like(z))
         for layer in others:
-            value, *rest = _tanh(jet)
-            jet = Jet(layer(value), *(linear(part, layer.weight) for part in rest))
+            t = _tanh(jet)
+            dx, dy, laplacian = (linear(part, layer.weight) for part in t[1:])
+            jet = Jet(layer(t.value), dx, dy, laplacian)
         return jet
 
 

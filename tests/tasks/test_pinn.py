@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scalpel_bench import tasks
-from scalpel_bench.benchmarks.training import FlatModel
+from scalpel_bench.benchmarks.training import FlatModel, StackedModels
 from scalpel_bench.tasks.models import EQUATIONS, Jet, JetMLP, around, inside
 
 
@@ -109,6 +109,22 @@ def test_the_solution_itself_has_no_loss_and_no_error(name: str) -> None:
     exact = equation.exact(task.dataset.splits["test"]["inside"])
     assert metrics["error"] == pytest.approx(0.5)
     assert metrics["mse"] == pytest.approx(exact.square().mean().item() / 4, rel=1e-5)
+
+
+def test_networks_side_by_side_have_their_own_losses_and_gradients() -> None:
+    task = tasks.create("pinn", points=30, boundary_points=12, hidden=(6, 5))
+    modules = [task.build() for _ in range(2)]
+    batch = next(task.batches(torch.Generator().manual_seed(0)))
+    stacked = StackedModels(modules, "cpu", shared_batch=True)
+    together = list(stacked.losses(task, batch))
+    rows = [stacked.gradient_in_parts(loss, keep=True)[0] for loss in together]
+    for replica, module in enumerate(modules):
+        flat = FlatModel(module, "cpu")
+        for loss, row, own in zip(together, rows, task.losses(flat.model(), batch), strict=True):
+            torch.testing.assert_close(loss[replica], own)
+            expected = torch.empty_like(flat.theta, requires_grad=False)
+            flat.gradient(own, expected, keep=True)
+            torch.testing.assert_close(row[replica], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_splits_are_draws_of_their_own() -> None:
