@@ -7,7 +7,7 @@ import numpy as np
 from ..analysis import multitask
 from ..analysis.analyses import TrainingAnalysis
 from . import style
-from .panels import SHOWN_SPLITS, Drawn, caption, figures_of, legend_below, side_by_side
+from .panels import SHOWN_SPLITS, Drawn, caption, figures_of, legend_below, plain_ticks, side_by_side
 
 
 @figures_of(TrainingAnalysis)
@@ -35,6 +35,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
             )
         axes.axhline(1, color="0.6", ls=":", lw=1, zorder=0)
         axes.set(yscale="log", title=f"{split}, {style.seeds(losses.reset_index())}")
+        plain_ticks(axes.yaxis)
         axes.set_xticks(places, list(losses.columns), rotation=20 if len(places) < 8 else 90)
     panels[0].set_ylabel("loss / loss of the model trained on it alone")
     legend_below(figure, panels)
