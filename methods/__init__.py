@@ -70,6 +70,7 @@ if TYPE_CHECKING:  # imported when they are asked for, so that a file that is br
     from .reweighted_sum import ReweightedSum as ReweightedSum
     from .rlw import RLW as RLW
     from .si import SI as SI
+    from .single import Single as Single
     from .stch import STCH as STCH
     from .sum import Sum as Sum
     from .uncertainty import UW as UW

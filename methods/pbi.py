@@ -64,4 +64,5 @@ def ray(preferences: Tensor) -> Tensor:
 
 def norm(vector: Tensor) -> Tensor:
     """``(..., 1)``."""
-    return torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
+    return length

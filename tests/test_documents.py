@@ -10,6 +10,7 @@ import pytest
 from scalpel_bench import methods
 from scalpel_bench.benchmarks.experiments.box import Box
 from scalpel_bench.benchmarks.experiments.claims import Claim, kinds
+from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.experiments.schema import (
     ConvergenceRatesExperiment,
     Experiment,
@@ -17,7 +18,6 @@ from scalpel_bench.benchmarks.experiments.schema import (
     Labels,
     MixedLossExperiment,
     NoiseExperiment,
-    load,
 )
 from scalpel_bench.benchmarks.experiments.settings import Training
 from scalpel_bench.benchmarks.report import documents

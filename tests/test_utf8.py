@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from scalpel_bench.benchmarks.experiments import schema
+from scalpel_bench.benchmarks.experiments import loading
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.utf8 import NotUTF8, decode_utf8
 
 TEXT = 'title = "Glättung"\npaper = "p"\n'
-GOOD = Path(schema.available()["conditioning"]).read_text(encoding="utf-8")
+GOOD = Path(loading.available()["conditioning"]).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
@@ -50,8 +50,8 @@ def test_other_encodings_are_named_with_their_line(content: bytes, line: int, fo
 def test_an_experiment_from_another_machine_loads(name: str, content: bytes, tmp_path) -> None:
     file = tmp_path / name
     file.write_bytes(content)
-    plain = schema.load("conditioning", "smoke")
-    assert schema.load(str(file), "smoke") == plain.model_copy(update={"name": file.stem})
+    plain = loading.load("conditioning", "smoke")
+    assert loading.load(str(file), "smoke") == plain.model_copy(update={"name": file.stem})
 
 
 @pytest.mark.parametrize(
@@ -72,5 +72,5 @@ def test_what_is_no_toml_is_refused_in_one_line(content: bytes | None, message: 
     else:
         file.write_bytes(content)
     with pytest.raises(UserError, match=f"mine.toml: .*{message}") as caught:
-        schema.load(str(file), "smoke")
+        loading.load(str(file), "smoke")
     assert "\n" not in str(caught.value)

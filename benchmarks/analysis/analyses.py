@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from ..experiments.box import Bounds
-from ..experiments.schema import AnyExperiment, Experiment
+from ..experiments.loading import AnyExperiment
+from ..experiments.schema import Experiment
 from ..experiments.simulated import MixedLossExperiment
 from ..records import Record, RecordedSweep
 from ..simulations import SIMULATIONS
@@ -19,6 +20,7 @@ from . import (
     diagnostics,
     metrics,
     mixed_loss,
+    multitask,
     protocols,
     relative,
     selection,
@@ -102,7 +104,7 @@ class TrainingAnalysis(Analysis):
     @cached_property
     def summary(self) -> pd.DataFrame:
         """A row per run."""
-        return summary.summarise(self.records)
+        return summary.summarise(self.records, self.compared.aux)
 
     @cached_property
     def protocols(self) -> list[Protocol]:
@@ -131,7 +133,10 @@ class TrainingAnalysis(Analysis):
             [protocol.name, row.method, split, *row[1:]]
             for protocol in self.protocols
             for split in splits(protocol.runs)
-            for row in metrics.rows(protocol, split, self.compared.box)
+            for row in (
+                *metrics.rows(protocol, split, self.compared.box),
+                *multitask.rows(protocol, self.compared, split),
+            )
         ]
         frame = pd.DataFrame(measured, columns=METRIC_COLUMNS)
         return frame.astype(dict.fromkeys(("value", "low", "high"), float))
@@ -212,13 +217,17 @@ class TrainingAnalysis(Analysis):
     @property
     def remark(self) -> str:
         """What the overview shows."""
+        if self.compared.alone:
+            return ": test losses relative to models trained on one alone, mean over seeds [95 %]"
         if not self.compared.compares_fronts:
             return ": end values, mean over seeds"
         return ": main loss relative to sum at equal auxiliary loss, geometric mean over seeds [95 %]"
 
     @property
     def overview(self) -> pd.DataFrame:
-        """Front ratios; of trajectories their end values."""
+        """Front ratios; of trajectories their end values; Δm where there are single-task baselines."""
+        if self.compared.alone:
+            return multitask.table(self.metrics)
         if not self.compared.compares_fronts:
             return summary.end_values(self.summary, ["method"])
         return ratio_table(self.metrics)

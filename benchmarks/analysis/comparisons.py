@@ -71,19 +71,22 @@ def effects(pair: Pair, split: str, box: Bounds) -> dict[str, float]:
     return {"hypervolume": float(volume.mean()), "IGD+": float(distance.mean()) if len(pooled) else 0.0}
 
 
-def loss_ratios(pair: Pair, split: str, loss: str, box: Bounds | None) -> Answer:
-    """Ratios of end values at equal λ, their geometric mean over λ."""
+def loss_ratios(pair: Pair, split: str, loss: str, box: Bounds | None, lam: float | None = None) -> Answer:
+    """Ratios of end values of a metric at equal λ: their geometric mean over λ, or those at one λ."""
     if _several_rates(pair.runs):
         return {}, "end values are compared at one learning rate"
-    column = f"{split}_{loss}"
-    ours, theirs = (pair.of(name).set_index(["seed", *CELL])[column] for name in (pair.method, pair.other))
+    if (column := f"{split}_{loss}") not in pair.runs:
+        return {}, f"no metric {loss} on {split}"
+    of = (pair.of(name) for name in (pair.method, pair.other))
+    runs = (own if lam is None else own[own["lam"] == lam] for own in of)
+    ours, theirs = (own.set_index(["seed", *CELL])[column] for own in runs)
     both = pd.concat([ours, theirs], axis=1, join="inner", keys=["ours", "theirs"]).dropna(how="all")
     if both.isna().to_numpy().any():
-        if box is None:
+        if box is None or loss not in ("main", "aux"):
             return {}, "a run diverged, and no box says what that costs"
         both = both.fillna(getattr(box, loss)[1])
     if (both <= 0).to_numpy().any():
-        return {}, f"the {loss} loss is not always positive: no ratio"
+        return {}, f"{loss} is not always positive: no ratio"
     means = (both["ours"] / both["theirs"]).map(np.log).groupby("seed").mean()
     return dict(zip(means.index.tolist(), np.exp(means.to_numpy()).tolist(), strict=True)), APART
 

@@ -30,7 +30,7 @@ from ..experiments.claims import (
 )
 from ..experiments.schema import Experiment
 from ..records import Record
-from . import comparisons
+from . import comparisons, multitask
 from .comparisons import Answer
 from .cost import step_ratio
 from .protocols import REFERENCE, Pair, Protocol
@@ -255,8 +255,13 @@ def _measured(claim: Better | Worse | Equal, pair: Pair, measure: str, found: Ru
     equality = isinstance(claim, Equal)
     confidence = 1 - 2 * LEVEL if equality else 1 - LEVEL
     name, box, split = _named(measure.replace("_", " "), pair), found.boxes(claim.split), claim.split
+    if measure == "delta_m":
+        answer = multitask.ratios(
+            found.protocol, found.experiment, split, (pair.method, pair.other), claim.lam
+        )
+        return Evidence(_named("1 + Δm", pair), answer, claim.bounds, confidence, equality=equality)
     if measure != "front_ratio":
-        answer = comparisons.loss_ratios(pair, split, measure, box)
+        answer = comparisons.loss_ratios(pair, split, measure, box, claim.lam)
         return Evidence(name, answer, claim.bounds, confidence, equality=equality)
     answer = comparisons.front_ratios(pair, split, box)
     boxes, effects, mean_front = {}, {}, {}

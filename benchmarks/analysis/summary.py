@@ -12,8 +12,11 @@ from ..records import Record
 SPLITS = ("train", "validation", "test")
 
 
-def summarise(records: list[Record]) -> pd.DataFrame:
-    """A row per run: what it was, how it ended, and its metrics as ``<split>_<metric>``."""
+def summarise(records: list[Record], aux: str = "aux") -> pd.DataFrame:
+    """A row per run: what it was, how it ended, and its metrics as ``<split>_<metric>``.
+
+    ``aux`` is the metric that stands as ``<split>_aux``, for fronts of another loss than the auxiliary one.
+    """
     rows = []
     for record in records:
         run = record.run
@@ -30,6 +33,8 @@ def summarise(records: list[Record]) -> pd.DataFrame:
         if record.status == "completed":
             last = record.trajectory[-1]
             row |= {f"{split}_{k}": v for split in SPLITS if split in last for k, v in last[split].items()}
+            if aux != "aux":
+                row |= {f"{split}_aux": last[split][aux] for split in SPLITS if split in last}
         row["train_seconds"] = record.timings.get("train")
         rows.append(row)
     frame = pd.DataFrame(rows)

@@ -78,7 +78,7 @@ def sweep(
     """Run an experiment: methods x λ x seeds x axes, then its tables and figures. Recorded runs are kept."""
     from ..commands import planning
     from ..commands import sweep as command
-    from ..experiments.schema import load
+    from ..experiments.loading import load
     from ..experiments.settings import LEARNING_RATE
 
     overrides = {**parsing.settings(set_ or []), **options.overrides}
@@ -116,7 +116,7 @@ def reproduce(
 ) -> None:
     """Run the paper's experiments at one scale, and draw its figures."""
     from ..commands import sweep as command
-    from ..experiments.schema import available, load
+    from ..experiments.loading import available, load
 
     loaded = [load(name, options.scale, options.overrides) for name in names or available()]
     if not names:
@@ -143,7 +143,7 @@ def plan(
 ) -> None:
     """Say what a sweep will cost in hours, memory and disk, from steps measured on this machine."""
     from ..commands import plan as command
-    from ..experiments.schema import load
+    from ..experiments.loading import load
 
     options = parsing.execution_options(data, device, None, gpu_share=gpu_share)
     slots = options.workers if gpus is None else max(1, int(gpus / gpu_share))

@@ -28,7 +28,7 @@ def new_box(name: str, scale: str, results: Path) -> list[str]:
     if not isinstance(experiment, Experiment):
         raise UserError(f"{name} compares no fronts, and needs no box")
     records = [record for record in sweep.records if record.run.label == REFERENCE]
-    runs = summarise(records) if records else None
+    runs = summarise(records, experiment.aux) if records else None
     if runs is not None:
         runs = runs[runs["lr"] == experiment.training.lr]
     if runs is None or runs.empty:

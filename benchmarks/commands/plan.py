@@ -16,7 +16,8 @@ import torch
 
 from ...tasks import Task
 from ..execution import ExecutionOptions, as_key, describe_data, get_task
-from ..experiments.schema import AnyExperiment, Experiment
+from ..experiments.loading import AnyExperiment
+from ..experiments.schema import Experiment
 from ..experiments.settings import TrainingRun
 from ..messages import UserError
 from ..training import Stepper

@@ -9,7 +9,8 @@ from typing import Any
 from ... import methods, tasks
 from .. import contract
 from ..execution import ExecutionOptions, Job, code_of, describe_data
-from ..experiments.schema import AnyExperiment, Experiment
+from ..experiments.loading import AnyExperiment
+from ..experiments.schema import Experiment
 from ..messages import UserError, as_user_error, terminal
 from ..records import Content, Folder, Origin, Record, adopted, origin_of
 

@@ -11,7 +11,8 @@ import pandas as pd
 from ... import methods, tasks
 from ..dashboard import Tracker
 from ..execution import ExecutionOptions, Job, describe_data, execute_all, get_task
-from ..experiments.schema import Experiment, available, load
+from ..experiments.loading import available, load
+from ..experiments.schema import Experiment
 from ..experiments.settings import TrainingRun
 from ..messages import UserError, as_user_error, terminal
 from ..records import Folder, Record

@@ -20,7 +20,8 @@ from ..execution import (
     get_task,
     populations,
 )
-from ..experiments.schema import AnyExperiment, Experiment
+from ..experiments.loading import AnyExperiment
+from ..experiments.schema import Experiment
 from ..experiments.simulated import MixedLossExperiment
 from ..messages import terminal
 from ..records import (

@@ -8,7 +8,8 @@ import pandas as pd
 
 from ... import methods, tasks
 from ..execution import ExecutionOptions
-from ..experiments.schema import AnyExperiment, Experiment
+from ..experiments.loading import AnyExperiment
+from ..experiments.schema import Experiment
 from ..experiments.settings import AnyRun, TrainingRun
 from ..experiments.simulated import MixedLossExperiment
 from ..messages import UserError, terminal

@@ -50,8 +50,10 @@ def _evaluates(name: str) -> None:
     for split in task.splits:
         with torch.no_grad():
             metrics = task.evaluate(flat.model(), split)
-        for objective in task.objectives:
+        for objective in (*task.objectives, "aux"):
             require(objective in metrics, f"{split}: no value of objective {objective!r}")
+        for metric in task.metrics:
+            require(metric in metrics, f"{split}: no value of its metric {metric!r}")
         for metric, value in metrics.items():
             require(math.isfinite(value), f"{split}: {metric} is {value}")
 

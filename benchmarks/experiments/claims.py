@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from .settings import Settings
 
 Split = Literal["train", "validation", "test"]
-Measure = Literal["front_ratio", "main", "aux"]
+Measure = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 Bounds = tuple[float, float]
 EQUALITY = 0.02
 """How far apart what is called equal may be: less than the effects that are claimed."""
@@ -49,7 +49,7 @@ class Interval(Settings):
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
 Measures = Annotated[tuple[Measure, ...], BeforeValidator(_listed), Field(min_length=1)]
-"""Of which ratios: front ratios, or those of the end values of a loss at equal λ."""
+"""Of which ratios: front ratios, those of 1 + Δm (``delta_m``), or of a metric's end values at equal λ."""
 
 
 class Claim(Settings):
@@ -97,14 +97,26 @@ class Compared(MethodClaim):
         return (self.method, *self.than)
 
 
-class Better(Compared):
+class Measured(MethodClaim):
+    """A claim about ratios of what is measured, ``of``; with ``lam`` at this λ alone."""
+
+    of: Measures = ("front_ratio",)
+    lam: float | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _fronts_have_every_lam(self) -> Self:
+        if self.lam is not None and "front_ratio" in self.of:
+            raise ValueError("lam: a front has all λ: say of what else the claim is")
+        return self
+
+
+class Better(Compared, Measured):
     """``method`` has less loss: its ratio to each is below 1 − ``margin``.
 
     With ``limit``, it must also be above 1 − ``limit``: better, but only slightly.
     """
 
     kind: Literal["better"]
-    of: Measures = ("front_ratio",)
     margin: float = Field(0, ge=0, lt=1)
     limit: float | None = Field(None, gt=0, lt=1)
 
@@ -120,11 +132,10 @@ class Better(Compared):
         return (1 - self.limit if self.limit else 0.0, 1 - self.margin)
 
 
-class Worse(Compared):
+class Worse(Compared, Measured):
     """``method`` has more loss: its ratio to each is above 1 + ``margin``."""
 
     kind: Literal["worse"]
-    of: Measures = ("front_ratio",)
     margin: float = Field(0, ge=0)
 
     @property
@@ -133,7 +144,7 @@ class Worse(Compared):
         return (1 + self.margin, math.inf)
 
 
-class Equal(MethodClaim):
+class Equal(Measured):
     """Each of ``methods`` is equivalent to ``than``: the ratio lies between 1 / (1 + margin) and 1 + margin.
 
     Two one-sided tests at 5 %, as the 90 % interval that lies inside (Schuirmann 1987).
@@ -143,7 +154,6 @@ class Equal(MethodClaim):
     methods: Names
     than: str
     split: Split = "train"
-    of: Measures = ("front_ratio",)
     margin: float = Field(EQUALITY, gt=0, le=EQUALITY)
 
     @property

@@ -9,8 +9,9 @@ from contextlib import suppress
 from typing import Any
 
 from ..messages.errors import UserError
+from .loading import AnyExperiment, available, load
 from .method_settings import SHARED
-from .schema import AnyExperiment, Experiment, available, load
+from .schema import Experiment
 
 _DATA = {"folder": "PATH", "hub": "hub"}
 

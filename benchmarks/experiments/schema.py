@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
+import torch
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from ... import methods, tasks
 from ..messages.errors import UserError, as_user_error, explain
@@ -25,8 +24,6 @@ from .settings import (
     check_names,
     variation,
 )
-from .simulated import ConvergenceRatesExperiment, MixedLossExperiment, NoiseExperiment
-from .toml_file import merge, read_toml
 
 SCALES = ("smoke", "laptop", "workstation", "paper")
 """What every experiment of the suite has; some have ``released`` too, the script of the paper's authors."""
@@ -57,6 +54,8 @@ class Experiment(Common):
     box: Box | None = None
     """None before it is chosen: then nothing is measured of fronts."""
     labels: Labels
+    aux: str = "aux"
+    """The metric that fronts have the main loss against: ``aux``, or the name of an objective."""
     figure: Literal["fronts", "paths", "trajectories", "exact"] = "fronts"
     claims: tuple[ComparisonClaim, ...] = ()
 
@@ -64,6 +63,26 @@ class Experiment(Common):
     def compares_fronts(self) -> bool:
         """Whether its figures and first table show fronts over λ."""
         return self.figure in ("fronts", "paths")
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The names of the task's losses; of a task that is not here, the first two."""
+        if self.task["name"] not in tasks.available():
+            return ("main", "aux")
+        return tasks.create(**self.task).objectives
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What runs may be compared by: losses, the sum of the auxiliary ones, metrics of the task."""
+        further = tasks.get(name).metrics if (name := self.task["name"]) in tasks.available() else ()
+        return tuple(dict.fromkeys(("aux", *self.objectives, *further)))
+
+    @property
+    def alone(self) -> dict[str, str]:
+        """The method by which each objective is trained alone; nothing where one has none."""
+        singles = {of["objective"]: label for label, of in self.methods.items() if of["name"] == "single"}
+        places = dict(enumerate(self.objectives))
+        return {name: singles[k] for k, name in places.items()} if places.keys() <= singles.keys() else {}
 
     @field_validator("lam", mode="before")
     @classmethod
@@ -135,6 +154,27 @@ class Experiment(Common):
                     f"methods: {label} is defined for positive losses only, and the {others} loss of {task} "
                     "may be 0 or less: leave it out"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _known_aux(self) -> Self:
+        if self.aux not in ("aux", *self.metrics):
+            raise ValueError(f"aux: no metric {self.aux!r}; there are {', '.join(self.metrics)}")
+        return self
+
+    @model_validator(mode="after")
+    def _as_many_objectives(self, info: ValidationInfo) -> Self:
+        """Refuse a method that is not defined for as many objectives as the task has, but for a manifest."""
+        if info.context == MANIFEST:
+            return self
+        count = len(self.objectives)
+        first = {axis: values[0] for axis, values in self.axes.items() if values}
+        for label in self.methods:
+            settings = self.settings_of(label, first)
+            try:
+                methods.create(**settings).init(torch.empty(count, 1))
+            except ValueError as error:
+                raise ValueError(f"methods: {label}: {error}") from None
         return self
 
     @model_validator(mode="after")
@@ -269,64 +309,3 @@ class Experiment(Common):
                 axes=used,
                 training=Training.model_validate(sections["training"]),
             )
-
-
-AnyExperiment = Experiment | NoiseExperiment | ConvergenceRatesExperiment | MixedLossExperiment
-ADAPTER: TypeAdapter[AnyExperiment] = TypeAdapter(Annotated[AnyExperiment, Field(discriminator="kind")])
-
-
-def available() -> dict[str, Path]:
-    """The experiments of the suite by name."""
-    folder = resources.files("scalpel_bench.benchmarks.experiments")
-    return {file.stem: file for file in sorted(Path(str(folder)).glob("*.toml"))}
-
-
-def load(name: str, scale: str, overrides: dict[str, Any] | None = None) -> AnyExperiment:
-    """An experiment of the suite, or a TOML file of the user's, at one scale.
-
-    Args:
-        name: a name from `available`, or a path that ends in ``.toml``.
-        scale: one of the scales that the file states.
-        overrides: nested keys that replace the file's.
-
-    Raises:
-        UserError: no such experiment or scale, an unknown key, or a bad value.
-    """
-    path = Path(name) if name.lower().endswith(".toml") else available().get(name)
-    if path is None:
-        raise UserError(
-            f"unknown experiment {name!r}; known: {', '.join(available())}, or a path to a .toml file"
-        )
-    raw = read_toml(path)
-    scales = raw.pop("scales", {})
-    if not isinstance(scales, dict) or not all(isinstance(table, dict) for table in scales.values()):
-        raise UserError(f"{path}: scales must be tables, such as [scales.laptop]")
-    if scale not in scales:
-        raise UserError(f"{path.name}: unknown scale {scale!r}; it has {', '.join(scales)}")
-    settings = {"kind": "training", **merge(raw, scales[scale], overrides or {})}
-    try:
-        loaded = ADAPTER.validate_python({**settings, "name": path.stem, "scale": scale})
-    except ValidationError as error:
-        raise UserError(f"{path.name}: {explain(error, skip=1)}") from error
-    with as_user_error(path.name):
-        _check_claims(loaded)
-    return loaded
-
-
-def _check_claims(experiment: AnyExperiment) -> None:
-    """Refuse claims of the same id, several primary ones, unknown methods, and bounds compared with λ."""
-    ids = [claim.id for claim in experiment.claims]
-    if doubled := [id for id in ids if ids.count(id) > 1]:
-        raise ValueError(f"claims: two have the id {doubled[0]!r}")
-    primary = [claim.id for claim in experiment.claims if claim.primary]
-    if len(primary) > 1:
-        raise ValueError(f"claims: one may be primary, not {' and '.join(primary)}")
-    for claim in experiment.claims:
-        for label in claim.labels:
-            if isinstance(experiment, Experiment) and label.partition(" (")[0] not in experiment.methods:
-                known = ", ".join(experiment.methods)
-                raise ValueError(f"claims: {claim.id}: no method {label!r}; there are {known}")
-            if claim.at_equal_lam and isinstance(experiment, Experiment) and experiment.bounds(label):
-                raise ValueError(
-                    f"claims: {claim.id}: compares at equal λ, which is a bound to {label}: leave it out"
-                )

@@ -15,7 +15,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from ..analysis.analyses import Analysis
-from ..experiments.schema import AnyExperiment
+from ..experiments.loading import AnyExperiment
 
 SETTINGS: Any = {
     "font.size": 9,

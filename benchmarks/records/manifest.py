@@ -8,14 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..experiments.command_line import sweep_command
-from ..experiments.schema import (
-    ADAPTER,
-    MANIFEST,
-    AnyExperiment,
-    Experiment,
-    available,
-    load,
-)
+from ..experiments.loading import ADAPTER, AnyExperiment, available, load
+from ..experiments.schema import MANIFEST, Experiment
 from ..messages import UserError
 from .atomic_write import write_atomically
 from .folder import Folder

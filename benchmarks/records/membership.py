@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..experiments.schema import AnyExperiment, Experiment
+from ..experiments.loading import AnyExperiment
+from ..experiments.schema import Experiment
 from ..experiments.settings import (
     LEARNING_RATE,
     AnyRun,

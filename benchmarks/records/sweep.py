@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
-from ..experiments.schema import AnyExperiment, Experiment
+from ..experiments.loading import AnyExperiment
+from ..experiments.schema import Experiment
 from ..experiments.simulated import MixedLossExperiment
 from ..messages import UserError
 from .folder import Content, Folder, none_of

@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..analysis import multitask
 from ..analysis.analyses import Analysis, TrainingAnalysis
 from ..analysis.summary import SPLITS
 from ..analysis.verdicts import corrected
@@ -120,6 +121,10 @@ def _section(analysis: Analysis, anchor: str) -> dict[str, Any]:
         "ratios": ratios,
         "splits": [split for split in SPLITS if split in measured],
         "overview": None if compares else analysis.overview.to_dict("split"),
+        "changes": multitask.table(analysis.metrics).to_dict("split")
+        if isinstance(analysis, TrainingAnalysis)
+        else None,
+        "parallel": _image(folder / FIGURES / "parallel.png"),
         "image": "" if figure == "fronts" else _image(folder / FIGURES / f"{figure}.png"),
         "commands": provenance["commands"],
         "provenance": provenance,

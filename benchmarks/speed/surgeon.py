@@ -22,7 +22,8 @@ from ... import methods
 from ...methods.surgeon import Memory
 from ...tasks import Model
 from ...tasks.language_model import LanguageModel
-from ..experiments.schema import Experiment, load
+from ..experiments.loading import load
+from ..experiments.schema import Experiment
 from ..experiments.settings import DataRecord
 from ..training import Stepper
 from . import workloads

@@ -16,7 +16,8 @@ from ..execution import (
     execute,
     execute_all,
 )
-from ..experiments.schema import Experiment, load
+from ..experiments.loading import load
+from ..experiments.schema import Experiment
 from ..records import Folder
 from .measurements import Measurement
 

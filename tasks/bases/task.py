@@ -62,11 +62,17 @@ class Task(ABC):
     device: str = "cpu"
 
     name: ClassVar[str] = ""
-    objectives: ClassVar[tuple[str, ...]] = ("main", "aux")
+    metrics: ClassVar[tuple[str, ...]] = ()
+    """Metrics beside the losses that claims may be about, positive and better where they are less."""
     nonpositive: ClassVar[frozenset[str]] = frozenset()
     """Objectives whose loss may be 0 or less in training, for which some methods are not defined."""
     shared_forward: ClassVar[bool] = False
     """Whether the losses share a forward pass, so that its graph must outlive the first gradient."""
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The names of the losses, ``main`` first; of more than two, `evaluate` has their sum as ``aux``."""
+        return ("main", "aux")
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

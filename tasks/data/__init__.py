@@ -4,6 +4,7 @@ Images have a room of their own, `tasks.data.images`.
 """
 
 from .batches import crop_flip, epochs, full_batches, on_device
+from .multilabel import LABELS, load_yeast
 from .source import Data, DataError, cache_folder, check_source, list_files, open_hub
 from .splits import carve, with_validation
 from .text import SPECIALISED, load_text
@@ -21,6 +22,7 @@ from .tokens import (
 __all__ = [
     "BEGIN",
     "END",
+    "LABELS",
     "PAD",
     "SIDES",
     "SMALLEST_VOCABULARY",
@@ -37,6 +39,7 @@ __all__ = [
     "list_files",
     "load_pairs",
     "load_text",
+    "load_yeast",
     "on_device",
     "open_hub",
     "padded",

@@ -5,7 +5,8 @@ from typing import Any
 
 from scalpel_bench.benchmarks.analysis import Analysis, analyse
 from scalpel_bench.benchmarks.execution import Job
-from scalpel_bench.benchmarks.experiments.schema import AnyExperiment, Experiment, load
+from scalpel_bench.benchmarks.experiments.loading import AnyExperiment, load
+from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.experiments.settings import DataRecord, TrainingRun
 from scalpel_bench.benchmarks.records import Folder, Manifest, Record, RecordedSweep, load_sweep, sort_out
 from scalpel_bench.benchmarks.report import write_files

@@ -9,7 +9,8 @@ import pytest
 
 from scalpel_bench.benchmarks.analysis.at_rest import at_rest, lowest, rest_points, slope
 from scalpel_bench.benchmarks.analysis.evidence import Evidence, evidence
-from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.experiments.loading import load
+from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.figures import exact_front, style
 from scalpel_bench.benchmarks.messages.errors import UserError

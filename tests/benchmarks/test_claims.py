@@ -3,7 +3,8 @@
 import pytest
 
 from scalpel_bench.benchmarks.experiments.claims import Better, Equal
-from scalpel_bench.benchmarks.experiments.schema import ADAPTER, MANIFEST, load
+from scalpel_bench.benchmarks.experiments.loading import ADAPTER, load
+from scalpel_bench.benchmarks.experiments.schema import MANIFEST
 from scalpel_bench.benchmarks.messages.errors import UserError
 
 STATED = {"id": "c", "text": "t", "paper": "claim 1"}
@@ -20,7 +21,10 @@ BAD = {
     ),
     "unknown method": ({**BETTER, "than": ["blop"]}, "claims: c: no method 'blop'; there are sum, pcgrad"),
     "unknown split": ({**BETTER, "split": "dev"}, "claims.0.better.split: .*got 'dev'"),
-    "unknown measure": ({**BETTER, "of": ["accuracy"]}, "claims.0.better.of.0: .*got 'accuracy'"),
+    "unknown measure": (
+        {**BETTER, "of": ["accuracy"]},
+        "claims: c: no metric 'accuracy'; there are front_ratio, ",
+    ),
     "margin of 1": ({**BETTER, "margin": 1.0}, "claims.0.better.margin: .*less than 1"),
     "limit below margin": ({**BETTER, "margin": 0.2, "limit": 0.1}, "limit 0.1 must be more than margin 0.2"),
     "equal without margin": ({**EQUAL, "margin": 0}, "claims.0.equal.margin: .*greater than 0"),

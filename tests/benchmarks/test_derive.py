@@ -12,7 +12,8 @@ from scalpel_bench.benchmarks.analysis.verdicts import COLUMNS
 from scalpel_bench.benchmarks.commands.report import report_folder
 from scalpel_bench.benchmarks.commands.sweep import sweep
 from scalpel_bench.benchmarks.execution import ExecutionOptions
-from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.experiments.loading import load
+from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import Folder, load_sweep, read_manifest, write_manifest
 from tests.benchmarks.runs import BOX, DATA, conditioning, plan, record

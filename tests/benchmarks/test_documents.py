@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from scalpel_bench.benchmarks import speed as bench
-from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.experiments.loading import load
+from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import Folder, write_manifest
 from scalpel_bench.benchmarks.report import documents

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from scalpel_bench import methods
-from scalpel_bench.benchmarks.experiments.schema import load
+from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.training import Stepper, train
 from tests.benchmarks.regression import Regression, run_of

@@ -12,7 +12,7 @@ from scalpel_bench.benchmarks.analysis.summary import summarise
 from scalpel_bench.benchmarks.commands.planning import with_methods
 from scalpel_bench.benchmarks.commands.sweep import sweep
 from scalpel_bench.benchmarks.execution import ExecutionOptions
-from scalpel_bench.benchmarks.experiments.schema import load
+from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.experiments.simulated import MixedLossExperiment
 from scalpel_bench.benchmarks.figures import trajectories
 from scalpel_bench.benchmarks.messages.errors import UserError

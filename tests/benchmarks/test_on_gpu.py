@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from scalpel_bench import methods, tasks
-from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.experiments.loading import load
+from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.training import Stepper
 from scalpel_bench.tasks import Data, ImageTask, LeNetTask, Task
@@ -17,7 +18,7 @@ from tests.fake_gpu import GPU, fake_gpu
 
 TRAINED = (
     *("conditioning", "quadratic", "fig3a", "fig3b", "fig4", "fig5a", "fig5b", "fig10"),
-    *("multi_digits", "robustness"),
+    *("kovasznay", "multi_digits", "robustness"),
 )
 """An experiment of each task."""
 QUICK = {("fig3a", "paper"), ("fig4", "paper"), ("fig5a", "paper")}
@@ -145,7 +146,7 @@ def test_steps_diagnostics_and_evaluations_at_the_smallest_scale(name) -> None:
     ("name", "scale"),
     [
         pytest.param(name, scale, marks=() if (name, scale) in QUICK else pytest.mark.slow)
-        for name in TRAINED[2:]
+        for name in TRAINED[3:]
         for scale in ("laptop", "workstation", "paper")
     ],
 )

@@ -7,7 +7,8 @@ import torch
 
 from scalpel_bench import tasks
 from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, execute, fastest, populations
-from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.experiments.loading import load
+from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import Folder

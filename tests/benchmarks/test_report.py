@@ -11,7 +11,7 @@ import pytest
 from scalpel_bench.benchmarks import figures
 from scalpel_bench.benchmarks.commands.report import report
 from scalpel_bench.benchmarks.experiments.command_line import sweep_command
-from scalpel_bench.benchmarks.experiments.schema import load
+from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.report import page_data, page_tables
 from tests.benchmarks.recorded import HOSTILE, recorded, reported

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from scalpel_bench import methods
-from scalpel_bench.benchmarks.experiments.schema import load
+from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.experiments.settings import Simulation
 from scalpel_bench.benchmarks.figures import simulations as figures
 from scalpel_bench.benchmarks.simulations import SIMULATIONS, noise

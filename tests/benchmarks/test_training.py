@@ -6,7 +6,8 @@ import torch
 
 from scalpel_bench import methods, tasks
 from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, execute
-from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.experiments.loading import load
+from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.benchmarks.training import Stepper, loop, stream, train

@@ -19,7 +19,8 @@ from scalpel_bench.benchmarks.analysis.verdicts import (
     judge_simulation,
     side_by_side,
 )
-from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.experiments.loading import load
+from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.records import Record
 from tests.benchmarks.runs import BOX, conditioning, plan, record

@@ -114,6 +114,7 @@ def test_what_the_suite_has() -> None:
         "mgda": "none",
         "moco": "none",
         "nash_mtl": "length",
+        "single": "none",
     }
 
 

@@ -2,7 +2,8 @@
 
 from itertools import pairwise
 
-from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.experiments.loading import load
+from scalpel_bench.benchmarks.experiments.schema import Experiment
 
 SMALL = {"vocabulary": 300, "batch_size": 8, "width": 32, "heads": 2, "feed_forward": 64, "max_length": 40}
 

@@ -5,7 +5,8 @@ import torch
 from torch.nn.functional import cross_entropy, kl_div
 
 from scalpel_bench import tasks
-from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.experiments.loading import load
+from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.training import FlatModel, Stepper, train
 from tests.benchmarks.runs import DATA
 from tests.gradients import gradient

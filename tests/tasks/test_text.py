@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, describe_data, execute
-from scalpel_bench.benchmarks.experiments.schema import load
+from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.tasks import DataError
 from scalpel_bench.tasks.data import corpus, text

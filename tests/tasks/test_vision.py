@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from scalpel_bench import tasks
-from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.experiments.loading import load
+from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.experiments.settings import Training, TrainingRun
 from scalpel_bench.benchmarks.training import FlatModel, Stepper
 from tests.benchmarks.runs import DATA

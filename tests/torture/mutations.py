@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from scalpel_bench.benchmarks.commands.verify import findings
-from scalpel_bench.benchmarks.experiments import schema as experiment
+from scalpel_bench.benchmarks.experiments import loading as experiment
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import ANY_DATA, Folder, manifest, read_manifest, write_manifest
 from scalpel_bench.benchmarks.training import Checkpoint

@@ -1,0 +1,141 @@
+"""Several losses in one number: Δm, ranks and wins by hand, and claims about them."""
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from scalpel_bench.benchmarks.analysis import TrainingAnalysis, multitask
+from scalpel_bench.benchmarks.experiments.loading import load
+from scalpel_bench.benchmarks.experiments.schema import Experiment
+from scalpel_bench.benchmarks.figures import drawing
+from scalpel_bench.benchmarks.figures.panels import drawn
+from scalpel_bench.benchmarks.messages import UserError
+from scalpel_bench.benchmarks.records import Record
+from tests.benchmarks.runs import DATA, analysed
+
+assert drawing  # its import registers the figures
+
+NAMES = ("main", "momentum_x", "momentum_y", "continuity")
+ALONE = {"boundary_alone": 0, "momentum_x_alone": 1, "momentum_y_alone": 2, "continuity_alone": 3}
+BASE = {name: 0.5 * (k + 1) for k, name in enumerate(NAMES)}
+FACTORS = {"sum": (1.2, 1.2, 1.2, 1.2), "bloop": (1.0, 1.1, 1.3, 1.0)}
+SEEDS = 6
+
+
+def kovasznay(claims: list[dict[str, Any]] | None = None, **overrides: Any) -> Experiment:
+    methods = {"sum": {}, "bloop": {}} | {k: {"name": "single", "objective": v} for k, v in ALONE.items()}
+    overrides = {"seeds": SEEDS, "lam": [0.1, 1.0], **overrides}
+    loaded = load("kovasznay", "smoke", {"claims": claims or [], **overrides})
+    assert isinstance(loaded, Experiment)
+    return loaded.model_copy(
+        update={"methods": {k: v for k, v in loaded.methods.items() if k in methods}, "miniature": ""}
+    )
+
+
+def analysis(experiment: Experiment, worse_at: float = 0.1, diverged: int | None = None) -> TrainingAnalysis:
+    """Losses that are those alone times FACTORS, and twice that at λ = ``worse_at``; alike on all splits."""
+    records = []
+    for run in experiment.plan(lambda settings: DATA):
+        factors = FACTORS.get(run.label, (1.0,) * 4)
+        twice = 2 if run.lam == worse_at and run.label in FACTORS else 1
+        scale = 1 + 0.1 * run.seed
+        losses = {n: scale * twice * f * b for (n, b), f in zip(BASE.items(), factors, strict=True)}
+        losses["aux"] = sum(losses[n] for n in NAMES[1:])
+        last = {"step": 1, "epoch": 1.0, "train": losses, "validation": losses, "test": losses}
+        bad = run.label == "bloop" and run.lam == 1.0 and run.seed == diverged
+        status = "diverged" if bad else "completed"
+        records.append(Record(id=run.id, run=run, status=status, environment={}, trajectory=[last]))
+    found = analysed(records, experiment, None)
+    assert isinstance(found, TrainingAnalysis)
+    return found
+
+
+def over_seeds(found: TrainingAnalysis, statistic: str) -> dict[str, float]:
+    rows = found.metrics.query("statistic == @statistic and seed == 'all' and split == 'test'")
+    return dict(zip(rows["method"], rows["value"], strict=True))
+
+
+def test_delta_m_ranks_and_wins_are_those_by_hand() -> None:
+    found = analysis(kovasznay())
+    assert over_seeds(found, "delta_m") == pytest.approx({"bloop": 10.0, "sum": 20.0})
+    assert over_seeds(found, "mean_rank") == pytest.approx({"bloop": 1.25, "sum": 1.75})
+    assert over_seeds(found, "win_rate") == pytest.approx({"bloop": 0.75, "sum": 0.5})
+
+
+def test_lambda_is_that_of_the_other_seeds() -> None:
+    experiment = kovasznay()
+    found = analysis(experiment)
+    lucky = {"validation_main": 1e-6}
+    runs = found.summary.copy()
+    here = (runs["method"] == "bloop") & (runs["lam"] == 0.1) & (runs["seed"] == 3)
+    for name in NAMES:
+        runs.loc[here, f"validation_{name}"] = lucky["validation_main"]
+    found.__dict__["summary"] = runs
+    losses = multitask.chosen(found.protocols[0], experiment, "test")
+    assert losses.loc[("bloop", 3), "main"] == pytest.approx(1.0)  # twice that at λ = 0.1
+    at = multitask.chosen(found.protocols[0], experiment, "test", 0.1)
+    assert at.loc[("bloop", 3), "main"] == pytest.approx(2.0)
+
+
+def test_a_diverged_run_has_no_mean_and_says_so() -> None:
+    found = analysis(kovasznay(lam=[1.0]), diverged=2)
+    rows = found.metrics.query("method == 'bloop' and statistic == 'delta_m' and split == 'test'")
+    (row,) = rows[rows["seed"].astype(str) == "all"].to_dict("records")
+    assert pd.isna(row["value"])
+    assert row["note"] == "1 runs diverged"
+    assert over_seeds(found, "win_rate")["bloop"] == pytest.approx(0.75 * 5 / 6)
+
+
+def test_without_a_baseline_for_each_objective_there_is_no_delta_m() -> None:
+    experiment = kovasznay()
+    methods = {k: v for k, v in experiment.methods.items() if k != "continuity_alone"}
+    found = analysis(experiment.model_copy(update={"methods": methods}))
+    assert over_seeds(found, "delta_m") == {}
+
+
+CLAIM = {"id": "better", "text": "b", "paper": "p", "kind": "better", "method": "bloop", "than": "sum"}
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdict", "effect"),
+    [
+        ({"of": "delta_m"}, "supported", 1.1 / 1.2),
+        ({"of": "delta_m", "lam": 0.1}, "supported", 1.1 / 1.2),
+        ({"of": "momentum_y"}, "contradicted", 1.3 / 1.2),
+        ({"of": "continuity", "lam": 1.0}, "supported", 1.0 / 1.2),
+    ],
+)
+def test_claims_about_metrics_and_delta_m(claim: dict[str, Any], verdict: str, effect: float) -> None:
+    (row,) = analysis(kovasznay([{**CLAIM, "split": "test", **claim}])).claims.to_dict("records")
+    assert row["verdict"] == verdict
+    assert row["effect"] == pytest.approx(effect)
+
+
+def test_a_front_against_another_loss() -> None:
+    experiment = kovasznay(aux="continuity")
+    runs = analysis(experiment).summary
+    assert (runs["test_aux"] == runs["test_continuity"]).all()
+
+
+def test_methods_of_another_number_of_objectives_are_refused() -> None:
+    with pytest.raises(UserError, match="methods: dynamic_barrier: .* is defined for 2 objectives"):
+        load("kovasznay", "smoke", {"methods": {"dynamic_barrier": {}}})
+    with pytest.raises(UserError, match="methods: sum: .*objective 4 of 4"):
+        load("kovasznay", "smoke", {"methods": {"sum": {"name": "single", "objective": 4}}})
+    with pytest.raises(
+        UserError, match="claims: better: no metric 'mass'; there are front_ratio, delta_m, aux, main"
+    ):
+        kovasznay([{**CLAIM, "of": "mass"}])
+    with pytest.raises(UserError, match="aux: no metric 'mass'; there are aux, main, momentum_x"):
+        kovasznay(aux="mass")
+    with pytest.raises(UserError, match="lam: a front has all λ"):
+        kovasznay([{**CLAIM, "lam": 1.0}])
+
+
+def test_the_table_and_the_figure_have_every_method() -> None:
+    found = analysis(kovasznay())
+    table = found.overview
+    assert list(table["method"]) == ["bloop", "sum"]
+    assert table["Δm (%)"].iloc[0] == "10.00 [10.00, 10.00]"
+    assert "parallel" in {name for name, _ in drawn(found)}
