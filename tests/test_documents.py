@@ -10,16 +10,15 @@ import pytest
 from scalpel_bench import methods
 from scalpel_bench.benchmarks.experiments.box import Box
 from scalpel_bench.benchmarks.experiments.claims import Claim, kinds
+from scalpel_bench.benchmarks.experiments.common import Grid
 from scalpel_bench.benchmarks.experiments.loading import load
-from scalpel_bench.benchmarks.experiments.schema import (
+from scalpel_bench.benchmarks.experiments.schema import Experiment, Labels
+from scalpel_bench.benchmarks.experiments.settings import Training
+from scalpel_bench.benchmarks.experiments.simulated import (
     ConvergenceRatesExperiment,
-    Experiment,
-    Grid,
-    Labels,
     MixedLossExperiment,
     NoiseExperiment,
 )
-from scalpel_bench.benchmarks.experiments.settings import Training
 from scalpel_bench.benchmarks.report import documents
 from scalpel_bench.entries import read_folder
 

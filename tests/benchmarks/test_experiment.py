@@ -5,7 +5,8 @@ from scalpel_bench.benchmarks.execution import code_of
 from scalpel_bench.benchmarks.experiments import loading as experiment
 from scalpel_bench.benchmarks.experiments.command_line import sweep_command
 from scalpel_bench.benchmarks.experiments.loading import load
-from scalpel_bench.benchmarks.experiments.schema import MANIFEST, SCALES, Experiment, MixedLossExperiment
+from scalpel_bench.benchmarks.experiments.schema import MANIFEST, SCALES, Experiment
+from scalpel_bench.benchmarks.experiments.simulated import MixedLossExperiment
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import sort_out
 from tests.benchmarks.runs import BOX, conditioning, plan, record

@@ -7,6 +7,7 @@ from scalpel_bench import methods
 from scalpel_bench.benchmarks.contract import sampled
 
 
+@pytest.mark.compares("formula", "single")
 @pytest.mark.parametrize("objective", [0, 1, 2])
 @pytest.mark.parametrize("lam", [0.0, 0.3])
 def test_the_direction_is_the_gradient_of_one_objective(objective: int, lam: float) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ....words import said
+from ....words import plain
 from .. import DataError, check_source, full_batches, list_files, open_hub
 from .decoding import decode
 from .reading import ImageSet, check_columns, check_files, check_label
@@ -105,7 +105,7 @@ class StreamedImages(Images):
             for batch in loader:
                 yield {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
         except (OSError, ValueError) as error:  # a worker process's, with the lines of its traceback
-            last = said(error).splitlines()[-1]
+            last = plain(str(error).strip() or type(error).__name__).splitlines()[-1]
             known = isinstance(error, DataError)
             raise DataError(last.rpartition("DataError: ")[2] if known else f"{where}: {last}") from None
 
