@@ -172,7 +172,8 @@ class Experiment(Common):
         for label in self.methods:
             settings = self.settings_of(label, first)
             try:
-                methods.create(**settings).init(torch.empty(count, 1))
+                method = methods.create(**settings | {"blocks": None} if "blocks" in settings else settings)
+                method.init(torch.empty(count, 1))
             except ValueError as error:
                 raise ValueError(f"methods: {label}: {error}") from None
         return self
