@@ -8,14 +8,19 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from ...words import unknown
 from ..messages.errors import UserError, as_user_error, explain
 from .claims import Measured
 from .schema import Experiment
+from .settings import Training
 from .simulated import ConvergenceRatesExperiment, MixedLossExperiment, NoiseExperiment
 from .toml_file import merge, read_toml
 
 AnyExperiment = Experiment | NoiseExperiment | ConvergenceRatesExperiment | MixedLossExperiment
 ADAPTER: TypeAdapter[AnyExperiment] = TypeAdapter(Annotated[AnyExperiment, Field(discriminator="kind")])
+
+
+_KEYS = (*Experiment.model_fields, *Training.model_fields)
 
 
 def available() -> dict[str, Path]:
@@ -37,20 +42,18 @@ def load(name: str, scale: str, overrides: dict[str, Any] | None = None) -> AnyE
     """
     path = Path(name) if name.lower().endswith(".toml") else available().get(name)
     if path is None:
-        raise UserError(
-            f"unknown experiment {name!r}; known: {', '.join(available())}, or a path to a .toml file"
-        )
+        raise UserError(f"{unknown('experiment', name, available())} A path to a file ends in .toml")
     raw = read_toml(path)
     scales = raw.pop("scales", {})
     if not isinstance(scales, dict) or not all(isinstance(table, dict) for table in scales.values()):
         raise UserError(f"{path}: scales must be tables, such as [scales.laptop]")
     if scale not in scales:
-        raise UserError(f"{path.name}: unknown scale {scale!r}; it has {', '.join(scales)}")
+        raise UserError(f"{path.name}: {unknown('scale', scale, scales)}")
     settings = {"kind": "training", **merge(raw, scales[scale], overrides or {})}
     try:
         loaded = ADAPTER.validate_python({**settings, "name": path.stem, "scale": scale})
     except ValidationError as error:
-        raise UserError(f"{path.name}: {explain(error, skip=1)}") from error
+        raise UserError(f"{path.name}: {explain(error, 1, _KEYS)}") from error
     with as_user_error(path.name):
         _check_claims(loaded)
     return loaded
@@ -67,13 +70,12 @@ def _check_claims(experiment: AnyExperiment) -> None:
     for claim in experiment.claims:
         if isinstance(claim, Measured) and isinstance(experiment, Experiment):
             known = ("front_ratio", "delta_m", *experiment.metrics)
-            if unknown := [measure for measure in claim.of if measure not in known]:
-                told = f"no metric {unknown[0]!r}; there are {', '.join(known)}"
-                raise ValueError(f"claims: {claim.id}: {told}")
+            for measure in claim.of:
+                if measure not in known:
+                    raise ValueError(f"claims: {claim.id}: {unknown('metric', measure, known)}")
         for label in claim.labels:
             if isinstance(experiment, Experiment) and label.partition(" (")[0] not in experiment.methods:
-                names = ", ".join(experiment.methods)
-                raise ValueError(f"claims: {claim.id}: no method {label!r}; there are {names}")
+                raise ValueError(f"claims: {claim.id}: {unknown('method', label, experiment.methods)}")
             if claim.at_equal_lam and isinstance(experiment, Experiment) and experiment.bounds(label):
                 raise ValueError(
                     f"claims: {claim.id}: compares at equal λ, which is a bound to {label}: leave it out"

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from ... import methods, tasks
+from ...words import unknown
 from ..messages.errors import UserError, as_user_error, explain
 from .box import Box
 from .claims import ComparisonClaim
@@ -159,7 +160,7 @@ class Experiment(Common):
     @model_validator(mode="after")
     def _known_aux(self) -> Self:
         if self.aux not in ("aux", *self.metrics):
-            raise ValueError(f"aux: no metric {self.aux!r}; there are {', '.join(self.metrics)}")
+            raise ValueError(f"aux: {unknown('metric', self.aux, self.metrics)}")
         return self
 
     @model_validator(mode="after")
@@ -185,6 +186,10 @@ class Experiment(Common):
                 raise ValueError(f"axes: {axis!r} must start with training., method. or task.")
             if not values:
                 raise ValueError(f"axes.{axis}: the grid is empty")
+            section, _, setting = axis.partition(".")
+            known = sorted(set().union(*self.methods.values()) - {"name", *SHARED})
+            if section == "method" and setting not in known:
+                raise ValueError(f"axes: {axis}: {unknown('setting', setting, known)}")
         for label, settings in self.methods.items():
             for key, value in settings.items():
                 if key in SHARED or not isinstance(value, dict):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -36,19 +37,21 @@ def as_user_error(where: str = "") -> Iterator[None]:
         raise UserError(f"{where}: {text}" if where else text) from error
 
 
-def explain(error: ValidationError, skip: int = 0) -> str:
+def explain(error: ValidationError, skip: int = 0, known: Iterable[str] = ()) -> str:
     """The first complaint of a validation in one line: key, rule, value, and how many more there are.
 
     Args:
         error: what pydantic raised.
         skip: how many leading parts of the key the user never wrote.
+        known: keys that an unknown one may have been meant for.
     """
     complaints = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     first = complaints[0]
     key = ".".join(str(part) for part in first["loc"][skip:])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        message = "unknown key"
+        near = difflib.get_close_matches(str(first["loc"][-1]), list(known), n=1)
+        message = f"unknown key{f' (did you mean {near[0]}?)' if near else ''}"
     given = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{key}: {message}{given}{more}" if key else f"{message}{more}"

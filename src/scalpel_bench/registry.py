@@ -13,6 +13,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -28,6 +29,7 @@ from .entries import (
     unusable,
     version_of,
 )
+from .words import unknown
 
 T = TypeVar("T")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -142,7 +144,7 @@ class Registry(Generic[T]):
             return self._classes[name]
         if name in self.broken:
             raise ValueError(self.broken[name])
-        raise ValueError(f"unknown {self.kind} {name!r}; known: {', '.join(self.available())}")
+        raise ValueError(unknown(self.kind, name, self.available()))
 
     def class_names(self) -> list[str]:
         """What the classes of the package's own are called."""
@@ -181,6 +183,9 @@ class Registry(Generic[T]):
         cls = self.get(name)
         if origin is not None and origin != self.origin(name):
             raise ValueError(f"{self.kind} {name!r} is {self.origin(name)}, not {origin}")
+        known = [field.name for field in fields(cls) if field.init] if is_dataclass(cls) else list(settings)
+        for setting in settings.keys() - known:
+            raise ValueError(f"{self.kind} {name!r}: {unknown('setting', setting, known)}")
         try:
             return cls(**settings)
         except TypeError as error:

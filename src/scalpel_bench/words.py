@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
+from collections.abc import Iterable
 
 LONGEST = 2000
 """Characters of an error that are kept."""
@@ -26,6 +28,15 @@ def said(error: BaseException) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of what an error says."""
     return said(error).partition("\n")[0]
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """That there is no such name, and which are near it; all that there are where none is."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=3)
+    if near:
+        return f"unknown {kind} {name!r}: did you mean {' or '.join(near)}?"
+    return f"unknown {kind} {name!r}; known: {', '.join(known)}"
 
 
 def _escaped(character: str) -> str:

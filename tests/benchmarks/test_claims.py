@@ -19,11 +19,11 @@ BAD = {
         {k: v for k, v in BETTER.items() if k != "method"},
         "claims.0.better.method: Field required",
     ),
-    "unknown method": ({**BETTER, "than": ["blop"]}, "claims: c: no method 'blop'; there are sum, pcgrad"),
+    "unknown method": ({**BETTER, "than": ["blop"]}, "claims: c: unknown method 'blop': did you mean bloop"),
     "unknown split": ({**BETTER, "split": "dev"}, "claims.0.better.split: .*got 'dev'"),
     "unknown measure": (
         {**BETTER, "of": ["accuracy"]},
-        "claims: c: no metric 'accuracy'; there are front_ratio, ",
+        "claims: c: unknown metric 'accuracy'; known: front_ratio, ",
     ),
     "margin of 1": ({**BETTER, "margin": 1.0}, "claims.0.better.margin: .*less than 1"),
     "limit below margin": ({**BETTER, "margin": 0.2, "limit": 0.1}, "limit 0.1 must be more than margin 0.2"),

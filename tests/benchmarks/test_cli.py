@@ -278,10 +278,10 @@ def test_the_shell_completes_commands_and_names(words: str, completed: str, tmp_
 WRONG = {
     "unknown method": (
         ["run", "--task", "quadratic", "--method", "blop"],
-        "unknown method 'blop'; known: agem",
+        "unknown method 'blop': did you mean bloop",
     ),
     "unknown task": (["run", "--task", "mlp", "--method", "sum"], "unknown task 'mlp'"),
-    "unknown experiment": (["sweep", "fig99"], "unknown experiment 'fig99'; known: conditioning"),
+    "unknown experiment": (["sweep", "fig99"], "unknown experiment 'fig99': did you mean fig"),
     "unknown scale": (["sweep", "fig3a", "--scale", "big"], "unknown scale 'big'"),
     "unknown key": (["sweep", "fig3a", "--set", "training.speed=1"], "training.speed: unknown key"),
     "negative lam": (["run", "--task", "quadratic", "--method", "sum", "--lam", "-1"], "lam must be finite"),

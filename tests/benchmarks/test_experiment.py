@@ -50,13 +50,18 @@ def test_fig3a_is_the_authors_script_as_released() -> None:
 
 BAD = {
     "unknown key": ("colour = 1", "colour: unknown key"),
+    "misspelt key": ("seed = 1", r"seed: unknown key \(did you mean seeds\?\)"),
     "negative lam": ("lam = [-1.0]", "lam.0: Input should be greater than or equal to 0, got -1.0"),
     "infinite lam": ("lam = [inf]", "lam.0: Input should be a finite number, got inf"),
     "empty lam": ("lam = []", "lam: Tuple should have at least 1 item"),
     "no methods": ("methods = {}", "methods: Dictionary should have at least 1 item"),
-    "unknown method": ("methods = {blop = {}}", "methods: blop: unknown method 'blop'; known: agem"),
+    "unknown method": ("methods = {blop = {}}", "methods: blop: unknown method 'blop': did you mean bloop"),
     "bad rho": ("methods = {bloop = {rho = 0.0}}", r"methods: bloop: rho must lie in \(0, 1\], got 0"),
-    "unknown setting": ("methods = {sum = {rho = 0.1}}", "methods: sum: method 'sum'.*rho"),
+    "unknown setting": ("methods = {sum = {rho = 0.1}}", "methods: sum: method 'sum': unknown setting 'rho'"),
+    "axis that no method has": (
+        "axes = {'method.lenght' = [0.1]}",
+        r"axes: method.lenght: unknown setting 'lenght': did you mean length\?",
+    ),
     "unknown task": ("task = {name = 'mlp'}", "unknown task 'mlp'"),
     "unknown task setting": ("task = {name = 'quadratic', depth = 2}", "depth"),
     "bad seeds": ("seeds = 0", "seeds: Input should be greater than 0, got 0"),
@@ -130,9 +135,9 @@ labels = {main = "m", aux = "a"}
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(UserError, match="unknown experiment 'fig99'; known: conditioning"):
+    with pytest.raises(UserError, match="unknown experiment 'fig99': did you mean fig"):
         load("fig99", "smoke")
-    with pytest.raises(UserError, match="unknown scale 'huge'; it has smoke, laptop"):
+    with pytest.raises(UserError, match="unknown scale 'huge'; known: smoke, laptop"):
         load("fig3a", "huge")
     with pytest.raises(UserError, match="nowhere.toml"):
         load("nowhere.toml", "smoke")

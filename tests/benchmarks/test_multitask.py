@@ -124,10 +124,10 @@ def test_methods_of_another_number_of_objectives_are_refused() -> None:
     with pytest.raises(UserError, match="methods: sum: .*objective 4 of 4"):
         load("kovasznay", "smoke", {"methods": {"sum": {"name": "single", "objective": 4}}})
     with pytest.raises(
-        UserError, match="claims: better: no metric 'mass'; there are front_ratio, delta_m, aux, main"
+        UserError, match="claims: better: unknown metric 'mass'; known: front_ratio, delta_m, aux, main"
     ):
         kovasznay([{**CLAIM, "of": "mass"}])
-    with pytest.raises(UserError, match="aux: no metric 'mass'; there are aux, main, momentum_x"):
+    with pytest.raises(UserError, match="aux: unknown metric 'mass'; known: aux, main, momentum_x"):
         kovasznay(aux="mass")
     with pytest.raises(UserError, match="lam: a front has all λ"):
         kovasznay([{**CLAIM, "lam": 1.0}])

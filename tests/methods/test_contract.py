@@ -61,10 +61,12 @@ def test_the_contract_can_fail() -> None:
 
 
 def test_unknown_names_and_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match="unknown method 'blop'; known: agem"):
+    with pytest.raises(ValueError, match="unknown method 'blop': did you mean bloop"):
         methods.create("blop")
-    with pytest.raises(ValueError, match="'sum'.*rho"):
-        methods.create("sum", rho=0.1)
+    with pytest.raises(ValueError, match=r"method 'bloop': unknown setting 'rhoo': did you mean rho\?"):
+        methods.create("bloop", rhoo=0.1)
+    with pytest.raises(ValueError, match="method 'sum': unknown setting 'speed'; known: lam, rescale, "):
+        methods.create("sum", speed=0.1)
 
 
 @pytest.mark.parametrize("rho", [0.0, -0.1, 1.5, math.nan])
