@@ -106,6 +106,18 @@ def _across(results: Path, split: str, *folders: str) -> pd.DataFrame:
     return wide.loc[[f"`{method}`" for method in order]].rename_axis("method").reset_index()
 
 
+def _found(results: Path, split: str, methods: str, *folders: str) -> pd.DataFrame:
+    """Front ratios on a split of some methods, comma-separated: a row per folder under the results."""
+    labels = [f"`{method}`" for method in methods.split(",")]
+    wide = _across(results, split, *folders).set_index("method").reindex(labels).fillna("")
+    titles = [_json(results / folder / "experiment.json")["experiment"]["title"] for folder in folders]
+    rows = wide.T.reset_index(drop=True)
+    rows.insert(
+        0, "experiment", [f"`{f.partition('/')[0]}`: {t}" for f, t in zip(folders, titles, strict=True)]
+    )
+    return rows
+
+
 def _learning_rates(results: Path, folder: str, split: str = "test") -> pd.DataFrame:
     """Front ratios at each learning rate by itself, of the methods that ran at several: a folder, a split."""
     summary = _table(results, folder, "summary")
@@ -225,6 +237,7 @@ TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
     "bench": _speed,
     "ratios": _ratios,
     "across": _across,
+    "found": _found,
     "learning_rates": _learning_rates,
     "verdicts": _verdicts,
     "ends": _ends,
