@@ -53,6 +53,21 @@ def test_links_have_targets(document: str) -> None:
     assert not missing
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_to_sections_have_targets(document: str) -> None:
+    text = (ROOT / document).read_text()
+    for target, section in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", text):
+        there = (ROOT / document).parent / target if target else ROOT / document
+        if there.suffix == ".md":
+            heads = re.findall(r"(?m)^#+ (.+)$", there.read_text())
+            assert section in {anchor(head) for head in heads}, f"{target}#{section}"
+
+
+def anchor(head: str) -> str:
+    """What GitHub makes of a heading: lower case, words joined by hyphens, without signs."""
+    return re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-")
+
+
 def test_every_document_is_checked() -> None:
     assert {str(file.relative_to(ROOT)) for file in (ROOT / "docs").glob("*.md")} <= set(DOCUMENTS)
 
