@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from . import style
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from torch import Tensor
 
     from ..analysis import Analysis
 
-__all__ = ["draw", "draw_samples", "style"]
+__all__ = ["draw", "draw_samples", "drawn", "style"]
 
 
 def draw(analysis: Analysis, folder: Path) -> list[Path]:
@@ -20,6 +21,13 @@ def draw(analysis: Analysis, folder: Path) -> list[Path]:
     from .drawing import draw_all
 
     return draw_all(analysis, folder)
+
+
+def drawn(analysis: Analysis) -> dict[str, Figure]:
+    """The figures of an analysis by name."""
+    from .drawing import drawn as all_drawn
+
+    return all_drawn(analysis)
 
 
 def draw_samples(folder: Path, samples: list[tuple[Tensor, str]], title: str) -> list[Path]:

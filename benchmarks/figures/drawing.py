@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib.figure import Figure
 
 from ..analysis import Analysis
 from . import (
@@ -23,6 +24,7 @@ from . import (
 __all__ = [
     "diagnostics",
     "draw_all",
+    "drawn",
     "exact_front",
     "fronts",
     "mixed_loss",
@@ -34,8 +36,13 @@ __all__ = [
 ]
 
 
+def drawn(analysis: Analysis) -> dict[str, Figure]:
+    """The figures of an analysis by name."""
+    with mpl.rc_context(panels.SETTINGS):
+        return dict(panels.drawn(analysis))
+
+
 def draw_all(analysis: Analysis, folder: Path) -> list[Path]:
     """Draw the figures of an analysis into a folder."""
-    with mpl.rc_context(panels.SETTINGS):
-        named = list(panels.drawn(analysis))
-    return [file for name, figure in named for file in panels.save(figure, folder / name)]
+    named = drawn(analysis)
+    return [file for name, figure in named.items() for file in panels.save(figure, folder / name)]

@@ -1,0 +1,129 @@
+"""The suite from Python and notebooks: run a sweep, read recorded results as tables, draw them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from . import figures
+from .analysis import analyse
+from .analysis.analyses import Analysis
+from .cli.parsing import execution_options
+from .commands import sweep as command
+from .commands.planning import with_methods
+from .experiments.loading import load
+from .messages import UserError
+from .records import Folder, load_sweep
+
+_OVER_ALL = "all"
+
+
+class Results:
+    """The recorded runs of an experiment at a scale, and what follows from them: a table each.
+
+    Made by `load_results` and `sweep`. No column mixes numbers and words.
+    """
+
+    def __init__(self, analysis: Analysis) -> None:
+        self._analysis = analysis
+
+    def __repr__(self) -> str:
+        experiment = self._analysis.experiment
+        return f"<{len(self._analysis.records)} runs of {experiment.name} at scale {experiment.scale}>"
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """A row per run: ``method``, ``lam``, ``seed``, ``lr``, ``status`` (completed or diverged), ``id``;
+        end values as ``<split>_<metric>``, with losses ``main`` and ``aux``; ``train_seconds``."""
+        return self._table("summary")
+
+    @property
+    def fronts(self) -> pd.DataFrame:
+        """A row per non-dominated end point: ``protocol`` (of learning rates), ``method``, ``split``,
+        ``seed``, ``lam``, ``lr``, ``main``, ``aux``."""
+        return self._table("fronts")
+
+    @cached_property
+    def measures(self) -> pd.DataFrame:
+        """A row per protocol, method, split and ``statistic`` (``front_ratio``, ``aux_at_par``, …), over all
+        seeds: ``value``, its 95 % interval ``low`` and ``high``, and a ``note`` where there is none."""
+        metrics = self._table("metrics")
+        return metrics[metrics["seed"].astype(str) == _OVER_ALL].drop(columns="seed").reset_index(drop=True)
+
+    @cached_property
+    def measures_by_seed(self) -> pd.DataFrame:
+        """The same for each ``seed``, a whole number; without intervals."""
+        metrics = self._table("metrics")
+        own = metrics[metrics["seed"].astype(str) != _OVER_ALL].drop(columns=["low", "high"])
+        return own.astype({"seed": int}).reset_index(drop=True)
+
+    @property
+    def claims(self) -> pd.DataFrame:
+        """A row per claim and protocol: ``verdict``, ``effect``, ``low``, ``high``, ``reason``."""
+        return self._analysis.claims.copy()
+
+    def plot(self, name: str = "") -> Figure:
+        """A figure of the experiment as a matplotlib figure.
+
+        Args:
+            name: ``relative``, ``fronts``, …; by default the first of these that the experiment has.
+
+        Raises:
+            UserError: there is none of this name.
+        """
+        drawn = figures.drawn(self._analysis)
+        if not drawn or (name and name not in drawn):
+            raise UserError(f"no figure {name!r}; there are {', '.join(drawn) or 'none'}")
+        return drawn[name] if name else drawn.get("relative", next(iter(drawn.values())))
+
+    def _table(self, name: str) -> pd.DataFrame:
+        tables = self._analysis.tables
+        if name not in tables:
+            raise UserError(f"{self!r} have no table of {name}; there are {', '.join(tables)}")
+        return tables[name].copy()
+
+
+def load_results(path: str | Path) -> Results:
+    """The recorded runs of a folder such as ``results/fig5a/workstation``.
+
+    Raises:
+        UserError: no sweep wrote to it, or none of its records belongs to the sweep.
+    """
+    return Results(analyse(load_sweep(Folder(Path(path)))))
+
+
+def sweep(
+    experiment: str,
+    scale: str = "laptop",
+    *,
+    methods: list[str] | None = None,
+    data: str = "embedded",
+    results: str | Path = "results",
+    workers: int | None = None,
+    **changes: Any,
+) -> Results:
+    """Run what is not recorded yet, as ``scalpel sweep`` does, and read the results.
+
+    Args:
+        experiment: a name, or a path to a TOML file.
+        scale: one of the experiment's.
+        methods: labels of the experiment, names, or ``file.py:Class``; None for the experiment's.
+        data: embedded, hub, or a folder.
+        results: the folder that gets ``<experiment>/<scale>``.
+        workers: processes; one per core where it is None.
+        changes: keys of the experiment with their values, such as ``lam=[0.1, 1.0]`` or ``seeds=2``.
+
+    Raises:
+        UserError: what is asked for is wrong, or runs failed.
+    """
+    loaded = load(experiment, scale, changes)
+    if methods is not None:
+        loaded = with_methods(loaded, methods)
+    options = execution_options(data, None, workers)
+    if command.sweep([loaded], options, Path(results), dry_run=False, wandb="disabled"):
+        raise UserError(f"runs of {loaded.name} failed: the table above says which, and why")
+    return load_results(Path(results) / loaded.name / loaded.scale)
