@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..data import DataError
 from ..data.text import Text
@@ -22,6 +22,11 @@ from ..language_model import LanguageModel
 from .checkpoint import Checkpoint, Weights, trained_once
 from .task import Model
 
+DECIDING = (
+    *("layers", "heads", "width", "feed_forward", "context"),
+    *("batch_size", "pretraining_steps", "pretraining_lr"),
+)
+"""The settings that decide the checkpoint."""
 SEED = 0
 """Of the first training's start and batches."""
 
@@ -75,10 +80,8 @@ class Finetuned(LanguageModel):
         first = LanguageModel(**{**given, "device": "cpu"})
         text = first.dataset
         assert isinstance(text, Text)
-        deciding = ("layers", "heads", "width", "feed_forward", "context", "batch_size")
-        deciding += ("pretraining_steps", "pretraining_lr")
         identity = {
-            "settings": {name: getattr(self, name) for name in deciding},
+            "settings": {name: getattr(self, name) for name in DECIDING},
             "corpora": self.corpora,
             "data": text.fingerprint,
             "code": [Path(file).read_text("utf-8") for file in (__file__, inspect.getfile(LanguageModel))],
@@ -107,14 +110,14 @@ class Finetuned(LanguageModel):
         with _alone():
             torch.manual_seed(SEED)
             module = task.build()
-            parameters = dict(module.named_parameters())
+            parameters: dict[str, Tensor] = dict(module.named_parameters())
             model = Model(module, parameters, dict(module.named_buffers()))
             optimizer = torch.optim.Adam(module.parameters(), self.pretraining_lr, fused=True)
             rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.pretraining_steps)
             batches = task.batches(torch.Generator().manual_seed(SEED))
             for batch in islice(batches, self.pretraining_steps):
                 for loss in islice(task.losses(model, batch), self.corpora):
-                    loss.backward()
+                    loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 optimizer.zero_grad()
                 rate.step()

@@ -84,8 +84,9 @@ def without_data(task: Task) -> Task:
         object.__setattr__(small._pairs, "tokenizer", Vocabulary(task.vocabulary))
         task.__dict__["_pairs"] = small._pairs
     elif task.name in ("language_model", "unlearning", "forgetting"):
-        task.pretraining_steps = 1
         task.main_articles, task.aux_articles, task.validation_fraction = 20, 20, 0.1
+        task.pretraining_steps = 1
+        _ = task.dataset
     return task
 
 
