@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import datetime
+import math
 from pathlib import Path
 from typing import Any
 
+from ... import tasks
+from ...tasks.bases.finetuned import Finetuned
 from ..analysis.box_proposal import propose
 from ..analysis.protocols import REFERENCE
 from ..analysis.summary import summarise
 from ..experiments.schema import Experiment
 from ..messages import UserError
-from ..records import Folder, load_sweep
+from ..records import Folder, Record, load_sweep
 
 
 def new_box(name: str, scale: str, results: Path) -> list[str]:
     """The lines of a table for the experiment's TOML, from the end points of `sum` at its own learning rate.
 
     It is proposed by `analysis.box_proposal.propose` from validation losses, or training losses where there
-    are none; train losses have a box of their own where theirs differ.
+    are none; train losses have a box of their own where theirs differ. A model that was trained before sets
+    no cap at its start.
 
     Raises:
         UserError: no runs of `sum` are recorded, or they make no front.
@@ -35,10 +39,9 @@ def new_box(name: str, scale: str, results: Path) -> list[str]:
         raise UserError(
             f"{sweep.folder.path} has no runs of {REFERENCE}: scalpel sweep {name} --methods {REFERENCE}"
         )
-    start = next(record.trajectory[0] for record in records if record.trajectory)
     split = "validation" if "validation_main" in runs else "train"
-    box = propose(runs, start[split]["main"], split)
-    train = propose(runs, start["train"]["main"], "train")
+    box = propose(runs, _untrained(experiment, records, split), split)
+    train = propose(runs, _untrained(experiment, records, "train"), "train")
     count = runs["seed"].nunique()
     lines = [f"[scales.{scale}.box]", *_written(box)]
     lines += [
@@ -51,6 +54,15 @@ def new_box(name: str, scale: str, results: Path) -> list[str]:
         lines += _alternatives(train)
     rivals = sorted({record.run.label for record in sweep.records} - {REFERENCE})
     return lines + [f"# {', '.join(rivals)} had run before this box was proposed"] * bool(rivals)
+
+
+def _untrained(experiment: Experiment, records: list[Record], split: str) -> float:
+    """The main loss of the untrained model; infinite where it was trained before."""
+    name = experiment.task["name"]
+    if name in tasks.available() and issubclass(tasks.get(name), Finetuned):
+        return math.inf
+    start = next(record.trajectory[0] for record in records if record.trajectory)
+    return float(start[split]["main"])
 
 
 def _written(box: dict[str, Any]) -> list[str]:

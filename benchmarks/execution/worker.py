@@ -71,6 +71,7 @@ def _outcomes(
         return [{"status": "completed", "trajectory": trajectory, "environment": _facts(run, 1)}]
     runs = [job.run for job in jobs if isinstance(job.run, TrainingRun)]
     task = get_task(runs[0].task, options)
+    _refuse_other_checkpoint(runs[0], task)
     with threads(count := runs[0].training.threads or 1):
         outcomes = train(runs, task, on_step, _checkpoint(jobs, options))
     return [
@@ -85,6 +86,19 @@ def _outcomes(
         }
         for run, outcome in zip(runs, outcomes, strict=True)
     ]
+
+
+def _refuse_other_checkpoint(run: TrainingRun, task: tasks.Task) -> None:
+    """Refuse a task that starts here from other weights than where the run was planned.
+
+    Raises:
+        DataError: it does.
+    """
+    if hasattr(task.dataset, "checkpoint") and task.dataset.fingerprint != run.data.fingerprint:
+        raise tasks.DataError(
+            f"{task.name} starts here from {task.dataset.name}, but {run.data.name} was planned: bits agree "
+            "on one kind of processor with the same versions; share the cache folder (XDG_CACHE_HOME)"
+        )
 
 
 def _load_files(jobs: Sequence[Job], options: ExecutionOptions) -> None:

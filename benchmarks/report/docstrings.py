@@ -11,6 +11,7 @@ import pandas as pd
 from ...entries import Entry
 from ...registry import catalogue
 from ...tasks import ImageTask, LeNetTask
+from ...tasks.bases.finetuned import Finetuned
 from ..catalogue import Work, described
 from ..figures import style
 
@@ -27,10 +28,11 @@ def of_methods() -> str:
 
 
 def of_tasks() -> str:
-    """A section for every task of the suite, and for the settings that those of one network share."""
+    """A section for every task of the suite, and for the settings that several share."""
     sections = [_section(name, markdown(entry.doc)) for name, entry in _own("tasks").items()]
     shared = [
-        _section(base.__name__, markdown(inspect.getdoc(base) or "")) for base in (ImageTask, LeNetTask)
+        _section(base.__name__, markdown(inspect.getdoc(base) or ""))
+        for base in (ImageTask, LeNetTask, Finetuned)
     ]
     return "".join(sections + shared)
 

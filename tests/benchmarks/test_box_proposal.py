@@ -1,13 +1,17 @@
 """A box proposed from runs of `sum`."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from scalpel_bench.benchmarks.analysis.box_proposal import propose
-from scalpel_bench.benchmarks.commands.new_box import new_box
+from scalpel_bench.benchmarks.commands.new_box import _untrained, new_box
 from scalpel_bench.benchmarks.experiments.box import Boxes
+from scalpel_bench.benchmarks.experiments.schema import Experiment, load
 from scalpel_bench.benchmarks.messages import UserError
+from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.recorded import recorded
 
 
@@ -48,3 +52,15 @@ def test_the_command_prints_a_table_and_says_that_others_had_run(tmp_path) -> No
     ]
     assert lines[3] == 'reason = "proposed from validation losses of sum (2 seeds)"'
     assert lines[-1].endswith("had run before this box was proposed")
+
+
+def test_the_start_of_a_model_that_was_trained_before_sets_no_cap(tmp_path) -> None:
+    for name in ("forgetting", "unlearning"):
+        experiment = load(name, "smoke")
+        assert isinstance(experiment, Experiment)
+        assert _untrained(experiment, [], "train") == math.inf
+    records, _ = Folder(recorded(tmp_path / "conditioning" / "smoke")).read()
+    experiment = load("conditioning", "smoke")
+    assert isinstance(experiment, Experiment)
+    trajectory = next(record.trajectory for record in records if record.trajectory)
+    assert _untrained(experiment, records, "train") == trajectory[0]["train"]["main"]

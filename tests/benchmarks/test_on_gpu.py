@@ -18,7 +18,7 @@ from tests.fake_gpu import GPU, fake_gpu
 
 TRAINED = (
     *("conditioning", "quadratic", "fig3a", "fig3b", "fig4", "fig5a", "fig5b", "fig10"),
-    *("kovasznay", "multi_digits", "robustness"),
+    *("kovasznay", "multi_digits", "robustness", "unlearning", "forgetting"),
 )
 """An experiment of each task."""
 QUICK = {("fig3a", "paper"), ("fig4", "paper"), ("fig5a", "paper")}
@@ -83,8 +83,10 @@ def without_data(task: Task) -> Task:
         small = tasks.create("translation", vocabulary=400, max_length=task.max_length)
         object.__setattr__(small._pairs, "tokenizer", Vocabulary(task.vocabulary))
         task.__dict__["_pairs"] = small._pairs
-    elif task.name == "language_model":
+    elif task.name in ("language_model", "unlearning", "forgetting"):
         task.main_articles, task.aux_articles, task.validation_fraction = 20, 20, 0.1
+        task.pretraining_steps = 1
+        _ = task.dataset
     return task
 
 
