@@ -30,10 +30,8 @@ def of_methods() -> str:
 def of_tasks() -> str:
     """A section for every task of the suite, and for the settings that several share."""
     sections = [_section(name, markdown(entry.doc)) for name, entry in _own("tasks").items()]
-    shared = [
-        _section(base.__name__, markdown(inspect.getdoc(base) or ""))
-        for base in (ImageTask, LeNetTask, Finetuned)
-    ]
+    bases = (ImageTask, LeNetTask, Finetuned)
+    shared = [_section(base.__name__, markdown(inspect.getdoc(base) or "")) for base in bases]
     return "".join(sections + shared)
 
 

@@ -9,7 +9,8 @@ import pytest
 from scalpel_bench.benchmarks.analysis.box_proposal import propose
 from scalpel_bench.benchmarks.commands.new_box import _untrained, new_box
 from scalpel_bench.benchmarks.experiments.box import Boxes
-from scalpel_bench.benchmarks.experiments.schema import Experiment, load
+from scalpel_bench.benchmarks.experiments.loading import load
+from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.recorded import recorded

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from scalpel_bench import tasks
 from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, describe_data, execute
-from scalpel_bench.benchmarks.experiments.schema import load
+from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.benchmarks.training import FlatModel
