@@ -48,24 +48,26 @@ class Record(BaseModel):
 def parse(content: bytes) -> tuple[Record | None, str]:
     """The record in a text, or why it is none."""
     try:
-        text, intact = _unseal(content)
+        text, problem = _unseal(content)
         record = Record.model_validate_json(text)
         settings_id = record.run.id
     except (ValueError, RecursionError) as error:
         return None, f"not a record of schema 1 ({_first_line(error)})"
     if settings_id != record.id:
         return None, "its id is not the hash of its settings"
-    if not intact:
-        return None, "its content was changed after it was written"
+    if problem:
+        return None, problem
     return record, ""
 
 
-def _unseal(content: bytes) -> tuple[bytes, bool]:
-    """The object without its hash, and whether it is what was sealed; else it as it is."""
+def _unseal(content: bytes) -> tuple[bytes, str]:
+    """The object without its hash, and why that is not what was sealed, if it is not."""
     sealed = re.fullmatch(rb'(.*),"sha256":"([0-9a-f]{64})"\}\s*', content, re.DOTALL)
     if sealed is None:
-        return content, True
-    return sealed[1] + b"}", hashlib.sha256(sealed[1]).hexdigest() == sealed[2].decode()
+        return content, "it has no hash of its content"
+    if hashlib.sha256(sealed[1]).hexdigest() != sealed[2].decode():
+        return sealed[1] + b"}", "its content was changed after it was written"
+    return sealed[1] + b"}", ""
 
 
 def _first_line(error: Exception) -> str:

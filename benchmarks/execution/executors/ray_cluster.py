@@ -16,7 +16,7 @@ from typing import Any
 
 from ....words import first_line
 from ...messages import UserError
-from ...records import Folder
+from ...records import Folder, anonymous
 from ...training import stopping_on
 from ..job import FinishedJob, Job
 from ..options import ExecutionOptions
@@ -128,7 +128,7 @@ class RayExecutor:
         if isinstance(error, known.WorkerCrashedError):
             return Lost("its worker died (out of memory?)", memory=True)
         if isinstance(error, known.RayError):
-            return Lost(f"{type(error).__name__}: {first_line(error)}", memory=False)
+            return Lost(anonymous(f"{type(error).__name__}: {first_line(error)}"), memory=False)
         return error
 
 
