@@ -55,13 +55,12 @@ app.add_typer(recorded.app, name="results")
 def start() -> None:
     """Run the command; what a person can cause becomes one line and an exit status.
 
-    SIGTERM, and SIGHUP unless it is ignored (``nohup``), stop it as Ctrl-C does. What the encoding of standard
-    output lacks is shown as an escape.
+    SIGTERM, and SIGHUP unless it is ignored (``nohup``), stop it as Ctrl-C does. What the encoding of
+    standard output lacks is shown as an escape.
     """
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, signal.SIGTERM)
-        if name == "SIGTERM" or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

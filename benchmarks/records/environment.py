@@ -29,7 +29,7 @@ def environment(device: str) -> dict[str, str | int | None]:
 
 def anonymous(text: str) -> str:
     """What an error says, without the paths and the name of the machine that it says it of."""
-    told = {os.path.expanduser("~"): "~", os.getcwd(): ".", platform.node(): "this machine"}
+    told = {os.path.expanduser("~"): "~", str(Path.cwd()): ".", platform.node(): "this machine"}  # noqa: PTH111
     for word in sorted(told.keys() - {"", "/", "~", "localhost"}, key=len, reverse=True):
         text = re.sub(rf"(?<![\w-]){re.escape(word)}(?![\w-])", told[word], text)
     return text

@@ -42,7 +42,7 @@ class Folder:
     @property
     def place(self) -> Path:
         """Its absolute path: what ``.`` and ``..`` mean here."""
-        return Path(os.path.abspath(self.path))
+        return Path(os.path.abspath(self.path))  # noqa: PTH100 (links stay)
 
     @property
     def results(self) -> Path:
@@ -208,7 +208,9 @@ def refuse_link(inside: Path) -> None:
         UserError: it is a symbolic link.
     """
     if inside.is_symlink():
-        raise UserError(f"{inside} is a symbolic link: move what it leads to here, or link all of the results")
+        raise UserError(
+            f"{inside} is a symbolic link: move what it leads to here, or link all of the results"
+        )
 
 
 def _check_file(file: Path) -> tuple[Record | None, str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...words import first_line
-from ..experiments.settings import Run
+from ..experiments.settings import Run, TrainingRun
+
+_TABLES = ("train", "validation", "test", "diagnostics")
 
 
 class Record(BaseModel):
@@ -55,9 +58,8 @@ def parse(content: bytes) -> tuple[Record | None, str]:
         return None, f"not a record of schema 1 ({_first_line(error)})"
     if settings_id != record.id:
         return None, "its id is not the hash of its settings"
-    if problem:
-        return None, problem
-    return record, ""
+    problem = problem or _bad_row(record)
+    return (None, problem) if problem else (record, "")
 
 
 def _unseal(content: bytes) -> tuple[bytes, str]:
@@ -68,6 +70,24 @@ def _unseal(content: bytes) -> tuple[bytes, str]:
     if hashlib.sha256(sealed[1]).hexdigest() != sealed[2].decode():
         return sealed[1] + b"}", "its content was changed after it was written"
     return sealed[1] + b"}", ""
+
+
+def _bad_row(record: Record) -> str:
+    """What keeps a row of the trajectory from being one, if anything does; undefined numbers are None."""
+    for row in record.trajectory:
+        for key, value in row.items():
+            numbers = value.values() if isinstance(value, dict) else [value]
+            if not all(number is None or _is_number(number) for number in numbers):
+                return f"trajectory: {key} holds what is no number"
+            if key in _TABLES and not isinstance(value, dict):
+                return f"trajectory: {key} holds no numbers by name"
+        if isinstance(record.run, TrainingRun) and not _is_number(row.get("step")):
+            return "trajectory: a row without its step"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and -sys.float_info.max <= value <= sys.float_info.max
 
 
 def _first_line(error: Exception) -> str:

@@ -39,6 +39,8 @@ def fill(document: Path, results: Path) -> None:
     Raises:
         UserError: the document, or a file that a table is made of, does not exist; a kind is unknown.
     """
+    if document.exists() and not document.is_file():
+        raise UserError(f"{document} is no file that can be replaced")
     try:
         text = decode_utf8(document.read_bytes())
     except OSError as error:

@@ -40,7 +40,9 @@ def sweep(tmp_path) -> Folder:
 
 
 def everything(folder: Folder) -> bytes:
-    return b"".join(file.read_bytes() for file in folder.path.rglob("*") if file.is_file() and not file.is_symlink())
+    return b"".join(
+        file.read_bytes() for file in folder.path.rglob("*") if file.is_file() and not file.is_symlink()
+    )
 
 
 @pytest.mark.parametrize("kind", ["link", "link to a record", "pipe", "folder"])
@@ -175,7 +177,10 @@ def test_what_an_error_says_of_the_machine_is_not_recorded(tmp_path, folder, mon
 
 
 def test_words_that_only_begin_like_the_machine_stay() -> None:
-    assert anonymous(f"{platform.node()}-9 and x{platform.node()}") == f"{platform.node()}-9 and x{platform.node()}"
+    assert (
+        anonymous(f"{platform.node()}-9 and x{platform.node()}")
+        == f"{platform.node()}-9 and x{platform.node()}"
+    )
 
 
 def test_a_document_that_is_no_text_is_refused_and_stays(tmp_path) -> None:
