@@ -15,7 +15,7 @@ from scalpel_bench.benchmarks.execution import ExecutionOptions, execute
 from scalpel_bench.benchmarks.figures.panels import save
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import Folder, anonymous, load_sweep, source_of, write_manifest
-from scalpel_bench.benchmarks.report import fill
+from scalpel_bench.benchmarks.report import fill, write_page
 from tests.benchmarks.runs import conditioning, jobs_of, plan, record
 
 SECRET = "a private line"
@@ -189,3 +189,11 @@ def test_a_document_that_is_no_text_is_refused_and_stays(tmp_path) -> None:
     with pytest.raises(UserError, match=r"page.md: line 2: not UTF-8 text"):
         fill(page, tmp_path)
     assert page.read_bytes() == b"a\n\xff\n"
+
+
+def test_a_pipe_or_a_device_is_not_replaced_by_a_page_or_a_document(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for write in (lambda path: write_page(path, [], []), lambda path: fill(path, tmp_path)):
+        with pytest.raises(UserError, match="pipe is no file that can be replaced"):
+            write(tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
