@@ -38,7 +38,7 @@ def _records(results: Path) -> Iterator[bytes]:
         except (lzma.LZMAError, OSError, MemoryError) as error:
             raise UserError(f"{archive} is no archive of records: {first_line(error)}") from error
     for file in sorted(results.glob("*/*/runs/*.json")):
-        if is_own_file(file):
+        if is_own_file(file) and not file.parent.is_symlink():
             yield file.read_bytes()
 
 

@@ -75,6 +75,7 @@ def test_a_folder_of_records_that_is_a_link_is_neither_read_nor_written(sweep, t
     for action in (sweep.content, sweep.prepare):
         with pytest.raises(UserError, match="runs is a symbolic link: move what it leads to here"):
             action()
+    assert not where_recorded(sweep.results)
 
 
 def test_all_of_the_results_may_be_a_link(sweep, tmp_path) -> None:
