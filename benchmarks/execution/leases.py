@@ -100,7 +100,7 @@ class Leases:
         return True
 
     def _expired(self, lease: Path) -> bool:
-        """Whether a lease's owner is known to be gone, or it is a link, say; not so where the lease is gone."""
+        """Whether a lease's owner is gone, or it is a link, say; not so where the lease itself is gone."""
         try:
             if not is_own_file(lease):
                 return True
