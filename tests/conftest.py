@@ -1,9 +1,10 @@
-"""For all tests: one thread, and Ctrl-C that works in the processes they start."""
+"""For all tests: one thread, and Ctrl-C and the end of a terminal that work in the processes they start."""
 
 import signal
 
 import torch
 
 torch.set_num_threads(1)
-# The background jobs of a shell inherit that it is ignored.
+# The background jobs of a shell inherit that they are ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -198,7 +198,7 @@ class TrainingAnalysis(Analysis):
     @cached_property
     def claims(self) -> pd.DataFrame:
         """A row for each claim and protocol."""
-        results = self.sweep.folder.path.absolute().parent.parent
+        results = self.sweep.folder.results
         return verdicts.judge(self.compared, self.protocols, self.sweep.by_id, results)
 
     @property

@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...own_files import is_own_file, unpacked
+from ...words import first_line
 from ..messages.errors import UserError
 
 
@@ -32,11 +34,12 @@ def where_recorded(results: Path) -> dict[str, list[str]]:
 def _records(results: Path) -> Iterator[bytes]:
     for archive in sorted(results.glob("*/*/runs.jsonl.xz")):
         try:
-            yield from lzma.decompress(archive.read_bytes()).splitlines()
-        except (lzma.LZMAError, OSError) as error:
-            raise UserError(f"{archive} is no archive of records: {error}") from error
+            yield from unpacked(archive)
+        except (lzma.LZMAError, OSError, MemoryError) as error:
+            raise UserError(f"{archive} is no archive of records: {first_line(error)}") from error
     for file in sorted(results.glob("*/*/runs/*.json")):
-        yield file.read_bytes()
+        if is_own_file(file) and not file.parent.is_symlink():
+            yield file.read_bytes()
 
 
 _HEAD_ENDS = b',"environment":'

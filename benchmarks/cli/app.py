@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
+from ...words import first_line
 from ..messages import UserError, terminal
 from . import recorded, running, suite
 
@@ -51,10 +53,23 @@ app.add_typer(recorded.app, name="results")
 
 
 def start() -> None:
-    """Run the command; a `UserError` becomes one line and its exit status."""
+    """Run the command; what a person can cause becomes one line and an exit status.
+
+    SIGTERM, and SIGHUP unless it is ignored (``nohup``), stop it as Ctrl-C does. What the encoding of
+    standard output lacks is shown as an escape.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
+    except OSError as error:  # whatever file or folder a person named, or lost
+        where = f"{error.filename}: " if error.filename is not None else ""
+        terminal.error(f"{where}{error.strerror or first_line(error)}")
+        sys.exit(UserError.status)
     except UserError as error:
         terminal.error(str(error))
         sys.exit(error.status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -103,6 +104,8 @@ def simulate(
     counts, shares = parsing.numbers("--seeds", seeds), parsing.numbers("--effects", effects)
     if not all(count.is_integer() and count >= 2 for count in counts):
         raise UserError(f"--seeds {seeds}: write whole numbers from 2 on")
+    if not math.isfinite(noise):
+        raise UserError(f"--noise {noise}: write a finite number")
     if not all(0 < share < 1 for share in shares):
         raise UserError(f"--effects {effects}: write numbers between 0 and 1")
     cells = command.simulate_verdicts(folders, [int(count) for count in counts], shares, noise, repeats)

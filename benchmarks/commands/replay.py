@@ -95,7 +95,8 @@ def _check_data(records: list[Record], options: ExecutionOptions) -> None:
 
 def _again(record: Record, whole: bool, options: ExecutionOptions) -> Replayed:
     run = record.run
-    with threads(int(record.environment.get("threads") or 1)):
+    count = record.environment.get("threads")
+    with threads(count if isinstance(count, int) and count > 0 else 1):
         if not isinstance(run, TrainingRun):
             rows = SIMULATIONS[run.kind].simulate(run)
             return Replayed(record, len(rows), _difference(record.trajectory, rows, 0.0))

@@ -84,8 +84,8 @@ def sweep(
             folder = folders[e.name]
             if folder in changed or not (folder.path / FIGURES / "samples.pdf").exists():
                 _draw_samples(e, options, folder)
-            loaded[folder.path] = load_sweep(folder, None if folder in changed else found[folder], loaded)
-            analyses.append(report_sweep(loaded[folder.path]))
+            loaded[folder.place] = load_sweep(folder, None if folder in changed else found[folder], loaded)
+            analyses.append(report_sweep(loaded[folder.place]))
             tracker.log_sweep(analyses[-1])
     if len(analyses) > 1:
         show_verdicts("all experiments", corrected(pd.concat([analysis.claims for analysis in analyses])))

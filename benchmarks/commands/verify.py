@@ -34,7 +34,7 @@ def verify(path: Path, repair: ExecutionOptions | None) -> int:
     if repair is not None:
         experiment = _repairable(folder)
         _check_data(folder, fingerprint_of(experiment, repair))
-        sweep([experiment], repair, path.absolute().parent.parent, False, "disabled")
+        sweep([experiment], repair, folder.results, False, "disabled")
     found = findings(folder)
     if found.empty:
         return 0
@@ -74,7 +74,7 @@ def _repairable(folder: Folder) -> AnyExperiment:
         UserError: there is none, or a plugin that it needs is not installed.
     """
     experiment = read_manifest(folder).experiment
-    place = folder.path.absolute()
+    place = folder.place
     if (place.parent.name, place.name) != (experiment.name, experiment.scale):
         raise UserError(f"{folder.path}: a sweep of it writes to {experiment.name}/{experiment.scale}")
     if isinstance(experiment, MixedLossExperiment):

@@ -14,6 +14,7 @@ from typing import Self
 
 from filelock import FileLock
 
+from ...own_files import is_own_file
 from ..messages import UserError
 from ..records import write_atomically
 
@@ -99,8 +100,10 @@ class Leases:
         return True
 
     def _expired(self, lease: Path) -> bool:
-        """Whether a lease's owner is known to be gone; not so where the lease itself is."""
+        """Whether a lease's owner is gone, or it is a link, say; not so where the lease itself is gone."""
         try:
+            if not is_own_file(lease):
+                return True
             text, touched = _read(lease), lease.stat().st_mtime_ns
         except FileNotFoundError:
             return False

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Hashable
 from typing import Any
 
 from ... import tasks
+from ...tasks.data import cache_folder
+from ...tasks.data.text import Text
 from ..experiments.settings import DataRecord
 from ..messages import as_user_error
 from .options import ExecutionOptions
@@ -33,7 +36,28 @@ def describe_data(settings: dict[str, Any], options: ExecutionOptions) -> DataRe
     Raises:
         UserError: it is missing, not what the task needs, or less than a batch.
     """
+    return _described(as_key(settings), options.data, options.device)
+
+
+@functools.lru_cache(maxsize=64)
+def _described(settings: tuple[tuple[str, Any], ...], data: str, device: str) -> DataRecord:
     with as_user_error():
-        task = get_task(settings, options)
+        task = _task(settings, data, device)
         dataset, _ = task.dataset, task.steps_per_epoch
+        if isinstance(dataset, Text):
+            _check_intact(dataset)
     return DataRecord(name=dataset.name, fingerprint=dataset.fingerprint)
+
+
+def _check_intact(text: Text) -> None:
+    """Refuse a kept corpus that is not what was written: its fingerprint is of what was.
+
+    Raises:
+        ValueError: it was changed since.
+    """
+    files = [text.splits[split][name] for name in ("main", "aux") for split in text.splits]
+    if tuple(hashlib.sha256(file.numpy().data).hexdigest() for file in files) != text.digests:
+        raise ValueError(
+            f"{text.name}: the text that was kept has been damaged since: remove {cache_folder() / 'text'}, "
+            "and it is read again"
+        )

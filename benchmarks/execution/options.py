@@ -63,3 +63,5 @@ def check_device(device: str) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device {device}: {first_line(error)}") from error
+    if torch.device(device).type == "meta":
+        raise UserError(f"--device {device}: it holds no numbers")

@@ -11,7 +11,7 @@ from ... import methods, tasks
 from ...words import plain, said
 from ..experiments.settings import AnyRun, Simulation, TrainingRun
 from ..messages import UserError
-from ..records import Record, environment
+from ..records import Record, anonymous, environment
 from ..simulations import SIMULATIONS
 from ..training import Checkpoint, train
 from .code import code_of
@@ -42,7 +42,7 @@ def execute(
         raise UserError(str(error)) from error
     except (Exception, SystemExit) as error:
         problem, trace = (
-            f"{type(error).__name__}: {said(error)}",
+            anonymous(f"{type(error).__name__}: {said(error)}"),
             plain(traceback.format_exc(limit=-30)[-20_000:]),
         )
         outcomes = [{"status": "failed", "reason": problem, "environment": {}}]

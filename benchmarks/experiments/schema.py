@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -30,6 +31,9 @@ SCALES = ("smoke", "laptop", "workstation", "paper")
 """What every experiment of the suite has; some have ``released`` too, the script of the paper's authors."""
 MANIFEST = "manifest"
 """Validation context of an experiment as it was recorded."""
+
+MOST_RUNS = 100_000
+"""Of a grid: more would take minutes to plan, and all memory."""
 
 Lam = Annotated[float, Field(ge=0)]
 
@@ -98,8 +102,8 @@ class Experiment(Common):
         """Fill in the task's settings; a manifest has them, its plugins may not be here."""
         if info.context == MANIFEST:
             return check_names(value)
-        if "name" not in value:
-            raise ValueError("the key 'name' is missing")
+        if not isinstance(value.get("name"), str):
+            raise ValueError("the key 'name' is missing, or is no text")
         return tasks.create(**value).settings
 
     @field_validator("methods", mode="after")
@@ -112,6 +116,8 @@ class Experiment(Common):
         for label, given in value.items():
             settings = {"name": label, **given}
             own, lam = settings.pop("training", {}), settings.pop("lam", None)
+            if not isinstance(settings["name"], str):
+                raise ValueError(f"{label}: name: {settings['name']!r} is no text")
             try:
                 resolved[label] = filled_in(settings) | ({"training": own_training(own)} if own else {})
                 resolved[label] |= {} if lam is None else {"lam": own_lams(lam, resolved[label]["name"])}
@@ -265,8 +271,14 @@ class Experiment(Common):
 
         Where the learning rate is an axis, `sum` at λ = 0 is run at every rate: the protocol ``main-tuned``
         chooses by it.
+
+        Raises:
+            UserError: the grid has more than ``MOST_RUNS`` runs, or a bad value.
         """
         cells = [(label, lam) for label in self.methods for lam in self.lams(label)]
+        count = self.seeds * len(cells) * math.prod(map(len, self.axes.values()))
+        if count > MOST_RUNS:
+            raise UserError(f"{self.name}: its grid has {count:,} runs, more than {MOST_RUNS:,}")
         sums = [
             label
             for label, settings in self.methods.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from ..analysis.analyses import Analysis
 from ..experiments.loading import AnyExperiment
+from ..messages import UserError
+from ..records import refuse_link, write_atomically
 
 SETTINGS: Any = {
     "font.size": 9,
@@ -110,13 +113,24 @@ def plain_ticks(axis: Axis) -> None:
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
-    """Write a figure as PNG and PDF, the same bytes for the same figure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a figure as PNG and PDF, the same bytes for the same figure.
+
+    Raises:
+        UserError: they cannot be written, or their folder is a symbolic link.
+    """
+    refuse_link(path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path.parent} cannot be written: {error.strerror}") from error
     files = [path.with_suffix(suffix) for suffix in (".png", ".pdf")]
     _take_words_literally(figure)
     with mpl.rc_context(SETTINGS):
         for file in files:
-            figure.savefig(file, metadata={"CreationDate": None} if file.suffix == ".pdf" else None)
+            drawn = io.BytesIO()
+            metadata = {"CreationDate": None} if file.suffix == ".pdf" else None
+            figure.savefig(drawn, format=file.suffix[1:], metadata=metadata)
+            write_atomically(file, drawn.getvalue())
     return files
 
 

@@ -24,8 +24,10 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         least = min(experiment.lams(method))
         for identity in runs.loc[runs["lam"] == least, "id"].sort_values().head(1):
             path = pd.DataFrame([row["train"] for row in analysis.sweep.by_id[identity].trajectory])
-            plane.plot(path["a"], path["b"], ms=3, lw=1, markevery=5, label=style.title(method), **look)
-        distance.plot(runs["lam"], runs["train_distance"].clip(lower=1e-9), ms=5, lw=1, **look)
+            if {"a", "b"} <= set(path):
+                plane.plot(path["a"], path["b"], ms=3, lw=1, markevery=5, label=style.title(method), **look)
+        if "train_distance" in runs:
+            distance.plot(runs["lam"], runs["train_distance"].clip(lower=1e-9), ms=5, lw=1, **look)
     grid = np.geomspace(min(positive), max(positive), 100)
     distance.plot(grid, grid / (1 + grid), color="0.6", lw=3, alpha=0.5, zorder=0, label="λ / (1 + λ)")
     plane.plot([0], [0], marker="+", ms=12, color="0.3", ls="")

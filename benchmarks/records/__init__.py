@@ -2,9 +2,9 @@
 
 from .adoption import Origin, adopt, adopted, origin_of
 from .atomic_write import write_atomically
-from .environment import environment
+from .environment import anonymous, environment
 from .fingerprint import code_identity
-from .folder import Content, Folder, Stamp, none_of
+from .folder import Content, Folder, Stamp, none_of, refuse_link
 from .manifest import Manifest, has_manifest, read_manifest, write_manifest
 from .membership import ANY_DATA, LeftOut, cell, sort_out
 from .record import Record
@@ -22,6 +22,7 @@ __all__ = [
     "Stamp",
     "adopt",
     "adopted",
+    "anonymous",
     "cell",
     "code_identity",
     "environment",
@@ -30,6 +31,7 @@ __all__ = [
     "none_of",
     "origin_of",
     "read_manifest",
+    "refuse_link",
     "sort_out",
     "source_of",
     "write_atomically",

@@ -29,7 +29,8 @@ def origin_of(record: Record) -> Origin:
     """The group of a record; one without a fingerprint of its code has the commit for it."""
     environment, run = record.environment, record.run
     code = str(environment.get("code") or f"commit {environment.get('commit')}")
-    population = int(environment.get("population") or 1)
+    population = environment.get("population")
+    population = population if isinstance(population, int) else 1
     if isinstance(run, TrainingRun):
         return Origin(code, run.method["name"], run.task["name"], population)
     return Origin(code, run.kind, "", population)
@@ -62,6 +63,15 @@ def _read(folder: Folder) -> list[dict[str, Any]]:
     """The entries; none where there is no such file, or it was damaged."""
     try:
         content = json.loads((folder.path / FILE).read_text(encoding="utf-8"))
-        return [e for e in content if len(Origin(*e["of"])) == 4 and isinstance(e["code"], str)]
-    except (OSError, ValueError, TypeError, KeyError):
+        return [entry for entry in content if _is_entry(entry)]
+    except (OSError, ValueError, TypeError, RecursionError):
         return []
+
+
+def _is_entry(entry: Any) -> bool:
+    of = entry.get("of") if isinstance(entry, dict) else None
+    return (
+        isinstance(of, list)
+        and [type(part) for part in of] == [str, str, str, int]
+        and isinstance(entry.get("code"), str)
+    )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import os
 import tempfile
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from ...own_files import is_own_file, unpacked
+from ...words import first_line
 from ..messages import UserError
 from .atomic_write import write_atomically
 from .record import Record, parse
@@ -36,6 +40,16 @@ class Folder:
     path: Path
 
     @property
+    def place(self) -> Path:
+        """Its absolute path: what ``.`` and ``..`` mean here."""
+        return Path(os.path.abspath(self.path))  # noqa: PTH100 (links stay)
+
+    @property
+    def results(self) -> Path:
+        """The folder of all experiments."""
+        return self.place.parent.parent
+
+    @property
     def runs(self) -> Path:
         """Where the records are."""
         return self.path / "runs"
@@ -44,8 +58,9 @@ class Folder:
         """Make the folder.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: it cannot be written, or leads elsewhere.
         """
+        refuse_link(self.runs)
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.runs):
@@ -110,13 +125,17 @@ class Folder:
     def set_aside(self, content: Content) -> Content:
         """Rename every file that is no valid record to ``*.rejected``. Returns what is left.
 
-        The reason is the first line of the new file, the bytes of the old one follow.
+        The reason is the first line of the new file, the bytes of the old one follow; what is no file of its
+        own, such as a link, is renamed as it is.
 
         Raises:
             UserError: the folder cannot be written.
         """
         for file, reason in content.bad_files.items():
             try:
+                if not is_own_file(file):
+                    file.rename(file.with_name(f"{file.stem}.{uuid.uuid4().hex[:8]}.rejected"))
+                    continue
                 held = file.read_bytes()
                 digest = hashlib.sha256(held).hexdigest()[:8]
                 aside = file.with_name(f"{file.stem}.{digest}.rejected")
@@ -127,7 +146,14 @@ class Folder:
         return content._replace(bad_files={})
 
     def content(self) -> Content:
-        """Read all that is there. A record in `runs` counts before that of the same run in the archive."""
+        """Read all that is there. A record in `runs` counts before that of the same run in the archive.
+
+        What a symbolic link leads to is never read: it is no part of the folder.
+
+        Raises:
+            UserError: `runs` is such a link.
+        """
+        refuse_link(self.runs)
         records, bad_files = self._files()
         known = {record.id for record in records}
         packed, damaged = self._packed()
@@ -141,12 +167,12 @@ class Folder:
 
     def _packed(self) -> tuple[list[Record], list[str]]:
         """The records of the archive, and what is wrong with it."""
-        try:
-            lines = lzma.decompress(self.archive.read_bytes()).splitlines()
-        except FileNotFoundError:
+        if not self.archive.exists():
             return [], []
-        except (lzma.LZMAError, OSError) as error:
-            return [], [f"{self.archive.name}: not an archive of records ({error})"]
+        try:
+            lines = unpacked(self.archive)
+        except (lzma.LZMAError, OSError, MemoryError) as error:
+            return [], [f"{self.archive.name}: not an archive of records ({first_line(error)})"]
         records: dict[str, Record] = {}
         damaged = []
         for number, line in enumerate(lines, 1):
@@ -175,9 +201,23 @@ def none_of(folder: Folder, rejected: list[str]) -> str:
     return f"{folder.runs}: no valid records{more}"
 
 
+def refuse_link(inside: Path) -> None:
+    """Refuse a folder inside that of a sweep that leads elsewhere: what comes with results may name any.
+
+    Raises:
+        UserError: it is a symbolic link.
+    """
+    if inside.is_symlink():
+        raise UserError(
+            f"{inside} is a symbolic link: move what it leads to here, or link all of the results"
+        )
+
+
 def _check_file(file: Path) -> tuple[Record | None, str]:
     """The record in a file, or why it is none; neither where there is no file."""
     try:
+        if not is_own_file(file):
+            return None, "no regular file"
         content = file.read_bytes()
     except FileNotFoundError:
         return None, ""

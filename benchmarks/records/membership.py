@@ -72,6 +72,11 @@ def _foreign(record: Record, run: TrainingRun, experiment: Experiment) -> str | 
         return f"of {run.experiment} at scale {run.scale}"
     if record.status == "completed" and not record.trajectory:
         return "completed, but with no trajectory"
+    if (
+        record.status == "completed"
+        and not {"main", "aux"} <= (record.trajectory[-1].get("train") or {}).keys()
+    ):
+        return "completed, but with no main and auxiliary loss on train at its end"
     label = run.method_label
     if label not in experiment.methods:
         return f"method {label} is not in the experiment"

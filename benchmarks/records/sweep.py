@@ -80,7 +80,7 @@ def load_sweep(
     Args:
         folder: to read.
         content: its records, where they have been read already.
-        loaded: sweeps by the paths of their folders, which may be the source of this one.
+        loaded: sweeps by the absolute paths of their folders, which may be the source of this one.
 
     Raises:
         UserError: no sweep wrote to it, it has no valid records, or none of them belongs to the sweep.
@@ -88,7 +88,7 @@ def load_sweep(
     manifest = read_manifest(folder)
     if isinstance(experiment := manifest.experiment, MixedLossExperiment):
         where = source_of(folder, experiment)
-        source = loaded.get(where.path) or load_sweep(where)
+        source = loaded.get(where.place) or load_sweep(where)
         if not isinstance(source.experiment, Experiment):
             raise UserError(f"{source.folder.path}: {experiment.source} compares no methods")
         return RecordedSweep(folder, manifest, source.records, source.rejected, source.left_out, source)
@@ -107,7 +107,7 @@ def source_of(folder: Folder, experiment: MixedLossExperiment) -> Folder:
     Raises:
         UserError: there are none.
     """
-    source = Folder(folder.path.parents[1] / experiment.source / experiment.scale)
+    source = Folder(folder.results / experiment.source / experiment.scale)
     if not source.has_records:
         raise UserError(
             f"{experiment.name} is computed from the runs of {experiment.source}, "

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from ...utf8 import NotUTF8, decode_utf8
 from .. import speed
 from ..analysis import comparisons, verdicts
 from ..analysis.protocols import REFERENCE, Protocol
@@ -25,6 +26,7 @@ from ..experiments.schema import MANIFEST, Experiment
 from ..figures import box as box_figure
 from ..figures import style
 from ..messages.errors import UserError
+from ..records import write_atomically
 from . import docstrings
 from .files import read_table
 
@@ -37,11 +39,15 @@ def fill(document: Path, results: Path) -> None:
     Raises:
         UserError: the document, or a file that a table is made of, does not exist; a kind is unknown.
     """
+    if document.exists() and not document.is_file():
+        raise UserError(f"{document} is no file that can be replaced")
     try:
-        text = document.read_text(encoding="utf-8")
+        text = decode_utf8(document.read_bytes())
     except OSError as error:
         raise UserError(f"{document} cannot be read: {error.strerror}") from error
-    document.write_text(render(text, results), encoding="utf-8")
+    except NotUTF8 as error:
+        raise UserError(f"{document}: {error}") from error
+    write_atomically(document, render(text, results))
     drawn = set(re.findall(r"\((\w+)\.svg\)", text))
     if "box" in drawn:
         box_figure.draw(document.parent / "box.svg")

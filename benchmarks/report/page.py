@@ -43,8 +43,10 @@ def write_page(path: Path, analyses: list[Analysis], refused: list[str]) -> None
         refused: a line for each folder of which nothing could be used.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: the file cannot be written, or is a folder, a device or a pipe.
     """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no file that can be replaced")
     sections, blocks, notices = [], [], []
     for index, analysis in enumerate(analyses):
         section = _section(analysis, f"e{index}")

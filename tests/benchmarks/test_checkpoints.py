@@ -156,7 +156,7 @@ def test_a_checkpoint_that_cannot_be_written_is_one_clear_error(tmp_path) -> Non
         Checkpoint(tmp_path / "gone" / "0.checkpoint", 0, {}).save({})
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_command_that_is_cut_off_goes_on_from_its_checkpoint(number, tmp_path) -> None:
     command = [
         sys.executable,
@@ -172,12 +172,17 @@ def test_a_command_that_is_cut_off_goes_on_from_its_checkpoint(number, tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
     runs = tmp_path / "conditioning" / "smoke" / "runs"
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     while not list(runs.glob("*.checkpoint")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # as a terminal does, and a cluster's scheduler
     _, errors = process.communicate(timeout=60)
     assert len(list(runs.glob("*.checkpoint"))) == 1
     assert list(runs.glob("*.json")) == []

@@ -292,10 +292,15 @@ WRONG = {
     "no methods": (["sweep", "quadratic", "--methods", ""], "--methods: the grid is empty"),
     "word in grid": (["sweep", "quadratic", "--lr", "fast"], "could not convert string to float: 'fast'"),
     "missing folder": (["sweep", "fig3a", "--data", "nowhere"], "nowhere: no such folder"),
+    "name too long": (["sweep", "fig3a", "--data", "x" * 300], "xxx: File name too long"),
     "folder lacks it": (["sweep", "fig3a", "--data", "."], "ylecun/mnist could not be read"),
     "embedded at workstation": (["sweep", "fig3a", "--scale", "workstation"], "needs its real data"),
     "unwritable results": (["sweep", "fig2", "--results", "/proc/x"], "results folder /proc/x"),
     "no device": (["sweep", "fig2", "--device", "warp"], "--device warp"),
+    "device of nothing": (["sweep", "fig2", "--device", "meta"], "--device meta: it holds no numbers"),
+    "no interval": (["sweep", "fig2", "--checkpoint-every", "nan"], "--checkpoint-every nan: write a number"),
+    "no limit": (["sweep", "fig2", "--run-timeout", "nan"], "--run-timeout nan: write a number"),
+    "no share": (["sweep", "fig2", "--gpu-share", "nan"], "--gpu-share nan: write a number"),
     "report of nothing": (["report", "nowhere"], "experiment.json: no such file"),
     "half a seed": (["simulate", "verdicts", "--seeds", "2.5"], "--seeds 2.5: write whole numbers"),
     "no noise": (["simulate", "verdicts", "--noise-of", "nowhere"], "results/nowhere"),
@@ -318,6 +323,26 @@ def test_what_is_wrong_gets_one_line_and_status_2(case, tmp_path, monkeypatch, c
     assert message in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_terminal_that_lacks_letters_is_shown_their_numbers(tmp_path) -> None:
+    done = process("list", "methods", cwd=tmp_path, PYTHONIOENCODING="ascii", LC_ALL="C")
+    assert r"\u03bb" in done.stdout
+
+
+def test_standard_output_may_be_closed(tmp_path) -> None:
+    command = [sys.executable, "-m", "scalpel_bench.benchmarks.cli", "list"]
+    variables = {**os.environ, "PYTHONPATH": SOURCE}
+    listing = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=variables
+    )
+    assert listing.stdout is not None
+    listing.stdout.close()
+    assert listing.stderr is not None
+    errors = listing.stderr.read()
+    assert listing.wait() in (0, 1)
+    assert "Traceback" not in errors
+    assert "BrokenPipe" not in errors
 
 
 def test_a_wrong_flag_exits_with_2_from_a_real_process(tmp_path) -> None:

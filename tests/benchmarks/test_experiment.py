@@ -8,7 +8,7 @@ from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.experiments.schema import MANIFEST, SCALES, Experiment
 from scalpel_bench.benchmarks.experiments.simulated import MixedLossExperiment
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records import sort_out
+from scalpel_bench.benchmarks.records import ANY_DATA, sort_out
 from tests.benchmarks.runs import BOX, conditioning, plan, record
 
 
@@ -321,3 +321,18 @@ def test_the_box_of_a_scale_replaces_that_of_the_file(tmp_path) -> None:
     file.write_text(f"{text}\n[scales.other.box]\naux = [0.0, 1.0]\n")
     with pytest.raises(UserError, match="box.main: Field required"):
         load(str(file), "other")
+
+
+@pytest.mark.parametrize("name", [5, 0.1, True, [], {}])
+def test_a_name_that_is_no_text_is_refused(name) -> None:
+    with pytest.raises(UserError, match="'name' is missing, or is no text"):
+        load("conditioning", "smoke", {"task": {"name": name}})
+    with pytest.raises(UserError, match=r"mine: name: .* is no text"):
+        load("conditioning", "smoke", {"methods": {"mine": {"name": name}}})
+
+
+def test_a_grid_that_would_take_all_memory_is_refused_before_it_is_planned() -> None:
+    grid = {"low": 0.1, "high": 1.0, "count": 10_000}
+    made = load("conditioning", "smoke", {"seeds": 10_000, "lam": grid})
+    with pytest.raises(UserError, match=r"conditioning: its grid has [\d,]+ runs, more than 100,000"):
+        made.plan(lambda settings: ANY_DATA)

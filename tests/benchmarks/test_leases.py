@@ -114,3 +114,13 @@ def test_what_an_older_version_left_does_no_harm(record) -> None:
         leases.release(record)
     assert older.exists()
     assert Folder(record.parents[1]).read() == ([], [])
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_what_is_no_file_is_no_lease_and_is_not_written_through(kind, record, tmp_path) -> None:
+    lease, outside = record.with_suffix(".lease"), tmp_path / "outside"
+    lease.symlink_to(outside) if kind == "link" else os.mkfifo(lease)
+    with Leases() as leases:
+        assert leases.take(record)
+    assert not outside.exists()
+    assert list(record.parent.glob("*.lease")) == []

@@ -1,5 +1,6 @@
 """Sweeps on Ray, on real clusters of processes of this machine."""
 
+import os
 import subprocess
 import sys
 
@@ -65,3 +66,25 @@ def test_a_node_that_dies_in_mid_sweep_costs_nothing(folder) -> None:
     assert sorted(done.record.id for done in ended) == [record.id for record in folder.read()[0]]
     assert len(ended) == len(jobs)
     assert any(done.record.lost for done in ended)
+
+
+OURS = """
+import os, subprocess, sys
+from scalpel_bench.benchmarks.execution import ExecutionOptions, executors
+executor = executors.create(ExecutionOptions(executor="ray"))
+import ray
+address = ray.get_runtime_context().gcs_address
+code = f"import ray; ray.init(address={address!r}, logging_level=50); print('let in')"
+for other in ({}, {"RAY_AUTH_TOKEN": "0" * 64}, {"RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN": ""}):
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, **other}, stderr=subprocess.DEVNULL)
+executor.close()
+"""
+
+
+@pytest.mark.slow
+def test_a_cluster_of_ours_answers_nobody_without_its_token() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    done = subprocess.run(
+        [sys.executable, "-c", OURS], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout.split("\n").count("let in") == 1

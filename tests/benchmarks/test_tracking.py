@@ -1,6 +1,7 @@
 """Weights & Biases with its real client: offline files are read back; a stand-in server; lost servers."""
 
 import json
+import lzma
 import os
 import socket
 import subprocess
@@ -10,12 +11,20 @@ from pathlib import Path
 import pytest
 
 from scalpel_bench.benchmarks.cli import main
+from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.wandb_files import runs
 from tests.benchmarks.wandb_server import KEY, serve
 
 SWEEP = ["sweep", "conditioning", "--scale", "smoke", "--workers", "1", "--lam", "0.1,1.0"]
 SWEEP += ["--methods", "sum,bloop"]
 FOLDER = Path("results/conditioning/smoke")
+PLANTED = {
+    "HF_TOKEN": "hf_planted0token",
+    "USER": "planted0user",
+    "LOGNAME": "planted0login",
+    "HOSTNAME": "planted0host",
+    "HOME": "/nonexistent/planted0home",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +55,8 @@ def offline(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_ERROR_REPORTING", "false")
         patch.setenv("WANDB_API_KEY", KEY)
+        for name, value in PLANTED.items():
+            patch.setenv(name, value)
         patch.setenv("WANDB_PROJECT", "surgery")
         patch.setenv("WANDB_TAGS", "mine,yours")
         assert scalpel(*SWEEP, "--wandb", "offline", cwd=folder) == 0
@@ -90,9 +101,18 @@ def test_tables_wait_beside_the_runs_to_be_sent(offline) -> None:
     assert len(staged) >= 3
 
 
-def test_nothing_tells_the_key_or_the_host(offline) -> None:
+def test_nothing_tells_the_key_the_user_or_the_host(offline) -> None:
+    """In no byte of what is written; leases, which name the host, are gone."""
+    Folder(offline / FOLDER).pack()
     files = [file for file in (offline / "results").rglob("*") if file.is_file()]
-    assert [file for file in files if KEY.encode() in file.read_bytes()] == []
+    held = {
+        file: lzma.decompress(file.read_bytes()) if file.suffix == ".xz" else file.read_bytes()
+        for file in files
+    }
+    assert {".json", ".xz", ".html", ".csv", ".png", ".pdf", ".wandb"} <= {file.suffix for file in files}
+    for word in (KEY, *PLANTED.values(), socket.gethostname()):
+        assert [file for file, content in held.items() if word.encode() in content] == [], word
+    assert list((offline / "results").rglob("*.lease")) == []
     for run in runs(offline / "results").values():
         assert run["host"] == "scalpel"
         assert str(offline) not in json.dumps(run["config"])

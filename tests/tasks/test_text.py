@@ -8,6 +8,7 @@ import pytest
 
 from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, describe_data, execute
 from scalpel_bench.benchmarks.experiments.loading import load
+from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.tasks import DataError
 from scalpel_bench.tasks.data import corpus, text
@@ -208,3 +209,13 @@ def test_with_the_hub_the_small_corpus_comes_from_the_folder_that_is_named(folde
     (folder / "reuters21578").rename(folder / "rcv1")
     documents = text._specialised("rcv1", "hub")
     assert next(iter(documents.splits["train"]()))["text"] == SPECIALISED[0]
+
+
+def test_a_kept_corpus_that_was_damaged_is_refused(folder) -> None:
+    make(folder).dataset  # noqa: B018
+    kept = min((corpus.cache_folder() / "text").glob("*/train"))
+    held = bytearray(kept.read_bytes())
+    held[5] ^= 1
+    kept.write_bytes(held)
+    with pytest.raises(UserError, match="the text that was kept has been damaged since: remove .*/text"):
+        describe_data({"name": "language_model", **SMALL}, ExecutionOptions(data=str(folder)))

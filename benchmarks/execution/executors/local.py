@@ -29,6 +29,7 @@ if CONTEXT.get_start_method() == "forkserver":
     CONTEXT.set_forkserver_preload([__name__, "torch._dynamo"])  # which optimisers import
 SAFE_PATH = "PYTHONSAFEPATH"
 """Keeps the working directory out of a new process's module path, where its files would hide packages."""
+_OF_THE_TERMINAL = {signal.SIGHUP}
 TELL_EVERY = 0.1
 """Seconds between two messages about the steps that are done."""
 
@@ -181,14 +182,19 @@ def _listen(connection: Connection, waiting: queue.SimpleQueue[Sequence[Job]]) -
 
 @contextmanager
 def _nothing_of_the_user() -> Iterator[None]:
-    """Keep workers from importing the module that was started, and what lies in the working directory."""
+    """Keep from workers the module that was started, the working directory, and the end of the terminal.
+
+    A terminal that is closed sends SIGHUP to all processes: the sweep's own asks the workers to stop.
+    """
     with _starting:
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_TERMINAL)
         main, safe = sys.modules["__main__"], os.environ.get(SAFE_PATH)
         sys.modules["__main__"] = ModuleType("__main__")
         os.environ[SAFE_PATH] = "1"
         try:
             yield
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             sys.modules["__main__"] = main
             if safe is None:
                 del os.environ[SAFE_PATH]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -16,12 +18,14 @@ from typing import Any
 
 from ....words import first_line
 from ...messages import UserError
-from ...records import Folder
+from ...records import Folder, anonymous
 from ...training import stopping_on
 from ..job import FinishedJob, Job
 from ..options import ExecutionOptions
 from . import Lost, attempt
 
+_TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+"""Of a cluster that is started here: it listens to the network, and executes what it is sent."""
 REFRESH = 1.0
 """Seconds between two looks at what the cluster has."""
 
@@ -37,6 +41,9 @@ class RayExecutor:
     """
 
     def __init__(self, options: ExecutionOptions) -> None:
+        if options.address is None and "ray" not in sys.modules:  # which reads them when it is imported
+            for name, value in _TOKEN.items():
+                os.environ.setdefault(name, value)
         try:
             import ray
         except ImportError as error:
@@ -128,7 +135,7 @@ class RayExecutor:
         if isinstance(error, known.WorkerCrashedError):
             return Lost("its worker died (out of memory?)", memory=True)
         if isinstance(error, known.RayError):
-            return Lost(f"{type(error).__name__}: {first_line(error)}", memory=False)
+            return Lost(anonymous(f"{type(error).__name__}: {first_line(error)}"), memory=False)
         return error
 
 
