@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -34,14 +33,6 @@ def execution_options(
     chosen = device or execution.default_device()
     if population != "auto" and not (population.isascii() and population.isdigit() and int(population)):
         raise UserError(f"--population {population}: write auto, or a number of runs of at least 1")
-    limits = {
-        "--checkpoint-every": checkpoint_every,
-        "--run-timeout": run_timeout or 0.0,
-        "--gpu-share": gpu_share,
-    }
-    for flag, value in limits.items():
-        if math.isnan(value):
-            raise UserError(f"{flag} nan: write a number")
     if address is not None and executor != "ray":
         raise UserError("--address is of a Ray cluster: give --executor ray too")
     with as_user_error():

@@ -156,7 +156,14 @@ def test_a_checkpoint_that_cannot_be_written_is_one_clear_error(tmp_path) -> Non
         Checkpoint(tmp_path / "gone" / "0.checkpoint", 0, {}).save({})
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_a_command_that_is_cut_off_goes_on_from_its_checkpoint(number, tmp_path) -> None:
     command = [
         sys.executable,

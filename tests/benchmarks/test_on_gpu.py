@@ -21,7 +21,7 @@ TRAINED = (
     *("kovasznay", "multi_digits", "robustness", "unlearning", "forgetting"),
 )
 """An experiment of each task."""
-QUICK = {("fig3a", "paper"), ("fig4", "paper"), ("fig5a", "paper")}
+QUICK = {("fig3a", "paper"), ("fig4", "paper")}
 METHODS = ("sum", "bloop", "mgda")
 SHAPES = {
     "mnist": (28, 28, 1),

@@ -81,6 +81,7 @@ labels = { main = "main", aux = "aux" }
 """
 
 
+@pytest.mark.slow
 def test_an_experiment_file_may_name_task_and_method_files(tmp_path) -> None:
     new("method", "my_idea", tmp_path)
     new("task", "my_task", tmp_path)

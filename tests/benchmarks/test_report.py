@@ -13,6 +13,7 @@ from scalpel_bench.benchmarks.commands.report import report
 from scalpel_bench.benchmarks.experiments.command_line import sweep_command
 from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.records import Record
 from scalpel_bench.benchmarks.report import page_data, page_tables
 from tests.benchmarks.recorded import HOSTILE, recorded, reported
 from tests.benchmarks.runs import BOX, conditioning, plan, record
@@ -142,8 +143,8 @@ def test_records_that_do_not_belong_are_named_counted_and_left_out(folder, tmp_p
     for change in ({"scale": "laptop"}, {"data": {"name": "other", "fingerprint": "f" * 16}}):
         settings = {**whole["run"], **change}
         run = plan(conditioning())[0].model_validate(settings)
-        text = json.dumps({**whole, "id": run.id, "run": settings})
-        (copy / "runs" / f"{run.id}.json").write_text(text)
+        other = Record.model_validate({**whole, "id": run.id, "run": settings})
+        (copy / "runs" / f"{run.id}.json").write_text(other.sealed())
     before = len(pd.read_csv(folder / "summary.csv"))
     report([copy, tmp_path / "missing"], tmp_path / "page.html")
     html = page(tmp_path / "page.html")

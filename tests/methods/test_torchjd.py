@@ -267,6 +267,7 @@ def test_cagrad(c: float) -> None:
         assert torch.linalg.vector_norm(found - expected) <= TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("exact_cagrad")
 def test_cagrad_where_the_convex_hull_contains_0() -> None:

@@ -170,6 +170,7 @@ class Small(GPT2LMHeadModel):
         return super().forward(input_ids=input_ids, labels=labels, **named)
 
 
+@pytest.mark.slow
 def test_a_batch_size_that_is_found_is_that_of_both_streams(tmp_path) -> None:
     found = trainer(
         tmp_path, model(cls=Small), per_device_train_batch_size=8, auto_find_batch_size=True, data_seed=1
