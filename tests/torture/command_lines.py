@@ -16,7 +16,7 @@ from typing import Any
 
 from scalpel_bench.benchmarks import figures
 from scalpel_bench.benchmarks.cli import main
-from scalpel_bench.benchmarks.experiments import schema
+from scalpel_bench.benchmarks.experiments import loading
 from tests.benchmarks.recorded import recorded
 from tests.torture.damage import is_fine
 
@@ -53,7 +53,7 @@ def mistyped(count: int = 300) -> Iterator[dict[str, Any]]:
     draw = random.Random(0)
     with tempfile.TemporaryDirectory() as base, contextlib.chdir(base):
         Path("trap.py").write_text("open('sprung', 'w')\n")
-        shutil.copy(schema.available()["conditioning"], "mine.toml")
+        shutil.copy(loading.available()["conditioning"], "mine.toml")
         recorded(Path("inside/conditioning/smoke"))
         Path("inside/page.md").write_text("<!-- ratios: conditioning/smoke -->\n<!-- end -->\n")
         with unittest.mock.patch.object(figures, "draw"):
