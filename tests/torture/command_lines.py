@@ -96,5 +96,5 @@ def _runs(words: list[str]) -> bool:
         except SystemExit as end:
             status = end.code or 0
     last = error.getvalue().splitlines()[-1:]
-    clear = status != 2 or "Usage:" in error.getvalue() or last[0].startswith("scalpel: error:")
+    clear = status != 2 or "Usage:" in error.getvalue() or last[0].startswith(("scalpel: error:", "Error: "))
     return status in (0, 2, 3) and clear and "Traceback" not in error.getvalue()
