@@ -12,14 +12,13 @@ from matplotlib.figure import Figure
 from . import figures
 from .analysis import analyse
 from .analysis.analyses import Analysis
+from .analysis.ratio_table import over_all_seeds
 from .cli.parsing import execution_options
 from .commands import sweep as command
 from .commands.planning import with_methods
 from .experiments.loading import load
 from .messages import UserError
 from .records import Folder, load_sweep
-
-_OVER_ALL = "all"
 
 
 class Results:
@@ -51,14 +50,13 @@ class Results:
     def measures(self) -> pd.DataFrame:
         """A row per protocol, method, split and ``statistic`` (``front_ratio``, ``aux_at_par``, …), over all
         seeds: ``value``, its 95 % interval ``low`` and ``high``, and a ``note`` where there is none."""
-        metrics = self._table("metrics")
-        return metrics[metrics["seed"].astype(str) == _OVER_ALL].drop(columns="seed").reset_index(drop=True)
+        return over_all_seeds(self._table("metrics")).drop(columns="seed").reset_index(drop=True)
 
     @cached_property
     def measures_by_seed(self) -> pd.DataFrame:
         """The same for each ``seed``, a whole number; without intervals."""
         metrics = self._table("metrics")
-        own = metrics[metrics["seed"].astype(str) != _OVER_ALL].drop(columns=["low", "high"])
+        own = metrics.drop(index=over_all_seeds(metrics).index, columns=["low", "high"])
         return own.astype({"seed": int}).reset_index(drop=True)
 
     @property

@@ -15,6 +15,7 @@ from ..experiments.schema import Experiment
 from .comparisons import Answer
 from .metrics import Measured
 from .protocols import CELL, REFERENCE, Protocol
+from .ratio_table import over_all_seeds
 from .statistics import over_seeds
 from .wording import with_interval
 
@@ -125,8 +126,8 @@ def table(metrics: pd.DataFrame, split: str = "test") -> pd.DataFrame:
         metrics: as `analyses.TrainingAnalysis` makes them.
         split: of the losses.
     """
-    over_all = metrics[(metrics["seed"].astype(str) == "all") & (metrics["split"] == split)]
-    found = over_all[over_all["statistic"].isin(STATISTICS)].sort_values(["protocol", "value"])
+    over_all = over_all_seeds(metrics, *STATISTICS)
+    found = over_all[over_all["split"] == split].sort_values(["protocol", "value"])
     by_method: dict[tuple[str, str], dict[str, str]] = {}
     for row in found.to_dict("records"):
         of = by_method.setdefault((row["protocol"], row["method"]), {})

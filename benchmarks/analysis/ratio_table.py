@@ -7,9 +7,10 @@ import pandas as pd
 from .wording import with_interval
 
 
-def over_all_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
-    """The front ratios over all seeds, a row per protocol, method and split."""
-    return metrics[(metrics["statistic"] == "front_ratio") & (metrics["seed"].astype(str) == "all")]
+def over_all_seeds(metrics: pd.DataFrame, *statistics: str) -> pd.DataFrame:
+    """What was measured over all seeds, a row per protocol, method, split and statistic: of these, or all."""
+    rows = metrics[metrics["seed"].astype(str) == "all"]
+    return rows[rows["statistic"].isin(statistics)] if statistics else rows
 
 
 def ratio_table(metrics: pd.DataFrame, hidden: tuple[str, ...] = ("validation",)) -> pd.DataFrame:
@@ -19,7 +20,7 @@ def ratio_table(metrics: pd.DataFrame, hidden: tuple[str, ...] = ("validation",)
         metrics: as `analyses.TrainingAnalysis` makes them.
         hidden: splits to leave out.
     """
-    chosen = over_all_seeds(metrics)
+    chosen = over_all_seeds(metrics, "front_ratio")
     chosen = chosen[~chosen["split"].isin(hidden)]
     cells = chosen.assign(
         cell=[with_interval(row.value, row.low, row.high, none="none") for row in chosen.itertuples()]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ... import tasks
-from ...tasks.bases.finetuned import Finetuned
 from ..analysis.box_proposal import propose
 from ..analysis.protocols import REFERENCE
 from ..analysis.summary import summarise
@@ -59,7 +58,7 @@ def new_box(name: str, scale: str, results: Path) -> list[str]:
 def _untrained(experiment: Experiment, records: list[Record], split: str) -> float:
     """The main loss of the untrained model; infinite where it was trained before."""
     name = experiment.task["name"]
-    if name in tasks.available() and issubclass(tasks.get(name), Finetuned):
+    if name in tasks.available() and tasks.get(name).pretrained:
         return math.inf
     start = next(record.trajectory[0] for record in records if record.trajectory)
     return float(start[split]["main"])

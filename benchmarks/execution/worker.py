@@ -94,7 +94,7 @@ def _refuse_other_checkpoint(run: TrainingRun, task: tasks.Task) -> None:
     Raises:
         DataError: it does.
     """
-    if hasattr(task.dataset, "checkpoint") and task.dataset.fingerprint != run.data.fingerprint:
+    if task.pretrained and task.dataset.fingerprint != run.data.fingerprint:
         raise tasks.DataError(
             f"{task.name} starts here from {task.dataset.name}, but {run.data.name} was planned: bits agree "
             "on one kind of processor with the same versions; share the cache folder (XDG_CACHE_HOME)"

@@ -1,7 +1,7 @@
 """Records of runs: one file each, whole or not there, and folders of them."""
 
 from .adoption import Origin, adopt, adopted, origin_of
-from .atomic_write import write_atomically
+from .atomic_write import check_replaceable, write_atomically
 from .environment import anonymous, environment
 from .fingerprint import code_identity
 from .folder import Content, Folder, Stamp, none_of, refuse_link
@@ -24,6 +24,7 @@ __all__ = [
     "adopted",
     "anonymous",
     "cell",
+    "check_replaceable",
     "code_identity",
     "environment",
     "has_manifest",

@@ -27,3 +27,13 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise UserError(f"{path.parent} cannot be written: {error.strerror}") from error
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse to write over a folder, a device or a pipe.
+
+    Raises:
+        UserError: it is one.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no file that can be replaced")

@@ -26,7 +26,7 @@ from ..experiments.schema import MANIFEST, Experiment
 from ..figures import box as box_figure
 from ..figures import style
 from ..messages.errors import UserError
-from ..records import write_atomically
+from ..records import check_replaceable, write_atomically
 from . import docstrings
 from .files import read_table
 
@@ -39,8 +39,7 @@ def fill(document: Path, results: Path) -> None:
     Raises:
         UserError: the document, or a file that a table is made of, does not exist; a kind is unknown.
     """
-    if document.exists() and not document.is_file():
-        raise UserError(f"{document} is no file that can be replaced")
+    check_replaceable(document)
     try:
         text = decode_utf8(document.read_bytes())
     except OSError as error:
@@ -91,7 +90,7 @@ def _ratios(results: Path, folder: str, protocol: str = "fixed") -> pd.DataFrame
     metrics = _table(results, folder, "metrics")
     metrics = metrics[metrics["protocol"] == protocol]
     wide = ratio_table(metrics, hidden=()).set_index("method")
-    over = over_all_seeds(metrics)
+    over = over_all_seeds(metrics, "front_ratio")
     train = over[over["split"] == "train"].set_index("method")["value"]
     order = sorted(wide.index, key=lambda method: (pd.isna(train.get(method)), train.get(method)))
     wide = wide.loc[order, [split for split in SPLITS if split in wide]].reset_index()
@@ -117,11 +116,8 @@ def _found(results: Path, split: str, methods: str, *folders: str) -> pd.DataFra
     labels = [f"`{method}`" for method in methods.split(",")]
     wide = _across(results, split, *folders).set_index("method").reindex(labels).fillna("")
     titles = [_json(results / folder / "experiment.json")["experiment"]["title"] for folder in folders]
-    rows = wide.T.reset_index(drop=True)
-    rows.insert(
-        0, "experiment", [f"`{f.partition('/')[0]}`: {t}" for f, t in zip(folders, titles, strict=True)]
-    )
-    return rows
+    wide.columns = [f"{name}: {title}" for name, title in zip(wide.columns, titles, strict=True)]
+    return wide.T.rename_axis("experiment").reset_index()
 
 
 def _learning_rates(results: Path, folder: str, split: str = "test") -> pd.DataFrame:

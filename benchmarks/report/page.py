@@ -20,7 +20,7 @@ from ..analysis.summary import SPLITS
 from ..analysis.verdicts import corrected
 from ..figures.style import order, title
 from ..messages import UserError
-from ..records import Record, write_atomically
+from ..records import Record, check_replaceable, write_atomically
 from . import page_data, page_tables
 from .files import FIGURES, provenance_of
 
@@ -45,8 +45,7 @@ def write_page(path: Path, analyses: list[Analysis], refused: list[str]) -> None
     Raises:
         UserError: the file cannot be written, or is a folder, a device or a pipe.
     """
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path} is no file that can be replaced")
+    check_replaceable(path)
     sections, blocks, notices = [], [], []
     for index, analysis in enumerate(analyses):
         section = _section(analysis, f"e{index}")

@@ -45,7 +45,7 @@ def ratios(metrics: pd.DataFrame) -> list[dict[str, Any]]:
 
     A cell has its own notes; those of all cells are the table's.
     """
-    chosen = over_all_seeds(metrics)
+    chosen = over_all_seeds(metrics, "front_ratio")
     ends = [1.0, *chosen[["value", "low", "high"]].astype(float).stack().dropna()]
     low = max(min(ends) / 1.05, 1 / _WIDEST)
     high = min(max(ends) * 1.05, _WIDEST)

@@ -198,8 +198,11 @@ class Registry(Generic[T]):
     def files(self, names: set[str]) -> dict[str, str]:
         """The loose files of these classes, as ``path/to/file.py:ClassName``, for other processes to load."""
         used = {cls: name for name, cls in self._classes.items() if name in names}
-        found = {cls: f"{path}:{class_name}" for (path, class_name), cls in self._files.items()}
-        return {used[cls]: file for cls, file in found.items() if cls in used}
+        return {
+            used[cls]: f"{path}:{class_name}"
+            for (path, class_name), cls in self._files.items()
+            if cls in used
+        }
 
     def place(self, name: str) -> str:
         """Where a class is defined: ``file.py:Class`` or ``module.Class``."""

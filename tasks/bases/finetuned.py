@@ -59,6 +59,7 @@ class Finetuned(LanguageModel):
     pretraining_steps: int = 50
     pretraining_lr: float = 3e-3
 
+    pretrained: ClassVar[bool] = True
     corpora: ClassVar[int] = 1
     """How many corpora the first training sees, in the order of the objectives; of equal weight."""
 

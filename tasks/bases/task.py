@@ -68,6 +68,8 @@ class Task(ABC):
     """Objectives whose loss may be 0 or less in training, for which some methods are not defined."""
     shared_forward: ClassVar[bool] = False
     """Whether the losses share a forward pass, so that its graph must outlive the first gradient."""
+    pretrained: ClassVar[bool] = False
+    """Whether the model was trained before: the data's fingerprint is then of its first weights, too."""
 
     @property
     def objectives(self) -> tuple[str, ...]:

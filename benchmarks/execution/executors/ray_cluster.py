@@ -71,8 +71,8 @@ class RayExecutor:
         needs = {"num_cpus": 1, "num_gpus": self._needs.get("GPU", 0), "max_retries": 0}
         self._work = self._ray.remote(**needs)(_work)
         self._work_once = self._ray.remote(**needs, max_calls=1)(_work)
-        self._running: dict[Future[list[FinishedJob]], Any] = {}
-        self._submitted: dict[Future[list[FinishedJob]], float] = {}
+        self._running: dict[Future[list[FinishedJob]], tuple[Any, float]] = {}
+        """Each task, and when it was submitted."""
         self._slots, self._looked = 0, -REFRESH
 
     @property
@@ -90,33 +90,33 @@ class RayExecutor:
         there = [replace(job, folder=Folder(job.folder.path.absolute())) for job in jobs]
         work = self._work_once if any(job.foreign for job in jobs) else self._work
         reference = work.remote(there, self._options)
-        self._running[outcome], self._submitted[outcome] = reference, time.monotonic()
+        self._running[outcome] = reference, time.monotonic()
         reference.future().add_done_callback(lambda ended: self._deliver(ended, outcome))
         return outcome
 
     def silence(self, running: Future[list[FinishedJob]]) -> float:
         """Seconds since a population was submitted: a cluster does not tell of steps."""
-        return time.monotonic() - self._submitted.get(running, time.monotonic())
+        _, submitted = self._running.get(running, (None, time.monotonic()))
+        return time.monotonic() - submitted
 
     def kill(self, running: Future[list[FinishedJob]]) -> None:
         """Kill the task of a population."""
-        if reference := self._running.get(running):
-            self._ray.cancel(reference, force=True)
+        if running in self._running:
+            self._ray.cancel(self._running[running][0], force=True)
 
     def stop(self) -> None:
         """Interrupt the tasks."""
-        for reference in list(self._running.values()):
+        for reference, _ in list(self._running.values()):
             self._ray.cancel(reference)
 
     def close(self) -> None:
         """Kill the tasks, and leave the cluster."""
-        for reference in list(self._running.values()):
+        for reference, _ in list(self._running.values()):
             self._ray.cancel(reference, force=True)
         self._ray.shutdown()
 
     def _deliver(self, ended: Future[Any], outcome: Future[list[FinishedJob]]) -> None:
         self._running.pop(outcome, None)
-        self._submitted.pop(outcome, None)
         try:
             result = ended.result()
         except Exception as error:
