@@ -105,7 +105,7 @@ def _across(results: Path, split: str, *folders: str) -> pd.DataFrame:
         ratios = _ratios(results, folder).set_index("method")
         if split not in ratios:
             raise UserError(f"{folder} has no ratios on {split}: write one of {', '.join(SPLITS)}")
-        columns[f"`{folder.partition('/')[0]}`"] = ratios[split]
+        columns[f"`{folder}`"] = ratios[split]
     wide = pd.DataFrame(columns).fillna("")
     order = style.order([str(method).strip("`") for method in wide.index])
     return wide.loc[[f"`{method}`" for method in order]].rename_axis("method").reset_index()

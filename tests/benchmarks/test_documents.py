@@ -112,7 +112,7 @@ def test_tables_of_a_sweep_are_filled_from_its_files(tmp_path) -> None:
     )
     assert "| `bloop` | 0.1 | 0.051 | 0.400 |" in ends
     across = documents.render(f"<!-- across: train {words} -->\n<!-- end -->", tmp_path).splitlines()
-    assert across[1:5:3] == [f"| method | `{experiment.name}` |", "| `bloop` | 0.500 [0.500, 0.500] |"]
+    assert across[1:5:3] == [f"| method | `{words}` |", "| `bloop` | 0.500 [0.500, 0.500] |"]
     with pytest.raises(UserError, match="has no ratios on dev: write one of train, validation, test"):
         documents.render(f"<!-- across: dev {words} -->\n<!-- end -->", tmp_path)
     command = json.loads((folder.path / "provenance.json").read_text())["commands"][0]
