@@ -19,10 +19,10 @@ setup: .venv/ready ## Make the virtual environment in .venv (the other targets d
 	@touch .venv/ready
 
 test: .venv/ready ## Run the tests (under 5 minutes on two cores).
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-all: .venv/ready ## Run all tests, the slow ones too.
-	$(BIN)/python -m pytest -n 2 -m 'slow or not slow'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'slow or not slow'
 
 examples: .venv/ready ## Run the examples as the README shows them, and check what they print.
 	$(BIN)/python -m pytest -n 2 -m 'slow or not slow' tests/test_examples.py

@@ -103,6 +103,7 @@ def test_single_runs_have_no_analysis(recorded) -> None:
     assert {run["job_type"] for run in runs(recorded / "results").values()} == set(LEVELS)
 
 
+@pytest.mark.slow
 def test_parts_of_one_sweep_are_not_two_sweeps(recorded, capfd) -> None:
     shutil.copytree(recorded / FOLDER, recorded / "other")
     for number, file in enumerate(sorted((recorded / FOLDER / "runs").iterdir())):

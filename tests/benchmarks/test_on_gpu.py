@@ -21,6 +21,8 @@ TRAINED = (
     *("kovasznay", "multi_digits", "robustness", "unlearning", "forgetting"),
 )
 """An experiment of each task."""
+OF_A_KIND = {"fig5a", "fig5b", "unlearning"}
+"""Texts, of which `forgetting` is tried in the quick tests."""
 QUICK = {("fig3a", "paper"), ("fig4", "paper")}
 METHODS = ("sum", "bloop", "mgda")
 SHAPES = {
@@ -130,7 +132,10 @@ def trained(gpu: GPU, runs: list[TrainingRun], task: Task, steps: int = 2) -> St
     return stepper
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in OF_A_KIND else ()) for name in TRAINED],
+)
 def test_steps_diagnostics_and_evaluations_at_the_smallest_scale(name) -> None:
     with fake_gpu() as gpu:
         task = task_of(run_of(name, "smoke", "sum"))

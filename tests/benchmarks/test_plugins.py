@@ -334,6 +334,7 @@ def test_a_file_of_the_folder_is_imported_when_asked_for_and_a_broken_one_harms_
     assert attributes[2] == f"two classes are called Sum: {both}; get them by name"
 
 
+@pytest.mark.slow
 def test_an_installed_package_adds_its_method(installed, tmp_path) -> None:
     sweep = "sweep conditioning --scale smoke --methods sum,half_step"
     output = scalpel("list methods", "check half_step", sweep, cwd=tmp_path, path=str(installed))

@@ -61,7 +61,7 @@ def stepped(gpu: GPU, method: methods.BaseMethod, gradients, state, losses):
 
 
 @pytest.mark.parametrize(("leading", "settings"), SETTINGS)
-@pytest.mark.parametrize("k", [2, 3, 5])
+@pytest.mark.parametrize("k", [2, 3, pytest.param(5, marks=pytest.mark.slow)])
 def test_methods_stay_on_the_gpu_and_never_wait_for_it(k, leading, settings) -> None:
     with fake_gpu() as gpu:
         gradients = torch.empty(*leading, k, P, device="cuda")
