@@ -121,15 +121,19 @@ class Evidence:
     @property
     def disagreeing(self) -> list[str]:
         """What does not bear the ratio out: the mean front by its interval, the others on average."""
-        value, (least, most) = self.estimate.value, self.bounds
+        value = self.estimate.value
         if value is None:
             return []
         noise = ["mean front"] * bool(self.mean_front and self._standing(self._of_means) != self.standing)
+        boxes = [name for name, of in self.boxes.items() if self._side(of) != self._side(value)]
         if self.equality:
-            inside = {name: least < of < most for name, of in self.boxes.items()}
-            return noise + [name for name, holds in inside.items() if holds != (least < value < most)]
-        worse = {name: math.log(of) for name, of in self.boxes.items()} | dict(self.effects)
-        return noise + [name for name, of in worse.items() if of * math.log(value) < 0]
+            return noise + boxes
+        return noise + boxes + [name for name, of in self.effects.items() if of * math.log(value) < 0]
+
+    def _side(self, value: float) -> int:
+        """Whether a value lies below the bounds, inside, or above."""
+        least, most = self.bounds
+        return -1 if value <= least else int(value >= most)
 
     @cached_property
     def _of_means(self) -> Estimate:

@@ -328,6 +328,22 @@ class TestWhatIsNoVerdict:
         assert row["reason"].startswith("not confirmed by: tighter box")
         assert verdict([BETTER], losses)["verdict"] != "supported"
 
+    def test_a_limit_that_an_alternative_box_keeps(self) -> None:
+        """Better by more than the limit over the box, by less in the tighter one: no verdict on the limit."""
+
+        def losses(run: TrainingRun) -> tuple[float, float]:
+            main, aux = curve({}, noise=0)(run)
+            factor = (0.95 if aux > 2 else 0.5) * (1 + 0.001 * run.seed) if run.label == "bloop" else 1.0
+            return factor * main, aux
+
+        tighter = {"aux": (5.0, 9.0), "main": (1e-5, 1.0)}
+        row = verdict([{**BETTER, "limit": 0.1}], losses, box={**BOX, "tighter": tighter})
+        assert row["high"] < 0.9
+        assert row["verdict"] == "depends on the measure"
+        assert row["reason"].startswith("not confirmed by: tighter box")
+        assert verdict([{**BETTER, "limit": 0.1}], losses)["verdict"] == "contradicted"
+        assert verdict([BETTER], losses, box={**BOX, "tighter": tighter})["verdict"] == "supported"
+
     def test_a_front_that_noise_alone_makes_better(self) -> None:
         """At each seed another λ is lucky, which takes the front down; the means over seeds are equal."""
         lams = [0.1, 0.2, 0.3]
