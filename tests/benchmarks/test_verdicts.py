@@ -1,74 +1,32 @@
 """Hand-made records whose verdicts are known."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
-from scalpel_bench.benchmarks.analysis.protocols import protocols
-from scalpel_bench.benchmarks.analysis.summary import summarise
 from scalpel_bench.benchmarks.analysis.verdicts import (
     COLUMNS,
-    corrected,
-    judge,
     judge_simulation,
     side_by_side,
 )
 from scalpel_bench.benchmarks.experiments.loading import load
-from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.records import Record
-from tests.benchmarks.runs import BOX, conditioning, plan, record
-
-LAMS = [0.1, 0.2, 0.4, 0.8]
-Losses = Callable[[TrainingRun], tuple[float, float]]
-
-
-def claim(kind: str, **settings: Any) -> dict[str, Any]:
-    return {"id": kind.replace("_", "-"), "text": "t", "paper": "claim 0", "kind": kind, **settings}
-
-
-def swept(claims: list[dict[str, Any]], seeds: int = 6, **overrides: Any) -> Experiment:
-    settings = {"lam": LAMS, "training": {"lr": 0.1}, "box": BOX} | overrides
-    return conditioning(claims=claims, seeds=seeds, **settings)
-
-
-def curve(factors: dict[str, float], noise: float = 0.02) -> Losses:
-    """Main = factor · exp(−aux), aux = 10 (0.9 − λ); seeds spread all factors but that of sum by ± noise."""
-
-    def losses(run: TrainingRun) -> tuple[float, float]:
-        name = run.label.partition(" (")[0]
-        spread = 1 + noise * (run.seed % 3 - 1) * (name != "sum")
-        aux = 10 * (0.9 - run.lam)
-        return factors.get(run.label, 1.0) * spread * np.exp(-aux), aux
-
-    return losses
-
-
-def verdicts(experiment: Experiment, records: list[Record], results: Path = Path("nowhere")) -> pd.DataFrame:
-    summary = summarise(records)
-    by_id = {record.id: record for record in records}
-    return judge(experiment, protocols(summary, experiment), by_id, results)
-
-
-def answer(
-    experiment: Experiment, losses: Losses, keep: Callable[[TrainingRun], bool] = bool
-) -> pd.DataFrame:
-    records = [record(run, *losses(run)) for run in plan(experiment) if keep(run)]
-    return verdicts(experiment, records)
-
-
-def verdict(claims: list[dict[str, Any]], losses: Losses, **settings: Any) -> pd.Series:
-    return answer(swept(claims, **settings), losses).iloc[0]
-
-
-BETTER = claim("better", method="bloop", than=["sum", "pcgrad"])
-EQUAL = claim("equal", methods=["pcgrad", "dynamic_barrier"], than="sum")
+from tests.benchmarks.judged import (
+    BETTER,
+    EQUAL,
+    answer,
+    claim,
+    curve,
+    swept,
+    verdict,
+    verdicts,
+)
+from tests.benchmarks.runs import conditioning, plan, record
 
 
 class TestBetter:
@@ -120,60 +78,6 @@ class TestEqual:
         logs = np.log([0.98, 1.0, 1.02] * 2)
         half = 2.015048 * logs.std(ddof=1) / 6**0.5
         assert np.log(row["high"]) == pytest.approx(logs.mean() + half, rel=1e-5)
-
-
-class TestTooLittle:
-    def test_one_seed(self) -> None:
-        row = verdict([BETTER], curve({"bloop": 0.1}), seeds=1)
-        assert row["verdict"] == "inconclusive"
-        assert row["reason"].startswith("1 of 6 seeds")
-        assert np.isnan(row["low"])
-
-    def test_five_seeds(self) -> None:
-        row = verdict([BETTER], curve({"bloop": 0.1}), seeds=5)
-        assert row["verdict"] == "inconclusive"
-        assert row["reason"].startswith("5 of 6 seeds")
-        assert row["high"] < 0.2
-
-    def test_missing_runs(self) -> None:
-        rows = answer(
-            swept([BETTER]), curve({"bloop": 0.1}), lambda run: (run.label, run.seed) != ("bloop", 2)
-        )
-        assert rows.iloc[0]["verdict"] == "inconclusive"
-        assert rows.iloc[0]["reason"].startswith("4 of 72 runs are missing")
-
-    def test_missing_method(self) -> None:
-        rows = answer(swept([BETTER]), curve({"bloop": 0.1}), lambda run: run.label != "pcgrad")
-        assert rows.iloc[0]["verdict"] == "inconclusive"
-        assert "no runs of pcgrad" in rows.iloc[0]["reason"]
-
-    def test_a_seed_whose_front_misses_the_box_costs_the_cap(self) -> None:
-        """Two of six seeds collapse; the others are clearly better, and would decide without them."""
-
-        def losses(run: TrainingRun) -> tuple[float, float]:
-            main, aux = curve({"bloop": 0.8})(run)
-            return main + 100 * (run.label == "bloop" and run.seed < 2), aux
-
-        row = verdict([BETTER], losses)
-        assert (row["verdict"], row["seeds"]) == ("inconclusive", 6)
-        assert row["effect"] > 1
-        all_of_them = verdict([BETTER], lambda run: curve({"bloop": 1e9})(run))
-        assert all_of_them["verdict"] == "contradicted"
-
-    def test_diverged_runs_are_counted(self) -> None:
-        experiment = swept([BETTER])
-        records = [record(run, *curve({"bloop": 0.5})(run)) for run in plan(experiment)]
-        records[0] = records[0].model_copy(update={"status": "diverged", "diverged_at": 3})
-        row = verdicts(experiment, records).iloc[0]
-        assert "1 runs diverged" in row["reason"]
-
-    def test_a_split_that_was_not_measured(self) -> None:
-        experiment = swept([{**BETTER, "split": "test"}])
-        records = [record(run, 1.0, 1.0) for run in plan(experiment)]
-        for r in records:
-            del r.trajectory[-1]["test"]
-        row = verdicts(experiment, records).iloc[0]
-        assert (row["verdict"], row["reason"]) == ("inconclusive", "test: no values")
 
 
 def test_a_claim_that_holds_at_the_fixed_rate_alone_is_seen() -> None:
@@ -291,113 +195,6 @@ class TestCost:
         other = self.verdict(tmp_path, figure="step of bloop / step of sum with two gradients (transformer)")
         assert other["verdict"] == "inconclusive"
         assert "`scalpel bench --part a`" in other["reason"]
-
-
-class TestWhatIsNoVerdict:
-    def test_a_miniature_keeps_its_numbers(self) -> None:
-        row = verdict([BETTER], curve({"bloop": 0.8}), miniature="one epoch")
-        assert (row["verdict"], row["effect"]) == ("a miniature", pytest.approx(0.8, rel=0.01))
-        assert row["reason"].startswith("no verdict on the paper: one epoch")
-        own = {**BETTER, "paper": "our own question"}
-        assert verdict([own], curve({"bloop": 0.8}), miniature="one epoch")["verdict"] == "supported"
-
-    def test_where_weight_on_the_auxiliary_loss_costs_nothing_nothing_can_be_won(self) -> None:
-        """The auxiliary loss falls with λ, and the main loss with it, for `sum` as for the others."""
-
-        def losses(run: TrainingRun) -> tuple[float, float]:
-            factor = 0.8 if run.label == "bloop" else 1.0
-            return factor * (1 + 0.01 * (run.seed % 3 - 1) - 0.1 * run.lam), 10 * (0.9 - run.lam)
-
-        row = verdict([BETTER], losses)
-        assert row["verdict"] == "no conflict here"
-        assert row["reason"].startswith("λ > 0 costs sum no main loss: 0.9")
-        assert verdict([EQUAL], losses)["verdict"] == "supported"
-
-    def test_boxes_that_disagree(self) -> None:
-        """Better where the auxiliary loss is above 3, worse below: the tighter box sees the former alone."""
-
-        def losses(run: TrainingRun) -> tuple[float, float]:
-            main, aux = curve({}, noise=0)(run)
-            factor = (0.9 if aux > 2 else 1.2) * (1 + 0.001 * run.seed) if run.label == "bloop" else 1.0
-            return factor * main, aux
-
-        tighter = {"aux": (5.0, 9.0), "main": (1e-5, 1.0)}
-        row = verdict([BETTER], losses, box={**BOX, "tighter": tighter})
-        assert row["effect"] > 1
-        assert row["verdict"] == "depends on the measure"
-        assert row["reason"].startswith("not confirmed by: tighter box")
-        assert verdict([BETTER], losses)["verdict"] != "supported"
-
-    def test_a_limit_that_an_alternative_box_keeps(self) -> None:
-        """Better by more than the limit over the box, by less in the tighter one: no verdict on the limit."""
-
-        def losses(run: TrainingRun) -> tuple[float, float]:
-            main, aux = curve({}, noise=0)(run)
-            factor = (0.95 if aux > 2 else 0.5) * (1 + 0.001 * run.seed) if run.label == "bloop" else 1.0
-            return factor * main, aux
-
-        tighter = {"aux": (5.0, 9.0), "main": (1e-5, 1.0)}
-        row = verdict([{**BETTER, "limit": 0.1}], losses, box={**BOX, "tighter": tighter})
-        assert row["high"] < 0.9
-        assert row["verdict"] == "depends on the measure"
-        assert row["reason"].startswith("not confirmed by: tighter box")
-        assert verdict([{**BETTER, "limit": 0.1}], losses)["verdict"] == "contradicted"
-        assert verdict([BETTER], losses, box={**BOX, "tighter": tighter})["verdict"] == "supported"
-
-    def test_a_front_that_noise_alone_makes_better(self) -> None:
-        """At each seed another λ is lucky, which takes the front down; the means over seeds are equal."""
-        lams = [0.1, 0.2, 0.3]
-
-        def losses(run: TrainingRun) -> tuple[float, float]:
-            main, aux = 1 + run.lam / 4, 9.5 - 10 * run.lam
-            if run.label == "bloop":
-                main *= 0.8 if run.seed % 3 == lams.index(run.lam) else 1.1
-            return main, aux
-
-        row = verdict([{**BETTER, "than": ["sum"]}], losses, seeds=12, lam=lams)
-        assert row["high"] < 1
-        assert row["verdict"] == "depends on the measure"
-        assert row["reason"].startswith("not confirmed by: mean front")
-
-    def test_indicators_that_disagree(self) -> None:
-        """Half the loss where it is small outweighs 20 % more where it is great, on logarithms alone."""
-
-        def losses(run: TrainingRun) -> tuple[float, float]:
-            main, aux = curve({}, noise=0)(run)
-            factor = (0.5 if aux > 2 else 1.2) * (1 + 0.001 * run.seed) if run.label == "bloop" else 1.0
-            return factor * main, aux
-
-        row = verdict([BETTER], losses)
-        assert row["effect"] < 1
-        assert row["verdict"] == "depends on the measure"
-        assert "hypervolume" in row["reason"].split(";")[0]
-
-
-class TestPrimaryClaims:
-    def table(self, *p_values: float) -> pd.DataFrame:
-        row = verdict([{**BETTER, "primary": True}], curve({"bloop": 0.8}))
-        rows = [{**row, "p": p, "verdict": "supported" if p < 0.05 else "inconclusive"} for p in p_values]
-        return pd.DataFrame(rows)
-
-    def test_they_are_corrected_for_their_number(self) -> None:
-        claims = corrected(self.table(0.01, 0.03, 0.9))
-        assert list(claims["verdict"]) == ["supported", "inconclusive", "inconclusive"]
-        assert claims["reason"][1].startswith("p = 0.06 with Holm's correction for 3 primary claims")
-        assert corrected(claims).equals(claims)
-
-    def test_alone_secondary_or_of_another_protocol_nothing_changes(self) -> None:
-        two = self.table(0.03, 0.04)
-        assert list(corrected(two.assign(primary=False))["verdict"]) == ["supported"] * 2
-        assert list(corrected(two.assign(protocol=["fixed", "main-tuned"]))["verdict"]) == ["supported"] * 2
-        assert list(corrected(two)["verdict"]) == ["inconclusive"] * 2
-
-    def test_p_values_say_what_the_intervals_say(self) -> None:
-        for factor in (0.8, 0.97, 0.99, 1.01, 1.2):
-            row = verdict([BETTER], curve({"bloop": factor}))
-            assert (row["p"] < 0.05) == (row["verdict"] in ("supported", "contradicted"))
-        row = verdict([{**BETTER, "than": "sum"}], curve({"bloop": 0.97}))
-        logs = np.log(0.97 * np.array([0.98, 1.0, 1.02] * 2))
-        assert row["p"] == pytest.approx(stats.ttest_1samp(logs, 0).pvalue)
 
 
 class TestApart:
