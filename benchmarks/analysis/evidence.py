@@ -144,7 +144,8 @@ class Evidence:
         value, low, high, _ = self.estimate
         if value is None:
             return f"{self.name}: {self.answer[1]}"
-        told = f"{self.name}: {with_interval(value, low, high)}, claimed {_worded(self.bounds)}"
+        least = 0.0 if self.ratios else -math.inf
+        told = f"{self.name}: {with_interval(value, low, high)}, claimed {_worded(self.bounds, least)}"
         others = [f"{with_interval(*self._of_means[:3])} of the mean front"] * bool(self.mean_front)
         others += [f"{of:.3f} in the {name}" for name, of in self.boxes.items()]
         few = f" ({self.too_few})" * bool(self.too_few)
@@ -282,8 +283,8 @@ def _named(what: str, pair: Pair) -> str:
     return f"{what} of {pair.method} / {pair.other}" + (f" ({pair.note})" if pair.note else "")
 
 
-def _worded(bounds: Bounds) -> str:
+def _worded(bounds: Bounds, unbounded: float) -> str:
     least, most = bounds
-    if not 0 < least < math.inf:
-        return f"below {most:.4g}"
-    return f"above {least:.4g}" if most == math.inf else f"{least:.4g} to {most:.4g}"
+    if most == math.inf:
+        return f"above {least:.4g}"
+    return f"{least:.4g} to {most:.4g}" if least > unbounded else f"below {most:.4g}"

@@ -237,6 +237,19 @@ class TestSimulation:
         assert self.judge([0.6, 0.65, 0.62])["reason"].startswith("3 of 6 seeds")
         assert self.judge([0.6, 0.65, 0.62])["data"] == "simulated"
 
+    def test_the_bounds_are_said(self) -> None:
+        for bounds, told in (
+            ({"low": 0.0}, "above 0"),
+            ({"high": 0.8}, "below 0.8"),
+            ({"low": 0.0, "high": 0.8}, "0 to 0.8"),
+        ):
+            stated = claim("within", quantity="slope", **bounds)
+            experiment = load("theorem2", "smoke", {"claims": [stated], "seeds": 6})
+            row = judge_simulation(experiment, {seed: {"slope": 0.6 + seed / 100} for seed in range(6)}).iloc[
+                0
+            ]
+            assert f"claimed {told}" in row["reason"]
+
     def test_missing_seeds_and_unknown_quantities(self) -> None:
         assert self.judge([0.6, 0.65], seeds=3)["reason"].startswith("1 of 3 runs are missing")
         experiment = load(
