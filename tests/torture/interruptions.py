@@ -25,7 +25,7 @@ from tests.torture.kills import Sweeper, content, undisturbed
 ROOT = Path(__file__).parents[2]
 SWEEP = ["sweep", "conditioning", "--scale", "smoke", "--methods", "sum,bloop", "--workers", "2"]
 RUNS = 4
-START = "from scalpel_bench.benchmarks.cli import main; print('ready', flush=True); main()"
+START = "from scalpel_bench.benchmarks.cli import app, main; print('ready', flush=True); main()"
 DISK = 4 * 2**20
 """Bytes of the disk that fills up."""
 
@@ -117,8 +117,9 @@ def stopped(times: int = 8) -> Iterator[dict[str, Any]]:
         for trial in range(times):
             results = Path(base) / str(trial)
             process = _begun(results)
-            for _ in range(draw.choice([1, 2, 2, 3])):
-                time.sleep(draw.choice([0.0, 0.1, draw.uniform(0, seconds)]))
+            waits = [draw.uniform(0, seconds), *draw.choices([0.0, 0.1, 1.0], k=draw.choice([0, 1, 1, 2]))]
+            for wait in waits:
+                time.sleep(wait)
                 _signal(process, draw.choice([signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGHUP]))
             status, error = _told(process)
             statuses.append(status)
