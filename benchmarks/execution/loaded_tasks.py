@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import traceback
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from json import JSONDecodeError
+from pathlib import Path
 from typing import Any
+
+import scalpel_bench
 
 from ... import tasks
 from ...tasks.data import cache_folder
@@ -16,6 +19,8 @@ from ...words import first_line
 from ..experiments.settings import DataRecord
 from ..messages import UserError, as_user_error
 from .options import ExecutionOptions
+
+_SUITE = Path(scalpel_bench.__file__).parent
 
 
 def as_key(settings: dict[str, Any]) -> tuple[tuple[str, Hashable], ...]:
@@ -56,13 +61,14 @@ def _described(settings: tuple[tuple[str, Any], ...], data: str, device: str) ->
 def _kept_data(task: str) -> Iterator[None]:
     """Turn what loading data trips over, where files of the cache are damaged, into a `UserError`.
 
-    What a plugin's task raises stays: its author is to see where.
+    What the suite itself refuses stays, and what a plugin's task raises: its author is to see where.
     """
     try:
         yield
     except Exception as error:
-        of_data = isinstance(error, ValueError) and not isinstance(error, (JSONDecodeError, UnicodeError))
-        if of_data or isinstance(error, (UserError, OSError)) or tasks.origin(task):
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+        refused = isinstance(error, ValueError) and raised_in.is_relative_to(_SUITE)
+        if refused or isinstance(error, OSError) or tasks.origin(task):
             raise
         raise UserError(
             f"{task}: its data cannot be loaded ({first_line(error)}); it is kept in "

@@ -119,7 +119,11 @@ def concurrent(times: int = 20) -> Iterator[dict[str, Any]]:
             executed = [[line[1] for line in of_one if line[0] == "executed"] for of_one in lines]
             by_first += len(executed[0])
             once = Counter(executed[0] + executed[1]) == Counter(expected.keys())
-            bad += not once or content(folder) != expected or {len(of_one) for of_one in lines} != {len(expected)}
+            bad += (
+                not once
+                or content(folder) != expected
+                or {len(of_one) for of_one in lines} != {len(expected)}
+            )
         for sweeper in both:
             sweeper.close()
     share = f"{by_first} of {len(expected) * times} by the first"
