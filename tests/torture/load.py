@@ -36,6 +36,8 @@ SLACK = 1.5
 """How much more the last records may cost, each, than the first: what caches and other work disturb."""
 NOTHING = {"seconds": 1.0, "MB": 10.0}
 """What is too little to be measured."""
+GROWTH = 3.0
+"""MB by which a sweep's process may grow: less than its records are."""
 METHODS = ["sum", "bloop", "pcgrad", "mgda"]
 RATES = [0.1, 0.5]
 LAMS = 25
@@ -176,7 +178,7 @@ def _row(what: str, counts: list[int], measured: list[dict[str, float]]) -> dict
         small, middle, large = (of[key] for of in measured)
         first = (middle - small) / (counts[1] - counts[0])
         last = (large - middle) / (counts[2] - counts[1])
-        bad += last > SLACK * max(first, 0.0) and large - middle > SLACK * (middle - small) + NOTHING[key]
+        bad += large - middle > SLACK * max(first, 0.0) * (counts[2] - counts[1]) + NOTHING[key]
         said.append(f"{factor * first:.2g} and {factor * last:.2g} {unit} each")
     sizes = ", ".join(f"{count:,}" for count in counts)
     total = f"{measured[-1]['seconds']:.0f} s and {measured[-1]['MB']:.0f} MB at most"
@@ -207,7 +209,7 @@ def many_runs(count: int = 1000) -> Iterator[dict[str, Any]]:
     (began, least, files), (finished, most, left) = seen[len(seen) // 10], seen[-1]
     beside = 1000 * ((finished - began) / (len(seen) - len(seen) // 10) - own / len(seen))
     grown = (most - least) / 2**20
-    bad = missing + len(ended.failed) + (grown > 10) + (left > files)
+    bad = missing + len(ended.failed) + (grown > GROWTH) + (left > files)
     kept = f"memory {grown:+.1f} MB, files {left - files:+d}"
     what = f"runs of one step: {beside:.0f} ms each beside their own, {kept}"
     yield {"what": what, "trials": len(jobs), "bad": bad}
