@@ -9,6 +9,7 @@ import sys
 import time
 
 import pandas as pd
+import torch
 
 from scalpel_bench.benchmarks.messages import terminal
 from tests.torture import (
@@ -42,6 +43,7 @@ TRIALS = {
 
 
 def main(names: list[str]) -> int:
+    torch.set_num_threads(1)  # others would be missing in forks
     rows = []
     for word in names or list(TRIALS):
         name, _, count = word.partition("=")

@@ -30,7 +30,7 @@ DISK = 4 * 2**20
 """Bytes of the disk that fills up."""
 
 
-def derived(reports: int = 12, packs: int = 100) -> Iterator[dict[str, Any]]:
+def derived(reports: int = 12, packs: int = 50) -> Iterator[dict[str, Any]]:
     """A row each for SIGKILL in mid-report and in mid-pack: done again, all is as it would have been."""
     for what, of, kills in (("report", _report, reports), ("results pack", _pack, packs)):
         draw, killed, bad = random.Random(0), 0, 0

@@ -47,14 +47,15 @@ PAGE, FIGURE = 4e6, 10e6
 
 def swept(folder: Folder, count: int) -> list[str]:
     """Fill a folder with about as many records, of runs that were never executed; their sweep's command."""
-    seeds = max(1, round(count / (len(METHODS) * len(RATES) * LAMS)))
     lams, rates = [round(0.01 * 1.3**n, 9) for n in range(LAMS)], [str(rate) for rate in RATES]
-    experiment = conditioning(lam=lams, seeds=seeds, axes={"training.lr": RATES})
+    experiment = conditioning(lam=lams, axes={"training.lr": RATES})
     experiment = experiment.model_copy(
         update={"methods": {name: experiment.methods[name] for name in METHODS}}
     )
-    options = ExecutionOptions()
-    runs = experiment.plan(lambda settings: describe_data(settings, options))
+    data = describe_data(experiment.task, ExecutionOptions())
+    seeds = math.ceil(count / len(experiment.plan(lambda settings: data)))
+    experiment = experiment.model_copy(update={"seeds": seeds})
+    runs = experiment.plan(lambda settings: data)
     folder.prepare()
     for run in runs:
         drawn = random.Random(run.id)
