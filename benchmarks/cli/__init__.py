@@ -19,3 +19,5 @@ def main() -> None:
             f"scalpel: error: {package} is not installed: pip install 'scalpel-bench[suite]'", file=sys.stderr
         )
         sys.exit(2)
+    except KeyboardInterrupt:  # before or after the command
+        sys.exit(130)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -12,17 +13,33 @@ from ..execution import FinishedJob
 from ..messages import Stopped, terminal
 
 
-def collect(runs: Iterable[FinishedJob], tracker: Tracker) -> list[FinishedJob]:
+@dataclass
+class Ended:
+    """How jobs ended: how many, how many of them by another sweep, those that failed, and the last."""
+
+    count: int = 0
+    elsewhere: int = 0
+    failed: list[FinishedJob] = field(default_factory=list)
+    last: FinishedJob | None = None
+
+
+def collect(runs: Iterable[FinishedJob], tracker: Tracker) -> Ended:
     """Wait for jobs, send each to the tracker as it ends, and warn of what is not as it was asked for.
+
+    Records are not kept: memory does not grow with the number of runs.
 
     Raises:
         Stopped: the person stopped the command.
     """
-    ended: list[FinishedJob] = []
+    ended = Ended()
     notes: Counter[str] = Counter()
     try:
         for done in runs:
-            ended.append(done)
+            ended.count += 1
+            ended.elsewhere += done.elsewhere
+            ended.last = done
+            if done.record.status == "failed":
+                ended.failed.append(done)
             if done.note:
                 notes[done.note] += 1
             if not done.elsewhere:
@@ -31,16 +48,16 @@ def collect(runs: Iterable[FinishedJob], tracker: Tracker) -> list[FinishedJob]:
                 terminal.warn(f"{done.job.title} diverged at step {done.record.diverged_at}")
     except KeyboardInterrupt:
         raise Stopped(
-            f"stopped; {len(ended)} finished runs are recorded, the same command continues with the rest"
+            f"stopped; {ended.count} finished runs are recorded, the same command continues with the rest"
         ) from None
     for note, count in notes.items():
         terminal.warn(f"{note}: {count} were trained in smaller populations, or alone")
     return ended
 
 
-def tell_failures(ended: Iterable[FinishedJob]) -> int:
+def tell_failures(ended: Ended) -> int:
     """The runs that failed, with their tracebacks and in one table; the exit status."""
-    failed = [done for done in ended if done.record.status == "failed"]
+    failed = ended.failed
     if not failed:
         return 0
     for done in failed:

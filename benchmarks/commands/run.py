@@ -54,10 +54,10 @@ def run(
         closing(execute_all([(job,)], options, retries, bar.update)) as runs,
     ):
         ended = collect(runs, tracker)
-        for done in ended:
-            bar.update(done.record.trajectory[-1]["step"] if done.record.trajectory else 0)
-    for done in ended:
-        _show(done.record)
+        done = ended.last.record if ended.last else None
+        bar.update(done.trajectory[-1]["step"] if done and done.trajectory else 0)
+    if done:
+        _show(done)
     return tell_failures(ended)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..analysis.false_verdicts import ground, simulate
 from ..records import Folder, load_sweep, write_atomically
+from ..report import as_csv
 
 TABLE = Path("simulate") / "verdicts.csv"
 
@@ -45,5 +46,5 @@ def write(rows: Sequence[pd.DataFrame], results: Path) -> Path:
     """Write the table, from which documents are filled; where it is."""
     file = results / TABLE
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, pd.concat(rows).to_csv(index=False, float_format="%.4g"))
+    write_atomically(file, as_csv(pd.concat(rows), digits=4))
     return file

@@ -14,7 +14,6 @@ from ..analysis.verdicts import corrected
 from ..dashboard import Tracker
 from ..execution import (
     ExecutionOptions,
-    FinishedJob,
     Job,
     execute_all,
     get_task,
@@ -33,7 +32,7 @@ from ..records import (
     write_manifest,
 )
 from ..report import FIGURES
-from .finished_jobs import collect, tell_failures
+from .finished_jobs import Ended, collect, tell_failures
 from .planning import announce, fingerprint_of, plan_jobs, recorded
 from .report import make_page, report_sweep, show_verdicts
 
@@ -116,16 +115,15 @@ def _prepare(
     return folder.set_aside(content)
 
 
-def _execute(jobs: list[Job], options: ExecutionOptions, retries: int, tracker: Tracker) -> list[FinishedJob]:
+def _execute(jobs: list[Job], options: ExecutionOptions, retries: int, tracker: Tracker) -> Ended:
     if not jobs:
-        return []
+        return Ended()
     started = time.perf_counter()
     groups = populations(jobs, options.in_this_process)
     with closing(execute_all(groups, options, retries)) as runs:
         ended = collect(terminal.progress(runs, len(jobs), "runs"), tracker)
-    others = sum(done.elsewhere for done in ended)
-    shared = f" ({others} of them by another sweep)" if others else ""
-    terminal.say(f"{len(ended)} runs in {time.perf_counter() - started:.0f} s{shared}")
+    shared = f" ({ended.elsewhere} of them by another sweep)" if ended.elsewhere else ""
+    terminal.say(f"{ended.count} runs in {time.perf_counter() - started:.0f} s{shared}")
     return ended
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +41,7 @@ SETTINGS: dict[str, Any] = {
 """Records hold what is known of the machine; W&B's own collection costs time, and tells host and paths."""
 
 
-def send(job: dict[str, Any], place: dict[str, Any]) -> dict[str, Any]:
+def send(job: dict[str, Any], place: dict[str, Any], kept: list[Path]) -> dict[str, Any]:
     """Write one run, in place of an earlier one of the same id, here and on the server.
 
     Without ``resume``, W&B overwrites the run from its first line on; with it, the history would be appended
@@ -49,16 +50,13 @@ def send(job: dict[str, Any], place: dict[str, Any]) -> dict[str, Any]:
     Args:
         job: see `dashboard.runs.WandbRun`.
         place: keyword arguments of ``wandb.init``: project, entity, mode and folder.
+        kept: folders that earlier commands wrote for this id.
     """
     import wandb
 
     start, project = job["start"], f"{place['entity'] or ''}/{place['project']}"
     data = Path(DATA, project.strip("/").replace("/", "-"), start["id"])
-    earlier = [
-        path
-        for path in Path(place["dir"]).glob(f"wandb/*run-*-{start['id']}")
-        if _project_of(path) == project
-    ]
+    earlier = [path for path in kept if _project_of(path) == project]
     if place["mode"] == "offline":
         earlier += data.glob("artifacts/staging/*")
         os.environ["WANDB_DATA_DIR"] = str(data)
@@ -85,6 +83,15 @@ def send(job: dict[str, Any], place: dict[str, Any]) -> dict[str, Any]:
     for path in earlier:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     return {"sent": run.id, "entity": run.entity, "project": run.project, "url": run.url}
+
+
+def _kept(folder: Path) -> dict[str, list[Path]]:
+    """The folders of runs that are there, by the ids of the runs: looked for once, not once a run."""
+    found: dict[str, list[Path]] = {}
+    for path in folder.glob("wandb/*run-*-*"):
+        if named := re.fullmatch(r"(?:offline-)?run-[^-]*-(.+)", path.name):
+            found.setdefault(named[1], []).append(path)
+    return found
 
 
 def _project_of(folder: Path) -> str:
@@ -116,6 +123,7 @@ def main() -> None:
         os.nice(10)
     place = first["place"]
     online = place["mode"] == "online"
+    kept = _kept(Path(place["dir"]))
     lock = Lock()
     failures = 0
 
@@ -128,7 +136,8 @@ def main() -> None:
     def work(line: str) -> None:
         nonlocal failures
         try:
-            sent = send(json.loads(line), place)
+            job = json.loads(line)
+            sent = send(job, place, kept.get(job["start"]["id"], []))
         except Exception as error:
             with lock:
                 failures += 1

@@ -63,13 +63,17 @@ class Leases:
             return True
         try:
             with lease.open("x", encoding="utf-8") as file:
+                self._held.add(lease)
                 file.write(self._text)
         except FileExistsError:
             if not self._take_over(lease):
                 return False
+            self._held.add(lease)
         except OSError as error:
+            if lease in self._held:  # it is there, but the disk is full
+                self._held.remove(lease)
+                lease.unlink(missing_ok=True)
             raise UserError(f"{lease.parent} cannot be written: {error.strerror}") from error
-        self._held.add(lease)
         return True
 
     def release(self, record: Path) -> None:

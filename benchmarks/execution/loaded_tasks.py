@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Hashable
+import traceback
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+import scalpel_bench
 
 from ... import tasks
 from ...tasks.data import cache_folder
 from ...tasks.data.text import Text
+from ...words import first_line
 from ..experiments.settings import DataRecord
-from ..messages import as_user_error
+from ..messages import UserError, as_user_error
 from .options import ExecutionOptions
+
+_SUITE = Path(scalpel_bench.__file__).parent
 
 
 def as_key(settings: dict[str, Any]) -> tuple[tuple[str, Hashable], ...]:
@@ -34,19 +42,38 @@ def describe_data(settings: dict[str, Any], options: ExecutionOptions) -> DataRe
     """The name and fingerprint of a task's data.
 
     Raises:
-        UserError: it is missing, not what the task needs, or less than a batch.
+        UserError: it is missing, not what the task needs, less than a batch, or damaged where it is kept.
     """
     return _described(as_key(settings), options.data, options.device)
 
 
 @functools.lru_cache(maxsize=64)
 def _described(settings: tuple[tuple[str, Any], ...], data: str, device: str) -> DataRecord:
-    with as_user_error():
+    with as_user_error(), _kept_data(dict(settings)["name"]):
         task = _task(settings, data, device)
         dataset, _ = task.dataset, task.steps_per_epoch
         if isinstance(dataset, Text):
             _check_intact(dataset)
     return DataRecord(name=dataset.name, fingerprint=dataset.fingerprint)
+
+
+@contextmanager
+def _kept_data(task: str) -> Iterator[None]:
+    """Turn what loading data trips over, where files of the cache are damaged, into a `UserError`.
+
+    What the suite itself refuses stays, and what a plugin's task raises: its author is to see where.
+    """
+    try:
+        yield
+    except Exception as error:
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+        refused = isinstance(error, ValueError) and raised_in.is_relative_to(_SUITE)
+        if refused or isinstance(error, OSError) or tasks.origin(task):
+            raise
+        raise UserError(
+            f"{task}: its data cannot be loaded ({first_line(error)}); it is kept in "
+            "$XDG_CACHE_HOME/scalpel: name a folder, or remove what is damaged there"
+        ) from error
 
 
 def _check_intact(text: Text) -> None:

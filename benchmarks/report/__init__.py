@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from .files import FIGURES, provenance_of, write_files
+from .files import FIGURES, as_csv, provenance_of, write_files
 from .page import write_page
 
-__all__ = ["FIGURES", "fill", "provenance_of", "write_files", "write_page"]
+__all__ = ["FIGURES", "as_csv", "fill", "provenance_of", "write_files", "write_page"]
 
 
 def fill(document: Path, results: Path) -> None:

@@ -33,7 +33,7 @@ def write_files(analysis: Analysis) -> None:
     """
     folder = analysis.sweep.folder
     for name, frame in analysis.tables.items():
-        write_atomically(folder.path / f"{name}.csv", _csv(frame))
+        write_atomically(folder.path / f"{name}.csv", as_csv(frame))
     provenance = provenance_of(analysis)
     if _read(folder).get("drawn_from") != provenance["drawn_from"] or not _drawn(folder):
         figures.draw(analysis, folder.path / FIGURES)
@@ -67,10 +67,10 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
     return table.map(lambda cell: cell[1:] if isinstance(cell, str) and _GUARDED.match(cell) else cell)
 
 
-def _csv(frame: pd.DataFrame) -> str:
+def as_csv(frame: pd.DataFrame, digits: int = 8) -> str:
     """A table as text; words that a spreadsheet would take for a formula stand behind an apostrophe."""
     safe = frame.map(lambda cell: f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell)
-    return safe.to_csv(index=False, float_format="%.8g")
+    return safe.to_csv(index=False, float_format=f"%.{digits}g")
 
 
 def _read(folder: Folder) -> dict[str, Any]:

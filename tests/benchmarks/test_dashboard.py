@@ -65,7 +65,7 @@ def test_offline_a_second_time_replaces_the_files_and_writes_the_views(recorded,
     for _ in range(2):
         assert scalpel("dashboard", str(FOLDER), "--wandb", "offline", cwd=recorded) == 0
     assert len(runs(recorded / "results")) == 9
-    assert len(list((recorded / "results/wandb/data").glob("*/artifacts/staging/*"))) == 2 * 6
+    assert len(list((recorded / "results/wandb/data").glob("*/*/artifacts/staging/*"))) == 2 * 6
     assert "wandb sync results/wandb/offline-run-*" in capfd.readouterr().out
     views = {file.stem: json.loads(file.read_text()) for file in (recorded / "results/wandb/views").iterdir()}
     section = views["conditioning-smoke-fronts"]["spec"]["section"]

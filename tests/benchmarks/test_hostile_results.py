@@ -1,6 +1,7 @@
 """Results that come from anybody: what leads out of their folder is not followed, and nothing is left in them
 that tells whose machine they were made on."""
 
+import ast
 import lzma
 import os
 import platform
@@ -19,6 +20,7 @@ from scalpel_bench.benchmarks.report import fill, write_page
 from tests.benchmarks.runs import conditioning, jobs_of, plan, record
 
 SECRET = "a private line"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -198,3 +200,31 @@ def test_a_pipe_or_a_device_is_not_replaced_by_a_page_or_a_document(tmp_path) ->
         with pytest.raises(UserError, match="pipe is no file that can be replaced"):
             write(tmp_path / "pipe")
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_nothing_of_the_suite_loads_a_pickle() -> None:
+    """A pickle is code: tensors are loaded as such, arrays without objects, and nothing else is."""
+    calls = []
+    for file in (
+        file for folder in ("methods", "tasks", "benchmarks") for file in ROOT.glob(f"{folder}/**/*.py")
+    ):
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {name.name.partition(".")[0] for name in node.names} | {getattr(node, "module", "")}
+                assert not names & {
+                    "pickle",
+                    "cPickle",
+                    "dill",
+                    "cloudpickle",
+                    "joblib",
+                    "shelve",
+                    "marshal",
+                }, file
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                called = ast.unparse(node.func)
+                options = {option.arg: ast.unparse(option.value) for option in node.keywords}
+                assert "read_pickle" not in called, file
+                assert "allow_pickle" not in options, file
+                if called == "torch.load":
+                    calls.append(options.get("weights_only"))
+    assert calls == ["True"] * 3

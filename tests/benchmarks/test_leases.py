@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -124,3 +125,33 @@ def test_what_is_no_file_is_no_lease_and_is_not_written_through(kind, record, tm
         assert leases.take(record)
     assert not outside.exists()
     assert list(record.parent.glob("*.lease")) == []
+
+
+def test_a_disk_that_is_full_leaves_no_lease_that_nobody_holds(record) -> None:
+    most, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Leases() as leases:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        try:
+            with pytest.raises(UserError, match="cannot be written: File too large"):
+                leases.take(record)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+        assert list(record.parent.iterdir()) == []
+        assert leases.take(record)
+
+
+@pytest.mark.parametrize("jump", [-1e8, 1e8], ids=["back", "forth"])
+def test_a_clock_that_jumps_decides_nothing(jump: float, record, monkeypatch) -> None:
+    """Neither the time of day of who looks, nor that of who touches its lease."""
+    now, elapsed = module.time.time(), [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: elapsed[0])
+    lease = left_by(record, machine="another", pid=os.getpid())
+    with Leases() as leases:
+        for beat in range(5):
+            monkeypatch.setattr(module.time, "time", lambda n=beat: now + jump * n)
+            os.utime(lease, (now + jump * beat * (-1) ** beat,) * 2)
+            assert not leases.take(record)
+            elapsed[0] += module.EXPIRY - 1
+        assert not leases.take(record)
+        elapsed[0] += 2
+        assert leases.take(record)

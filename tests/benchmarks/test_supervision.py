@@ -1,6 +1,8 @@
 """Sweeps whose workers die, and sweeps that share a folder, on real processes."""
 
+import itertools
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -85,6 +87,14 @@ def test_what_a_method_of_others_does_to_its_process_ends_with_its_run(tmp_path,
     assert beside["sum"].trajectory == alone.record.trajectory
     methods.REGISTRY.remove("changer")
     methods.REGISTRY._files.clear()
+
+
+def test_a_clock_that_jumps_ends_no_run(folder, monkeypatch) -> None:
+    hours = itertools.count(0, 3600)
+    monkeypatch.setattr(time, "time", lambda: 1e9 + next(hours) * (-1) ** next(hours))
+    jobs = jobs_of(conditioning(lam=[0.1]), folder)[:2]
+    ended = list(execute_all([jobs], ExecutionOptions(run_timeout=60)))
+    assert [(done.record.status, done.record.lost) for done in ended] == [("completed", [])] * 2
 
 
 def test_two_sweeps_share_the_runs_of_one_folder(folder) -> None:

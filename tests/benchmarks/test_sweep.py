@@ -1,12 +1,18 @@
 """Sweeps on real worker processes."""
 
+import gc
 import json
+import weakref
+from collections.abc import Iterator
 
 import pytest
 import torch
 
+from scalpel_bench.benchmarks.commands.finished_jobs import collect
+from scalpel_bench.benchmarks.dashboard import Tracker
 from scalpel_bench.benchmarks.execution import (
     ExecutionOptions,
+    FinishedJob,
     Job,
     describe_data,
     execute,
@@ -14,8 +20,8 @@ from scalpel_bench.benchmarks.execution import (
     get_task,
 )
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records import Folder
-from tests.benchmarks.runs import conditioning, plan
+from scalpel_bench.benchmarks.records import Folder, Record
+from tests.benchmarks.runs import conditioning, plan, record
 
 
 @pytest.fixture
@@ -83,3 +89,20 @@ def test_records_are_plain_json_without_what_json_lacks(jobs, tmp_path) -> None:
     assert record["schema_version"] == 1
     assert record["environment"]["torch"] == torch.__version__
     assert record["run"]["method"]["name"] == "sum"
+
+
+def test_records_of_runs_that_ended_are_not_kept(jobs, tmp_path) -> None:
+    kept: list[weakref.ref[Record]] = []
+
+    def runs() -> Iterator[FinishedJob]:
+        for job in jobs:
+            status = "failed" if job is jobs[2] else "completed"
+            done = FinishedJob(job, record(job.run, 0.1, 0.2, status), elsewhere=job is jobs[1])
+            kept.append(weakref.ref(done.record))
+            yield done
+
+    ended = collect(runs(), Tracker("disabled", tmp_path))
+    gc.collect()
+    assert (ended.count, ended.elsewhere) == (len(jobs), 1)
+    assert [done.job for done in ended.failed] == [jobs[2]]
+    assert [n for n, ref in enumerate(kept) if ref()] == [2, len(jobs) - 1]

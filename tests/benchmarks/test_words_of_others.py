@@ -12,7 +12,7 @@ from scalpel_bench.benchmarks.execution import ExecutionOptions, execute
 from scalpel_bench.benchmarks.figures.panels import save
 from scalpel_bench.benchmarks.messages import terminal
 from scalpel_bench.benchmarks.records.record import parse
-from scalpel_bench.benchmarks.report.files import _csv, read_table
+from scalpel_bench.benchmarks.report.files import as_csv, read_table
 from scalpel_bench.words import plain, said
 from tests.benchmarks.runs import conditioning, jobs_of
 
@@ -90,7 +90,7 @@ def test_a_table_shows_markup_as_it_is(capsys) -> None:
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-x", "@a", "\t=1", "'=1", "'plain", "x=1", "–"])
 def test_no_cell_of_a_csv_file_is_a_formula_and_each_is_read_as_it_was(cell: str, tmp_path) -> None:
     frame = pd.DataFrame({"method": [cell], "value": [-0.5]})
-    (tmp_path / "table.csv").write_text(text := _csv(frame))
+    (tmp_path / "table.csv").write_text(text := as_csv(frame))
     assert text.splitlines()[1].strip('"')[0] not in "=+-@\t"
     pd.testing.assert_frame_equal(read_table(tmp_path, "table"), frame)
 

@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 
 from scalpel_bench import tasks
+from scalpel_bench.benchmarks.execution.loaded_tasks import _kept_data
+from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.tasks import DataError
 from scalpel_bench.tasks.cifar_mnist import OPACITY, overlay
 from scalpel_bench.tasks.data import crop_flip
@@ -311,3 +313,16 @@ def test_bad_settings_are_refused_when_a_task_is_made(task, settings, message) -
 def test_a_stream_has_no_validation_split(tmp_path) -> None:
     with pytest.raises(ValueError, match="imagenet is streamed, and has no validation split"):
         load_images("imagenet", str(tmp_path), 0.1, 0, False)
+
+
+@pytest.mark.parametrize("held", [0, 40, 2000])
+def test_decoded_images_that_were_cut_off_are_one_clear_line(held: int, hub, tmp_path) -> None:
+    folder = hub(MNIST, {"train": rows((28, 28, 1), 6), "test": rows((28, 28, 1), 6)})
+    read_images(MNIST, folder)
+    (kept,) = (tmp_path / "cache").glob("scalpel/*-train-*.npy")
+    kept.write_bytes(kept.read_bytes()[:held])
+    with (
+        pytest.raises(UserError, match="its data cannot be loaded .* remove what is damaged"),
+        _kept_data("multi_digits"),
+    ):
+        read_images(MNIST, folder)

@@ -2,11 +2,12 @@
 
 import gzip
 import hashlib
+import pwd
 from pathlib import Path
 
 import pytest
 
-from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, describe_data, execute
+from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, describe_data, execute, loaded_tasks
 from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.records import Folder
@@ -218,4 +219,32 @@ def test_a_kept_corpus_that_was_damaged_is_refused(folder) -> None:
     held[5] ^= 1
     kept.write_bytes(held)
     with pytest.raises(UserError, match="the text that was kept has been damaged since: remove .*/text"):
+        describe_data({"name": "language_model", **SMALL}, ExecutionOptions(data=str(folder)))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"\xff", b'{"rows": {}, "digests": 3}', b'{"of": "another"}']
+)
+@pytest.mark.parametrize("name", ["train.json", "validation.json"])
+def test_a_damaged_note_of_what_was_kept_is_one_clear_line(name: str, content: bytes, folder) -> None:
+    make(folder).dataset  # noqa: B018
+    for kept in (corpus.cache_folder() / "text").glob(f"*/{name}"):
+        kept.write_bytes(content)
+    loaded_tasks._task.cache_clear()
+    with pytest.raises(
+        UserError, match=r"language_model: its data cannot be loaded .* remove what is damaged"
+    ):
+        describe_data({"name": "language_model", **SMALL}, ExecutionOptions(data=str(folder)))
+
+
+def test_without_a_home_or_a_folder_for_the_cache_there_is_one_clear_line(folder, monkeypatch) -> None:
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    with pytest.raises(
+        UserError, match=r"cannot be loaded .*home directory.*XDG_CACHE_HOME/scalpel: name a folder"
+    ):
         describe_data({"name": "language_model", **SMALL}, ExecutionOptions(data=str(folder)))

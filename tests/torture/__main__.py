@@ -1,6 +1,6 @@
-"""`make torture`: what may befall a sweep, many times over, and a table of what was lost. About ten minutes.
+"""`make torture`: what may befall a sweep, many times over, and a table of what was lost. Under 20 minutes.
 
-python -m tests.torture [kills | sweeps | mutations | command_lines | tables | nodes][=TRIALS]...
+python -m tests.torture [ROW[=TRIALS]]..., by default all rows of `TRIALS`
 """
 
 from __future__ import annotations
@@ -9,9 +9,19 @@ import sys
 import time
 
 import pandas as pd
+import torch
 
 from scalpel_bench.benchmarks.messages import terminal
-from tests.torture import command_lines, data_files, kills, mutations, nodes
+from tests.torture import (
+    caches,
+    command_lines,
+    data_files,
+    interruptions,
+    kills,
+    load,
+    mutations,
+    nodes,
+)
 
 TRIALS = {
     "kills": kills.killed,
@@ -19,11 +29,21 @@ TRIALS = {
     "mutations": mutations.mutated,
     "command_lines": command_lines.mistyped,
     "tables": data_files.damaged_tables,
+    "caches": caches.damaged_caches,
+    "derived": interruptions.derived,
+    "packed": interruptions.packed,
+    "stopped": interruptions.stopped,
+    "full_disk": interruptions.full_disk,
+    "load": load.loaded,
+    "dashboards": load.dashboards,
+    "many_runs": load.many_runs,
+    "long_trajectory": load.long_trajectory,
     "nodes": nodes.node_killed,
 }
 
 
 def main(names: list[str]) -> int:
+    torch.set_num_threads(1)  # others would be missing in forks
     rows = []
     for word in names or list(TRIALS):
         name, _, count = word.partition("=")
