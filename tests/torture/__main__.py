@@ -1,6 +1,6 @@
 """`make torture`: what may befall a sweep, many times over, and a table of what was lost. About ten minutes.
 
-python -m tests.torture [kills | sweeps | mutations | command_lines | tables | nodes][=TRIALS]...
+python -m tests.torture [NAME[=TRIALS]]...    (the names are those of TRIALS below; default: all)
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ import time
 import pandas as pd
 
 from scalpel_bench.benchmarks.messages import terminal
-from tests.torture import command_lines, data_files, kills, mutations, nodes
+from tests.torture import command_lines, data_files, hosts, kills, mutations, nodes
 
 TRIALS = {
     "kills": kills.killed,
     "sweeps": kills.concurrent,
+    "hosts": hosts.two_hosts,
     "mutations": mutations.mutated,
     "command_lines": command_lines.mistyped,
     "tables": data_files.damaged_tables,
     "nodes": nodes.node_killed,
+    "heads": nodes.head_restarted,
+    "runs": nodes.many_runs,
 }
 
 

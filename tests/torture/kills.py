@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,12 @@ ROOT = Path(__file__).parents[2]
 
 
 class Sweeper:
-    """A process that sweeps one folder after the other."""
+    """A process that sweeps one folder after the other; ``within`` is the command that starts it, if any."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, within: Sequence[str] = ()) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.torture.sweeps", str(workers)],
+            [*within, sys.executable, "-m", "tests.torture.sweeps", str(workers)],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
