@@ -82,8 +82,10 @@ def many_runs(count: int = 300) -> Iterator[dict[str, Any]]:
             cluster.add_node(num_cpus=1)
         folder = Folder(Path(base))
         folder.prepare()
-        jobs = jobs_of(conditioning(seeds=-(-count // 12), training={"epochs": 1, "evaluations": 1}), folder)
-        jobs, own, held, moments, completed = jobs[:count], 0.0, [], [], 0
+        jobs = jobs_of(conditioning(seeds=1 + count // 10, training={"epochs": 1, "evaluations": 1}), folder)[
+            :count
+        ]
+        own, held, moments, completed = 0.0, [], [], 0
         place = ExecutionOptions(executor="ray", address=cluster.address)
         for number, done in enumerate(execute_all([[job] for job in jobs], place)):
             completed += done.record.status == "completed"

@@ -1,4 +1,4 @@
-"""A sweep of twelve short runs on each folder that standard input names; it prints what it did."""
+"""A sweep of short runs on each folder that standard input names; it prints what it did."""
 
 from __future__ import annotations
 
