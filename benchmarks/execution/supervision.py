@@ -51,7 +51,8 @@ def execute_all(
     after ``options.run_timeout`` recorded as failed; a population that makes none is split in half.
 
     Raises:
-        UserError: a record cannot be written, or data that a stream reached is not what it should be.
+        UserError: a record cannot be written, data that a stream reached is not what it should be, or the
+            head of a cluster is gone.
     """
     waiting = deque(Attempt(tuple(jobs), retries) for jobs in groups)
     if not waiting:
@@ -86,7 +87,7 @@ class _Supervisor:
     def run(self) -> Iterator[FinishedJob]:
         """All runs, in the order in which they end."""
         while self.waiting or self.running or self.elsewhere:
-            while self.waiting and len(self.running) < self.executor.slots:
+            while len(self.running) < self.executor.slots and self.waiting:
                 yield from self._begin(self.waiting.popleft())
             if self.running:
                 wait(self.running, POLL, FIRST_COMPLETED)

@@ -68,6 +68,25 @@ def test_a_node_that_dies_in_mid_sweep_costs_nothing(folder) -> None:
     assert any(done.record.lost for done in ended)
 
 
+@pytest.mark.slow
+def test_a_head_that_dies_ends_the_sweep_in_one_line_though_a_run_is_silent(killer, folder) -> None:
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    jobs = {job.run.label: job for job in jobs_of(killer(times=1, number=0), folder)}
+    place = ExecutionOptions(executor="ray", address=cluster.address)
+    try:
+        sweep = execute_all([[job] for job in jobs.values()], place)
+        assert next(sweep).record.run.label == "sum"
+        cluster.head_node.kill_gcs_server(check_alive=False)
+        with pytest.raises(UserError, match=f"the head of the Ray cluster at {cluster.address} is gone"):
+            next(sweep)
+    finally:
+        cluster.shutdown()
+    assert [record.id for record in folder.read()[0]] == [jobs["sum"].run.id]
+    assert list(folder.runs.glob("*.lease")) == []
+
+
 OURS = """
 import os, subprocess, sys
 from scalpel_bench.benchmarks.execution import ExecutionOptions, executors

@@ -16,6 +16,7 @@ from tests.torture import (
     caches,
     command_lines,
     data_files,
+    hosts,
     interruptions,
     kills,
     load,
@@ -26,6 +27,7 @@ from tests.torture import (
 TRIALS = {
     "kills": kills.killed,
     "sweeps": kills.concurrent,
+    "hosts": hosts.two_hosts,
     "mutations": mutations.mutated,
     "command_lines": command_lines.mistyped,
     "tables": data_files.damaged_tables,
@@ -39,6 +41,8 @@ TRIALS = {
     "many_runs": load.many_runs,
     "long_trajectory": load.long_trajectory,
     "nodes": nodes.node_killed,
+    "heads": nodes.head_restarted,
+    "ray_runs": nodes.many_runs,
 }
 
 

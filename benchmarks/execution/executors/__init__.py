@@ -49,7 +49,11 @@ class Executor(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many populations it executes at a time; may change while it works."""
+        """How many populations it executes at a time; may change while it works.
+
+        Raises:
+            UserError: there is nothing left to execute on.
+        """
 
     def submit(self, jobs: Sequence[Job]) -> Future[list[FinishedJob]]:
         """Execute a population; the future raises `Lost`, or what its runs raised."""

@@ -28,6 +28,8 @@ _TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 """Of a cluster that is started here: it listens to the network, and executes what it is sent."""
 REFRESH = 1.0
 """Seconds between two looks at what the cluster has."""
+PATIENCE = 30.0
+"""Seconds for which the network may hide a head; after 60, Ray itself ends the process."""
 
 
 class RayExecutor:
@@ -55,7 +57,8 @@ class RayExecutor:
             own = {"num_cpus": options.workers, "include_dashboard": False}
         on_terminate = signal.getsignal(signal.SIGTERM)
         try:
-            _check_address(options.address)
+            if options.address is not None and ":" in options.address:
+                _knock(options.address)  # Ray itself waits for minutes
             ray.init(
                 address=options.address or "local", log_to_driver=False, logging_level=logging.ERROR, **own
             )
@@ -73,15 +76,25 @@ class RayExecutor:
         self._work_once = self._ray.remote(**needs, max_calls=1)(_work)
         self._running: dict[Future[list[FinishedJob]], tuple[Any, float]] = {}
         """Each task, and when it was submitted."""
-        self._slots, self._looked = 0, -REFRESH
+        given = options.address or ""
+        self._head: str = given if ":" in given else ray.get_runtime_context().gcs_address
+        self._slots, self._gone = 0, False
+        self._left = threading.Event()
+        self._looking = threading.Thread(target=self._look, daemon=True)
+        self._looking.start()
 
     @property
     def slots(self) -> int:
-        """As many as the nodes that live have cores, or shares of GPUs."""
-        if time.monotonic() - self._looked > REFRESH:
-            has = self._ray.cluster_resources()
-            self._slots = int(min(has.get(name, 0) / need for name, need in self._needs.items()) + 1e-9)
-            self._looked = time.monotonic()
+        """As many as the nodes that live have cores, or shares of GPUs.
+
+        Raises:
+            UserError: the head of the cluster is gone.
+        """
+        if self._gone:
+            raise UserError(
+                f"the head of the Ray cluster at {self._head} is gone; finished runs are recorded, "
+                "the same command continues with the rest once there is a cluster again"
+            )
         return self._slots
 
     def submit(self, jobs: Sequence[Job]) -> Future[list[FinishedJob]]:
@@ -111,9 +124,30 @@ class RayExecutor:
 
     def close(self) -> None:
         """Kill the tasks, and leave the cluster."""
+        self._left.set()
+        self._looking.join(REFRESH)
         for reference, _ in list(self._running.values()):
             self._ray.cancel(reference, force=True)
         self._ray.shutdown()
+
+    def _look(self) -> None:
+        """See what the cluster has, until its head is gone: one that restarts knows nothing of us.
+
+        Ray is asked only where the head answers: it waits for one that does not, and crashes on the next.
+        """
+        answered = time.monotonic()
+        while not self._left.is_set():
+            try:
+                _knock(self._head)
+                has = self._ray.cluster_resources()
+            except Exception as error:
+                if isinstance(error, ConnectionRefusedError) or time.monotonic() - answered > PATIENCE:
+                    self._gone = True
+                    return
+            else:
+                self._slots = int(min(has.get(name, 0) / need for name, need in self._needs.items()) + 1e-9)
+                answered = time.monotonic()
+            self._left.wait(REFRESH)
 
     def _deliver(self, ended: Future[Any], outcome: Future[list[FinishedJob]]) -> None:
         self._running.pop(outcome, None)
@@ -139,16 +173,15 @@ class RayExecutor:
         return error
 
 
-def _check_address(address: str | None) -> None:
-    """Refuse at once an address where nobody answers: Ray itself waits for minutes.
+def _knock(address: str) -> None:
+    """See whether anybody answers.
 
     Raises:
-        OSError: nobody answers.
+        OSError: nobody.
         ValueError: it is no address.
     """
-    host, separator, port = (address or "").removeprefix("ray://").rpartition(":")
-    if separator:
-        socket.create_connection((host, int(port)), timeout=10).close()
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _work(jobs: list[Job], options: ExecutionOptions) -> list[FinishedJob] | Exception:
