@@ -58,6 +58,7 @@ def run(
     if rho is not None:
         overrides.setdefault("method", {})["rho"] = rho
     options = parsing.execution_options(data, device, workers=1, run_timeout=run_timeout)
+    task, method = parsing.checked(task), parsing.checked(method)
     chosen = command.single_run(task, method, lam, seed, overrides, scale, options)
     raise typer.Exit(command.run(chosen, options, results, dry_run, wandb, retries))
 
@@ -103,7 +104,7 @@ def sweep(
         overrides["axes"] = axes
     experiment = load(name, options.scale, overrides)
     if method is not None:
-        labels = [label.strip() for label in method.split(",") if label.strip()]
+        labels = [parsing.checked(label.strip()) for label in method.split(",") if label.strip()]
         experiment = planning.with_methods(experiment, labels)
     execution = options.execution()
     status = command.sweep(

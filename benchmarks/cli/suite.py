@@ -44,7 +44,7 @@ def check(
     """Check a method or a task against the contract, and say in words what fails."""
     from ..commands import check as command
 
-    problems = command.check(name)
+    problems = command.check(parsing.checked(name))
     terminal.checks(name, problems)
     raise typer.Exit(2 if any(problems.values()) else 0)
 
@@ -66,7 +66,7 @@ def new(
     if kind == "experiment":
         from ..commands.new_experiment import new_experiment
 
-        lines = new_experiment(name, folder)
+        lines = new_experiment(parsing.checked(name), folder)
     elif kind == "box":
         from ..commands.new_box import new_box
 

@@ -11,7 +11,7 @@ from ... import tasks
 from ..analysis.box_proposal import propose
 from ..analysis.protocols import REFERENCE
 from ..analysis.summary import summarise
-from ..experiments.loading import load
+from ..experiments.loading import available, load, no_experiment
 from ..experiments.schema import Experiment
 from ..messages import UserError
 from ..records import Folder, Record, has_manifest, load_sweep
@@ -38,6 +38,8 @@ def new_box(name: str, scale: str, results: Path) -> list[str]:
     folder = Folder(results / (own.name if own else name) / scale)
     ask = f"scalpel sweep {name} --scale {scale} --methods {REFERENCE}"
     if not has_manifest(folder):
+        if own is None and name not in available():
+            raise UserError(no_experiment(name))
         raise UserError(f"{folder.path} has no runs; a box is proposed from those of {REFERENCE}: {ask}")
     sweep = load_sweep(folder)
     experiment = sweep.experiment

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from ...tasks import Task
-from ..execution import ExecutionOptions, as_key, describe_data, get_task
+from ..execution import ExecutionOptions, as_key, describe_data, get_task, threads
 from ..experiments.loading import AnyExperiment
 from ..experiments.schema import Experiment
 from ..experiments.settings import TrainingRun
@@ -147,7 +147,7 @@ def _doubt(costs: list[Cost]) -> str:
 
 def measure(run: TrainingRun, task: Task) -> Measured:
     """A run's first steps, after one that warms up, and the evaluation of its start."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), threads(run.training.threads or 1):
         stepper = Stepper([run], task)
         batches = stepper.batches()
         first = next(batches)

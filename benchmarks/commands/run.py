@@ -15,7 +15,7 @@ from ..execution import ExecutionOptions, Job, describe_data, execute_all, get_t
 from ..experiments.from_file import TRAINING
 from ..experiments.loading import available, load
 from ..experiments.schema import Experiment
-from ..experiments.settings import TrainingRun
+from ..experiments.settings import Training, TrainingRun
 from ..experiments.toml_file import merge
 from ..messages import UserError, as_user_error, explain, terminal
 from ..records import Folder, Record
@@ -132,7 +132,7 @@ def _unstated(task: str, scale: str, given: dict[str, Any]) -> Experiment:
     try:
         experiment = Experiment.model_validate(found)
     except ValidationError as error:
-        raise UserError(explain(error)) from error
+        raise UserError(explain(error, known=Training.model_fields)) from error
     training = experiment.training
     terminal.say(
         f"no experiment of the suite uses {experiment.task['name']}: {training.epochs} epochs of "

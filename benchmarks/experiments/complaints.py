@@ -6,6 +6,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
@@ -43,8 +44,11 @@ class Lines:
     """
 
     def __init__(self, text: str, scale: str) -> None:
-        self._places = places(text)
-        self._scale = scale
+        self._text, self._scale = text, scale
+
+    @cached_property
+    def _places(self) -> dict[Key, int]:
+        return places(self._text)
 
     def of(self, key: Sequence[str | int]) -> int | None:
         """The line of a key, or of the innermost table that is there; None at the top of the file."""

@@ -43,7 +43,7 @@ def load(name: str, scale: str, overrides: dict[str, Any] | None = None) -> AnyE
     own = name.lower().endswith(".toml")
     path = Path(name) if own else available().get(name)
     if path is None:
-        raise UserError(f"{unknown('experiment', name, available())} A path to a file ends in .toml")
+        raise UserError(no_experiment(name))
     raw = read_toml(path)
     called, raw = (str(path), beside(raw, path.parent)) if own else (path.name, raw)
     scales = raw.pop("scales", {"laptop": {}})
@@ -66,6 +66,15 @@ def load(name: str, scale: str, overrides: dict[str, Any] | None = None) -> AnyE
     except ValueError as error:
         raise UserError(_at(called, located(str(error), lines, overrides or {}))) from error
     return loaded
+
+
+def no_experiment(name: str) -> str:
+    """That the suite has no experiment of that name, and what may have been meant."""
+    if Path(f"{name}.toml").is_file():
+        return f"unknown experiment {name!r}: did you mean {name}.toml?"
+    if ".py" in name:
+        return f"{name} is a task: `scalpel new experiment {name}` writes an experiment of it"
+    return f"{unknown('experiment', name, available())} (a file of your own ends in .toml)"
 
 
 def _at(file: str, told: str) -> str:

@@ -201,6 +201,28 @@ def test_a_box_of_ones_own_is_proposed_once(folder, capsys) -> None:
         new_box("my_experiment.toml", "smoke", Path("results"))
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("sweep my_experiment", "unknown experiment 'my_experiment': did you mean my_experiment.toml?"),
+        ("sweep my_task.py:MyTask", "is a task: `scalpel new experiment my_task.py:MyTask` writes"),
+        ("new experiment my_task.py", "my_task.py is a file: say which class, my_task.py:MyTask"),
+        ("run --task my_task.py --method sum", "my_task.py is a file: say which class, my_task.py:MyTask"),
+        ("check ideas/my_idea.py", "say which class, ideas/my_idea.py:MyIdea"),
+        ("new box fig99", "unknown experiment 'fig99': did you mean fig"),
+        ("new experiment bloop", "unknown task 'bloop'; known: "),
+        ("sweep my_experiment.toml --set task.widht=1", "unknown setting 'widht': did you mean width?"),
+        ("run --task my_task.py:MyTask --method sum --set training.lrr=1", "did you mean lr?"),
+        ("run --task my_task.py:MyTask --method bloop --set method.rhoo=1", "did you mean rho?"),
+    ],
+)
+def test_what_a_newcomer_gets_wrong_is_told_with_what_was_meant(words: str, told: str, folder) -> None:
+    said = scalpel(*words.split(), cwd=folder, status=2).stderr
+    assert told in said
+    assert said.count("\n") == 1
+    assert not (folder / "results").exists()
+
+
 BOX = """
 [scales.smoke.box]
 aux = [0.2, 0.5]
