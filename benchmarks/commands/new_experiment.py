@@ -20,7 +20,7 @@ _FILE = """\
 # Results go to results/{name}/laptop. All keys: docs/experiments.md
 
 title = {title}  # above figures, and in the page
-seeds = 3  # 0, 1, 2: at equal seed all methods have the same start and the same batches
+seeds = 3  # 0, 1, 2: at equal seed all methods have the same start and batches; verdicts on claims take 6
 # λ, the weight of the auxiliary loss: evenly in the logarithm, and 0; a list such as [0.1, 1.0] does, too
 lam = {{ low = 0.1, high = 10.0, count = 7, zero = true }}
 
