@@ -32,6 +32,7 @@ class Bytes(Dataset):
 
 def main() -> None:
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # more are slower on a model this small
     prose, code = Bytes("\n".join(topics.values())[:200_000]), Bytes(inspect.getsource(argparse))
     small = {"n_positions": CONTEXT, "n_embd": 64, "n_layer": 2, "n_head": 4}
     model = GPT2LMHeadModel(GPT2Config(vocab_size=256, bos_token_id=0, eos_token_id=0, **small))

@@ -9,6 +9,7 @@ from torch import nn
 
 from scalpel_bench import methods
 
+torch.set_num_threads(1)  # more are slower on a model this small
 data = load_digits()
 images, labels = torch.tensor(data.data).float() / 16, torch.tensor(data.target)
 
@@ -29,10 +30,15 @@ def train(method: methods.BaseMethod) -> tuple[float, float]:
 
 
 for name in ("sum", "bloop"):
-    points = [train(methods.create(name, lam=lam)) for lam in (3e-4, 1e-3, 3e-3, 1e-2)]
+    points = []
+    for lam in (3e-4, 1e-3, 3e-3, 1e-2):
+        main, aux = train(methods.create(name, lam=lam))
+        points.append((main, aux))
+        print(f"{name}, λ = {lam:g}: main loss {main:.4f}, auxiliary loss {aux:.1f}", flush=True)
     plt.loglog(*zip(*points, strict=True), "o-", label=name)
-    print(name, *(f"({main:.4f}, {aux:.1f})" for main, aux in points))
 plt.xlabel("main loss: cross-entropy")
 plt.ylabel("auxiliary loss: half the squared length of the weights")
 plt.legend()
-plt.savefig(sys.argv[1] if len(sys.argv) > 1 else "quickstart.png")
+plot = sys.argv[1] if len(sys.argv) > 1 else "quickstart.png"
+plt.savefig(plot)
+print(f"plot: {plot}")

@@ -31,6 +31,9 @@ class Digits(lightning.LightningModule):
         optimizer.zero_grad()
         self.log_dict(self.surgeon.diagnostics())
 
+    def on_train_epoch_end(self):
+        self.print(f"epoch {self.current_epoch}", flush=True)
+
     def on_save_checkpoint(self, checkpoint):
         checkpoint["surgeon"] = self.surgeon.state_dict()
 
@@ -40,6 +43,7 @@ class Digits(lightning.LightningModule):
 
 def main(folder: str) -> None:
     lightning.seed_everything(0)
+    torch.set_num_threads(1)  # more are slower on a model this small
     data = load_digits()
     examples = TensorDataset(torch.tensor(data.data).float() / 16, torch.tensor(data.target))
     settings = {

@@ -28,10 +28,12 @@ def numbers(output: str, name: str) -> list[float]:
 
 def quickstart(output: str, folder: Path) -> None:
     assert matplotlib.image.imread(folder / "quickstart.png").std() > 0.05
-    ends = {
-        name: [tuple(map(float, pair)) for pair in re.findall(r"\(([\d.]+), ([\d.]+)\)", line)]
-        for name, line in (line.split(" ", 1) for line in output.splitlines())
-    }
+    assert output.splitlines()[-1] == "plot: quickstart.png"
+    ends: dict[str, list[tuple[float, float]]] = {"sum": [], "bloop": []}
+    for name, main, aux in re.findall(
+        r"^(\w+), λ = .*: main loss ([\d.]+), auxiliary loss ([\d.]+)$", output, re.M
+    ):
+        ends[name].append((float(main), float(aux)))
     assert len(ends["sum"]) == len(ends["bloop"]) == 4
     for method in ends.values():
         assert [aux for _, aux in method] == sorted((aux for _, aux in method), reverse=True)

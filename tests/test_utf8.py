@@ -51,7 +51,7 @@ def test_an_experiment_from_another_machine_loads(name: str, content: bytes, tmp
     file = tmp_path / name
     file.write_bytes(content)
     plain = loading.load("conditioning", "smoke")
-    assert loading.load(str(file), "smoke") == plain.model_copy(update={"name": file.stem})
+    assert loading.load(str(file), "smoke") == plain.model_copy(update={"name": file.stem, "file": file})
 
 
 @pytest.mark.parametrize(

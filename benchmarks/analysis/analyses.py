@@ -67,7 +67,7 @@ class Analysis(ABC):
     @property
     def title(self) -> str:
         """What the overview shows, in words."""
-        return f"{self.experiment.title} ({self.experiment.paper}){self.remark}"
+        return f"{self.experiment.caption}{self.remark}"
 
     @property
     def remark(self) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+from typer import Context
+
 from ...entries import plugins
 from ...registry import broken, catalogue
 from ..catalogue import described, where_recorded
@@ -57,6 +59,18 @@ def complete_experiment(begun: str) -> list[str]:
     return [name for name in experiments() if name.startswith(begun)]
 
 
+def complete_new(context: Context, begun: str) -> list[str]:
+    """What an experiment may be written of, and a box of; the name of anything else is new."""
+    known = {"experiment": complete_task, "box": complete_experiment}.get(context.params.get("kind", ""))
+    return known(begun) if known else []
+
+
+def complete_methods(begun: str) -> list[str]:
+    """Names separated by commas, the last of them begun; none twice."""
+    before, comma, last = begun.rpartition(",")
+    return [before + comma + name for name in complete_method(last) if name not in before.split(",")]
+
+
 def complete_method(begun: str) -> list[str]:
     """The methods whose names begin so."""
     return [name for name in catalogue("methods") if name.startswith(begun)]
@@ -65,3 +79,8 @@ def complete_method(begun: str) -> list[str]:
 def complete_task(begun: str) -> list[str]:
     """The tasks whose names begin so."""
     return [name for name in catalogue("tasks") if name.startswith(begun)]
+
+
+def complete_either(begun: str) -> list[str]:
+    """The methods and tasks whose names begin so."""
+    return [*complete_method(begun), *complete_task(begun)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..messages import UserError, as_user_error
@@ -50,6 +52,21 @@ def execution_options(
         address=address,
         gpu_share=gpu_share,
     )
+
+
+def checked(name: str) -> str:
+    """The name of a method or a task, which may be ``path/to/file.py:Class``.
+
+    Raises:
+        UserError: it is a file without a class.
+    """
+    file = Path(name)
+    if file.suffix == ".py" and file.is_file():
+        with as_user_error(name):
+            tree = ast.parse(file.read_bytes(), file.name)
+        classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+        raise UserError(f"{name} is a file: say which class, {name}:{' or :'.join(classes) or 'Class'}")
+    return name
 
 
 def numbers(flag: str, text: str) -> list[float]:

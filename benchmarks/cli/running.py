@@ -10,7 +10,7 @@ import typer
 
 from ..messages import UserError, terminal
 from . import parsing
-from .names import complete_experiment, complete_method, complete_task
+from .names import complete_experiment, complete_method, complete_methods, complete_task
 from .options import (
     Data,
     Device,
@@ -29,9 +29,12 @@ from .options import (
 
 
 def run(
-    task: Annotated[str, typer.Option(help="Task; see `scalpel list tasks`.", autocompletion=complete_task)],
+    task: Annotated[
+        str, typer.Option(help="See `scalpel list tasks`; or file.py:Class.", autocompletion=complete_task)
+    ],
     method: Annotated[
-        str, typer.Option(help="Method; see `scalpel list methods`.", autocompletion=complete_method)
+        str,
+        typer.Option(help="See `scalpel list methods`; or file.py:Class.", autocompletion=complete_method),
     ],
     lam: Annotated[float, typer.Option(help="Trade-off λ ≥ 0, or the bound of a loss.")] = 1.0,
     rho: Annotated[
@@ -48,13 +51,14 @@ def run(
     dry_run: DryRun = False,
     wandb: Wandb = "disabled",
 ) -> None:
-    """Train one method on one task, with the settings of the experiment that uses the task."""
+    """Train one method on one task, with the settings of the suite's experiment that uses it, if one does."""
     from ..commands import run as command
 
     overrides = parsing.settings(set_ or [])
     if rho is not None:
         overrides.setdefault("method", {})["rho"] = rho
     options = parsing.execution_options(data, device, workers=1, run_timeout=run_timeout)
+    task, method = parsing.checked(task), parsing.checked(method)
     chosen = command.single_run(task, method, lam, seed, overrides, scale, options)
     raise typer.Exit(command.run(chosen, options, results, dry_run, wandb, retries))
 
@@ -64,7 +68,12 @@ def sweep(
     name: Experiment,
     options: SweepOptions,
     method: Annotated[
-        str | None, typer.Option("--methods", help="Comma-separated; default: the experiment's.")
+        str | None,
+        typer.Option(
+            "--methods",
+            help="Comma-separated; default: the experiment's.",
+            autocompletion=complete_methods,
+        ),
     ] = None,
     lam: Annotated[str | None, typer.Option(help="Comma-separated λ; default: the experiment's.")] = None,
     lr: Annotated[
@@ -95,7 +104,7 @@ def sweep(
         overrides["axes"] = axes
     experiment = load(name, options.scale, overrides)
     if method is not None:
-        labels = [label.strip() for label in method.split(",") if label.strip()]
+        labels = [parsing.checked(label.strip()) for label in method.split(",") if label.strip()]
         experiment = planning.with_methods(experiment, labels)
     execution = options.execution()
     status = command.sweep(

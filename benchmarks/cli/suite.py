@@ -33,25 +33,41 @@ def list_(
 
 
 def check(
-    name: Annotated[str, typer.Argument(help="A method or task, a plugin's too, or path/to/file.py:Class.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A method or task, a plugin's too, or path/to/file.py:Class.",
+            autocompletion=names.complete_either,
+        ),
+    ],
 ) -> None:
     """Check a method or a task against the contract, and say in words what fails."""
     from ..commands import check as command
 
-    problems = command.check(name)
+    problems = command.check(parsing.checked(name))
     terminal.checks(name, problems)
     raise typer.Exit(2 if any(problems.values()) else 0)
 
 
 def new(
-    kind: Annotated[Literal["method", "task", "box"], typer.Argument(help="What to write.")],
-    name: Annotated[str, typer.Argument(help="Its name, such as my_method; of a box the experiment.")],
-    folder: Annotated[Path, typer.Option(help="Where to write a method or a task.")] = Path(),
+    kind: Annotated[Literal["method", "task", "experiment", "box"], typer.Argument(help="What to write.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Its name, such as my_method; of an experiment the task; of a box the experiment.",
+            autocompletion=names.complete_new,
+        ),
+    ],
+    folder: Annotated[Path, typer.Option(help="Where to write it.")] = Path(),
     scale: Annotated[str, typer.Option(help="Of a box: the scale of the experiment.")] = "laptop",
     results: Results = Path("results"),
 ) -> None:
-    """Write a commented template of a method or a task with its test, or propose a box for an experiment."""
-    if kind == "box":
+    """Write a commented template of a method, a task or an experiment, or propose a box for an experiment."""
+    if kind == "experiment":
+        from ..commands.new_experiment import new_experiment
+
+        lines = new_experiment(parsing.checked(name), folder)
+    elif kind == "box":
         from ..commands.new_box import new_box
 
         lines = new_box(name, scale, results)

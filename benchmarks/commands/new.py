@@ -62,25 +62,28 @@ from scalpel_bench.tasks.data import epochs, full_batches
 
 @dataclass
 class {cls}(Task):
-    """Main: mean squared error. Auxiliary: half the squared length of the parameters (an example).
+    """Main: squared error of one quantity. Auxiliary: that of another, from the same network (an example).
 
     Source: who, when.
     """
 
     # Settings are fields with defaults; every run records them.
     batch_size: int = 32
+    width: int = 2
 
     name: ClassVar[str] = "{name}"
+    shared_forward: ClassVar[bool] = True  # both losses come from one forward pass; False if each has its own
 
     @cached_property
     def dataset(self) -> Data:
         """The tensors of each split; real tasks load them through `tasks.data` from `self.data`."""
         generator = torch.Generator().manual_seed(0)
-        truth = torch.randn(8, generator=generator)
+        truth = 0.3 * torch.randn(8, 2, generator=generator)
         splits = {{}}
-        for split, size in (("train", 256), ("validation", 64), ("test", 64)):
+        for split, size in (("train", 256), ("validation", 128), ("test", 128)):
             x = torch.randn(size, 8, generator=generator)
-            splits[split] = {{"x": x, "y": x @ truth}}
+            noise = 0.1 * torch.randn(size, 2, generator=generator)
+            splits[split] = {{"x": x, "y": torch.sin(x @ truth) + noise}}
         return Data("embedded", "synthetic", splits).to(self.device)
 
     @property
@@ -90,12 +93,13 @@ class {cls}(Task):
 
     def build(self) -> nn.Module:
         """The network, initialised from the global generator, which the runner seeds."""
-        return nn.Linear(8, 1)
+        return nn.Sequential(nn.Linear(8, self.width), nn.Tanh(), nn.Linear(self.width, 2))
 
     def losses(self, model: Model, batch: Batch) -> Iterator[Tensor]:
         """Main first, one at a time."""
-        yield (model(batch["x"]).squeeze(-1) - batch["y"]).square().mean()
-        yield torch.cat([p.flatten() for p in model.parameters.values()]).square().sum() / 2
+        main, aux = (model(batch["x"]) - batch["y"]).square().mean(0)
+        yield main
+        yield aux
 
     def batches(self, generator: torch.Generator) -> Iterator[Batch]:
         """Shuffled batches without end."""
@@ -155,6 +159,8 @@ def new(kind: str, name: str, folder: Path) -> list[str]:
     lines = [f"wrote {path}" for path in files] + [f"scalpel check {called}"]
     if kind == "method":
         lines.append(f"scalpel sweep fig3a --scale smoke --methods sum,{called}")
+    else:
+        lines.append(f"scalpel new experiment {called}")
     if not inside:
         lines.append(f"python -m pytest {folder / f'test_{name}.py'}")
     return lines

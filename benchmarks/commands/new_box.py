@@ -11,9 +11,10 @@ from ... import tasks
 from ..analysis.box_proposal import propose
 from ..analysis.protocols import REFERENCE
 from ..analysis.summary import summarise
+from ..experiments.loading import available, load, no_experiment
 from ..experiments.schema import Experiment
 from ..messages import UserError
-from ..records import Folder, Record, load_sweep
+from ..records import Folder, Record, has_manifest, load_sweep
 
 
 def new_box(name: str, scale: str, results: Path) -> list[str]:
@@ -23,10 +24,24 @@ def new_box(name: str, scale: str, results: Path) -> list[str]:
     are none; train losses have a box of their own where theirs differ. A model that was trained before sets
     no cap at its start.
 
+    Args:
+        name: of the experiment, or the user's own file, which has no box yet.
+        scale: of its runs.
+        results: where they are.
+
     Raises:
-        UserError: no runs of `sum` are recorded, or they make no front.
+        UserError: no runs of `sum` are recorded, they make no front, or the file has a box already.
     """
-    sweep = load_sweep(Folder(results / name / scale))
+    own = load(name, scale) if name.lower().endswith(".toml") else None
+    if isinstance(own, Experiment) and own.box is not None:
+        raise UserError(f"{name} has a box at scale {scale} already: remove it before another is proposed")
+    folder = Folder(results / (own.name if own else name) / scale)
+    ask = f"scalpel sweep {name} --scale {scale} --methods {REFERENCE}"
+    if not has_manifest(folder):
+        if own is None and name not in available():
+            raise UserError(no_experiment(name))
+        raise UserError(f"{folder.path} has no runs; a box is proposed from those of {REFERENCE}: {ask}")
+    sweep = load_sweep(folder)
     experiment = sweep.experiment
     if not isinstance(experiment, Experiment):
         raise UserError(f"{name} compares no fronts, and needs no box")
@@ -35,14 +50,12 @@ def new_box(name: str, scale: str, results: Path) -> list[str]:
     if runs is not None:
         runs = runs[runs["lr"] == experiment.training.lr]
     if runs is None or runs.empty:
-        raise UserError(
-            f"{sweep.folder.path} has no runs of {REFERENCE}: scalpel sweep {name} --methods {REFERENCE}"
-        )
+        raise UserError(f"{sweep.folder.path} has no runs of {REFERENCE}: {ask}")
     split = "validation" if "validation_main" in runs else "train"
     box = propose(runs, _untrained(experiment, records, split), split)
     train = propose(runs, _untrained(experiment, records, "train"), "train")
     count = runs["seed"].nunique()
-    lines = [f"[scales.{scale}.box]", *_written(box)]
+    lines = [*([""] if own else []), f"[scales.{scale}.box]", *_written(box)]
     lines += [
         f'reason = "proposed from {split} losses of {REFERENCE} ({count} seeds)"',
         f"date = {datetime.date.today()}",

@@ -30,7 +30,8 @@ def with_methods(experiment: AnyExperiment, labels: list[str]) -> AnyExperiment:
         for label in labels:
             known = experiment.methods.get(label)
             chosen[label if known else methods.get(label).name] = known or {"name": label}
-        return Experiment.model_validate({**experiment.model_dump(), "methods": chosen})
+        kept = {**experiment.model_dump(), "file": experiment.file}
+        return Experiment.model_validate({**kept, "methods": chosen})
 
 
 def plan_jobs(experiment: AnyExperiment, options: ExecutionOptions, folder: Folder) -> list[Job]:

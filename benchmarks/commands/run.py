@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 
 from ... import methods, tasks
 from ..dashboard import Tracker
 from ..execution import ExecutionOptions, Job, describe_data, execute_all, get_task
+from ..experiments.from_file import TRAINING
 from ..experiments.loading import available, load
 from ..experiments.schema import Experiment
-from ..experiments.settings import TrainingRun
-from ..messages import UserError, as_user_error, terminal
+from ..experiments.settings import Training, TrainingRun
+from ..experiments.toml_file import merge
+from ..messages import UserError, as_user_error, explain, terminal
 from ..records import Folder, Record
 from .finished_jobs import collect, tell_failures
 from .planning import check_experiment, recorded
@@ -70,10 +73,10 @@ def single_run(
     scale: str,
     options: ExecutionOptions,
 ) -> TrainingRun:
-    """A run of one method on one task, with the settings of the experiment that uses the task.
+    """A run of one method on one task, with the settings of the experiment that uses the task, if one does.
 
     Args:
-        task: a name.
+        task: a name, or a file.
         method: a name, or a file.
         lam: trade-off λ, or the bound of a loss where the method takes one.
         seed: a number.
@@ -85,12 +88,15 @@ def single_run(
         UserError: an unknown name, a bad value, or data that is not there.
     """
     with as_user_error():
-        tasks.get(task)
+        name = tasks.get(task).name
         settings = methods.create(method, lam=lam, **overrides.get("method", {})).settings
     label = settings["name"]
     sections = {key: value for key, value in overrides.items() if key != "method"}
     chosen = {"methods": {label: settings}}
-    experiment = load(_experiment_of(task, scale), scale, {**sections, **chosen})
+    if known := _experiment_of(name, scale):
+        experiment = load(known, scale, {**sections, **chosen})
+    else:
+        experiment = _unstated(task, scale, {**sections, **chosen})
     assert isinstance(experiment, Experiment)
     check_experiment(experiment, options)
     return TrainingRun(
@@ -106,12 +112,33 @@ def single_run(
     )
 
 
-def _experiment_of(task: str, scale: str) -> str:
+def _experiment_of(task: str, scale: str) -> str | None:
+    """The experiment of the suite that uses a task; None where none does."""
     for name in available():
         experiment = load(name, scale)
         if isinstance(experiment, Experiment) and experiment.task["name"] == task:
             return name
-    raise UserError(f"no experiment of the suite uses the task {task!r}: write one for `scalpel sweep`")
+    return None
+
+
+def _unstated(task: str, scale: str, given: dict[str, Any]) -> Experiment:
+    """A task that no experiment of the suite uses: its own settings, the training of a new experiment.
+
+    Raises:
+        UserError: an unknown key, or a bad value.
+    """
+    stated = {"title": task, "seeds": 1, "lam": [1.0], "task": {"name": task}, "training": TRAINING}
+    found = {**merge(stated, given), "name": "run", "scale": scale}
+    try:
+        experiment = Experiment.model_validate(found)
+    except ValidationError as error:
+        raise UserError(explain(error, known=Training.model_fields)) from error
+    training = experiment.training
+    terminal.say(
+        f"no experiment of the suite uses {experiment.task['name']}: {training.epochs} epochs of "
+        f"{training.optimizer} at lr {training.lr:g}; --set training.key=value changes that"
+    )
+    return experiment
 
 
 def _show(record: Record) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from ... import tasks
+from ..analysis.protocols import REFERENCE
 from ..analysis.verdicts import corrected
 from ..dashboard import Tracker
 from ..execution import (
@@ -91,6 +93,8 @@ def sweep(
     alone = folders[experiments[0].name].path / "report.html"
     over_all = results / f"report-{experiments[0].scale}.html"
     make_page(alone if len(experiments) == 1 else over_all, analyses, [])
+    for e in experiments:
+        _propose_box(e, loaded[folders[e.name].place], results)
     return tell_failures(ended)
 
 
@@ -111,7 +115,7 @@ def _prepare(
     for line in content.rejected[: len(content.bad_files)]:
         terminal.warn(f"set aside: {folder.runs.name}/{line}")
     source = tasks.check_source(options.data)
-    write_manifest(folder, experiment, fingerprint_of(experiment, options), source)
+    write_manifest(folder, experiment, fingerprint_of(experiment, options), source, options.data)
     return folder.set_aside(content)
 
 
@@ -125,6 +129,20 @@ def _execute(jobs: list[Job], options: ExecutionOptions, retries: int, tracker: 
     shared = f" ({ended.elsewhere} of them by another sweep)" if ended.elsewhere else ""
     terminal.say(f"{ended.count} runs in {time.perf_counter() - started:.0f} s{shared}")
     return ended
+
+
+def _propose_box(e: AnyExperiment, sweep: RecordedSweep, results: Path) -> None:
+    """Say what proposes a box for the user's own experiment that has none, once its `sum` has run."""
+    if not isinstance(e, Experiment) or e.file is None or e.box is not None or not e.compares_fronts:
+        return
+    if any(record.run.label == REFERENCE for record in sweep.records):
+        words = ["scalpel", "new", "box", str(e.file)]
+        words += ["--scale", e.scale] * (e.scale != "laptop")
+        words += ["--results", str(results)] * (results != Path("results"))
+        terminal.say(
+            f"{e.name} has no box yet, so no fronts are compared; next: "
+            f"{shlex.join(words)} >> {shlex.quote(str(e.file))}"
+        )
 
 
 def _draw_samples(experiment: AnyExperiment, options: ExecutionOptions, folder: Folder) -> None:

@@ -8,19 +8,18 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from ...utf8 import decode_utf8
 from ...words import unknown
-from ..messages.errors import UserError, as_user_error, explain
+from ..messages.errors import UserError
 from .claims import Measured
+from .complaints import Lines, complaints, located
+from .from_file import OF_THE_FILE, beside, with_defaults
 from .schema import Experiment
-from .settings import Training
 from .simulated import ConvergenceRatesExperiment, MixedLossExperiment, NoiseExperiment
 from .toml_file import merge, read_toml
 
 AnyExperiment = Experiment | NoiseExperiment | ConvergenceRatesExperiment | MixedLossExperiment
 ADAPTER: TypeAdapter[AnyExperiment] = TypeAdapter(Annotated[AnyExperiment, Field(discriminator="kind")])
-
-
-_KEYS = (*Experiment.model_fields, *Training.model_fields)
 
 
 def available() -> dict[str, Path]:
@@ -33,30 +32,54 @@ def load(name: str, scale: str, overrides: dict[str, Any] | None = None) -> AnyE
     """An experiment of the suite, or a TOML file of the user's, at one scale.
 
     Args:
-        name: a name from `available`, or a path that ends in ``.toml``.
-        scale: one of the scales that the file states.
+        name: a name from `available`, or a path that ends in ``.toml``. Loose files that it names are found
+            from its own folder.
+        scale: one of the scales that the file states; one that states none has ``laptop``.
         overrides: nested keys that replace the file's.
 
     Raises:
         UserError: no such experiment or scale, an unknown key, or a bad value.
     """
-    path = Path(name) if name.lower().endswith(".toml") else available().get(name)
+    own = name.lower().endswith(".toml")
+    path = Path(name) if own else available().get(name)
     if path is None:
-        raise UserError(f"{unknown('experiment', name, available())} A path to a file ends in .toml")
+        raise UserError(no_experiment(name))
     raw = read_toml(path)
-    scales = raw.pop("scales", {})
+    called, raw = (str(path), beside(raw, path.parent)) if own else (path.name, raw)
+    scales = raw.pop("scales", {"laptop": {}})
     if not isinstance(scales, dict) or not all(isinstance(table, dict) for table in scales.values()):
-        raise UserError(f"{path}: scales must be tables, such as [scales.laptop]")
+        raise UserError(f"{called}: scales must be tables, such as [scales.laptop]")
     if scale not in scales:
-        raise UserError(f"{path.name}: {unknown('scale', scale, scales)}")
-    settings = {"kind": "training", **merge(raw, scales[scale], overrides or {})}
+        raise UserError(f"{called}: {unknown('scale', scale, scales)}")
+    lines = Lines(decode_utf8(path.read_bytes()), scale)
+    settings = with_defaults(merge(raw, scales[scale], overrides or {}), path.stem)
+    if stated := settings.keys() & OF_THE_FILE:
+        told = f"{min(stated)}: unknown key; an experiment is called as its file is"
+        raise UserError(_at(called, located(told, lines, overrides or {})))
+    found = {"name": path.stem, "scale": scale, "file": path if own else None}
     try:
-        loaded = ADAPTER.validate_python({**settings, "name": path.stem, "scale": scale})
+        loaded = ADAPTER.validate_python({**settings, **found})
     except ValidationError as error:
-        raise UserError(f"{path.name}: {explain(error, 1, _KEYS)}") from error
-    with as_user_error(path.name):
+        raise UserError(_at(called, complaints(error, lines, overrides or {}))) from error
+    try:
         _check_claims(loaded)
+    except ValueError as error:
+        raise UserError(_at(called, located(str(error), lines, overrides or {}))) from error
     return loaded
+
+
+def no_experiment(name: str) -> str:
+    """That the suite has no experiment of that name, and what may have been meant."""
+    if Path(f"{name}.toml").is_file():
+        return f"unknown experiment {name!r}: did you mean {name}.toml?"
+    if ".py" in name:
+        return f"{name} is a task: `scalpel new experiment {name}` writes an experiment of it"
+    return f"{unknown('experiment', name, available())} (a file of your own ends in .toml)"
+
+
+def _at(file: str, told: str) -> str:
+    """A complaint behind the name of its file, and its line where it begins with one."""
+    return f"{file}{', ' if told.startswith('line ') else ': '}{told}"
 
 
 def _check_claims(experiment: AnyExperiment) -> None:

@@ -16,7 +16,8 @@ from ...words import unknown
 from ..messages.errors import UserError, as_user_error, explain
 from .box import Box
 from .claims import ComparisonClaim
-from .common import Common, Describe, Grid
+from .common import Describe, Grid
+from .from_file import FromFile
 from .method_settings import SHARED, along, check_lam, filled_in, own_lams, own_training
 from .settings import (
     LEARNING_RATE,
@@ -41,13 +42,13 @@ Lam = Annotated[float, Field(ge=0)]
 class Labels(Settings):
     """What figures write on their axes."""
 
-    main: str
-    aux: str
+    main: str = "main loss"
+    aux: str = "auxiliary loss"
     log_main: bool = True
     log_aux: bool = False
 
 
-class Experiment(Common):
+class Experiment(FromFile):
     """A comparison of methods over a λ grid, seeds and further axes, at one scale."""
 
     kind: Literal["training"] = "training"
@@ -58,7 +59,7 @@ class Experiment(Common):
     axes: dict[str, tuple[int | float, ...]] = Field(default_factory=dict)
     box: Box | None = None
     """None before it is chosen: then nothing is measured of fronts."""
-    labels: Labels
+    labels: Labels = Labels()
     aux: str = "aux"
     """The metric that fronts have the main loss against: ``aux``, or the name of an objective."""
     figure: Literal["fronts", "paths", "trajectories", "exact"] = "fronts"

@@ -7,11 +7,12 @@ from typing import Literal
 from pydantic import Field
 
 from .claims import SimulationClaim
-from .common import Common, Describe, Grid
+from .common import Describe, Grid
+from .from_file import FromFile
 from .settings import Name, NoiseRun, RatesRun, TrainingRun
 
 
-class NoiseExperiment(Common):
+class NoiseExperiment(FromFile):
     """Figure 2: noise in the projection's reference."""
 
     kind: Literal["noise"]
@@ -28,7 +29,7 @@ class NoiseExperiment(Common):
         return [NoiseRun(seed=seed, **common) for seed in range(self.seeds)]
 
 
-class ConvergenceRatesExperiment(Common):
+class ConvergenceRatesExperiment(FromFile):
     """Theorem 2: the exponents of the step size."""
 
     kind: Literal["rates"]
@@ -45,7 +46,7 @@ class ConvergenceRatesExperiment(Common):
         return [RatesRun(seed=seed, **common) for seed in range(self.seeds)]
 
 
-class MixedLossExperiment(Common):
+class MixedLossExperiment(FromFile):
     """Figure 6: the least mixed loss over λ, computed from the runs of another experiment."""
 
     kind: Literal["mixed_loss"]

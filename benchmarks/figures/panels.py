@@ -98,7 +98,7 @@ def caption(figure: Figure, experiment: AnyExperiment, remark: str = "") -> None
 
 def caption_of(experiment: AnyExperiment) -> str:
     """Title, place in the paper, scale."""
-    return f"{experiment.title} ({experiment.paper}), scale {experiment.scale}"
+    return f"{experiment.caption}, scale {experiment.scale}"
 
 
 def plain_ticks(axis: Axis) -> None:

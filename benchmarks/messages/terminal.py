@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -71,17 +73,47 @@ def checks(name: str, problems: Mapping[str, str]) -> None:
 
 
 def table(title: str, frame: pd.DataFrame) -> None:
-    """A data frame as a table."""
+    """A data frame as a table.
+
+    Where its words do not fit beside each other, what is the same in all rows is said in the title; where
+    they still do not, each row is shown as lines, one a column.
+    """
+    shown = _rows(frame)
+    if _too_wide(shown) and len(frame) > 1:
+        same = [name for name in frame.columns[1:] if frame[name].astype(str).nunique() == 1]
+        title = "; ".join([title, *(f"{name} {_cell(frame[name].iloc[0])}" for name in same)])
+        frame = frame.drop(columns=same)
+        shown = _rows(frame)
+    say(title)
+    console.print(_lines(frame) if _too_wide(shown) else shown)
+
+
+def _rows(frame: pd.DataFrame) -> Table:
     import pandas as pd
 
-    say(title)
     shown = Table()
     for column in frame.columns:
         right = pd.api.types.is_numeric_dtype(frame[column])
         shown.add_column(_text(column), justify="right" if right else "left")
     for row in frame.itertuples(index=False):
         shown.add_row(*(_text(_cell(value)) for value in row))
-    console.print(shown)
+    return shown
+
+
+def _lines(frame: pd.DataFrame) -> Table:
+    shown = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for number, row in enumerate(frame.itertuples(index=False)):
+        if number:
+            shown.add_row()
+        for column, value in zip(frame.columns, row, strict=True):
+            shown.add_row(_text(column), _text(_cell(value)))
+    return shown
+
+
+def _too_wide(shown: Table) -> bool:
+    """Whether some word would be cut."""
+    unbounded = console.options.update(width=sys.maxsize)
+    return Measurement.get(console, unbounded, shown).minimum > console.width
 
 
 def _cell(value: object) -> object:

@@ -27,7 +27,11 @@ class Manifest:
 
 
 def write_manifest(
-    folder: Folder, experiment: AnyExperiment, fingerprint: str | None, source: str | None = None
+    folder: Folder,
+    experiment: AnyExperiment,
+    fingerprint: str | None,
+    source: str | None = None,
+    data: str | None = None,
 ) -> Manifest:
     """Write the experiment that the records belong to beside them, and the command that makes them.
 
@@ -38,8 +42,9 @@ def write_manifest(
         experiment: theirs.
         fingerprint: of their data.
         source: where these come from: embedded, hub or folder.
+        data: the option that says so.
     """
-    commands = [sweep_command(experiment, {source})]
+    commands = [sweep_command(experiment, {source}, data, folder.results)]
     same = {"task", "training", "box"}
     with suppress(UserError):
         earlier = read_manifest(folder)

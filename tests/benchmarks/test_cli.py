@@ -259,22 +259,6 @@ def test_help_lists_and_templates_import_nothing_heavy(tmp_path) -> None:
     assert re.search(r"^scalpel \d+\.\d+\.\d+$", done.stdout, re.M)
 
 
-@pytest.mark.parametrize(
-    ("words", "completed"),
-    [
-        ("scalpel sw", "sweep"),
-        ("scalpel sweep fig3", "fig3a\nfig3b"),
-        ("scalpel run --task quad", "quadratic"),
-    ],
-)
-def test_the_shell_completes_commands_and_names(words: str, completed: str, tmp_path) -> None:
-    code = "import sys; sys.argv = ['scalpel']; from scalpel_bench.benchmarks.cli import main; main()"
-    count = str(len(words.split()) - 1)
-    asked = {"_SCALPEL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": count}
-    done = process("-c", code, cwd=tmp_path, **asked)
-    assert done.stdout.strip() == completed
-
-
 WRONG = {
     "unknown method": (
         ["run", "--task", "quadratic", "--method", "blop"],
