@@ -35,6 +35,8 @@ class Measured:
     memory: int
     row: int
     checkpoint: int
+    share: float
+    """What this process got of a core while steps were timed: less than 1 where others work, too."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def _total(costs: list[Cost], slots: int, device: str) -> str:
     )
 
 
-def measure(run: TrainingRun, task: Task) -> Measured:
+def measure(run: TrainingRun, task: Task, budget: float = BUDGET) -> Measured:
     """A run's first steps, after one that warms up, and the evaluation of its start."""
     with torch.random.fork_rng():
         stepper = Stepper([run], task)
@@ -135,12 +137,13 @@ def measure(run: TrainingRun, task: Task) -> Measured:
         stepper.step(first)
         int(stepper.done)
         kept = cycle([first, next(batches)])
-        started, count = time.perf_counter(), 0
-        while count == 0 or (time.perf_counter() - started < BUDGET and count < 100):
+        worked, started, count = time.process_time(), time.perf_counter(), 0
+        while count == 0 or (time.perf_counter() - started < budget and count < 100):
             stepper.step(next(kept))
             int(stepper.done)
             count += 1
         step = (time.perf_counter() - started) / count
+        share = min(1.0, (time.process_time() - worked) / (count * step))
         stepper.diagnosed_step(first)
         started = time.perf_counter()
         stepper.models.module.eval()
@@ -151,7 +154,7 @@ def measure(run: TrainingRun, task: Task) -> Measured:
         row = len(json.dumps({**values, "diagnostics": stepper.diagnostics(0)}))
         content = io.BytesIO()
         torch.save(stepper.snapshot(), content)
-    return Measured(step, evaluation, _peak(stepper), row, content.tell())
+    return Measured(step, evaluation, _peak(stepper), row, content.tell(), share)
 
 
 def _peak(stepper: Stepper) -> int:

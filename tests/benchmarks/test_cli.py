@@ -173,8 +173,13 @@ def test_report_makes_the_tables_again(swept, tmp_path) -> None:
 
 
 def test_reproduce_ends_with_one_page_over_all(tmp_path) -> None:
-    done = scalpel("reproduce", "fig2", "theorem2", *SMALL, cwd=tmp_path)
+    done = scalpel("reproduce", "theorem2", "fig2", *SMALL, cwd=tmp_path)
     assert done.stdout.endswith("report: results/report-smoke.html\n")
+    before, _, end = done.stdout.partition("2 runs in ")
+    assert "2 runs: about " in before
+    assert before.index("fig2: its figures are in") < before.index("theorem2: its figures are in")
+    assert "answered: 0 of 3 claims" in end
+    assert len(end.splitlines()) <= 25
     page = (tmp_path / "results" / "report-smoke.html").read_text(encoding="utf-8")
     assert page.count('src="data:image/png;base64,') == 2
     assert 'alt="Noise in the projection' in page
