@@ -11,21 +11,25 @@ from ..analysis import Analysis, analyse, verdicts
 from ..analysis.verdicts import corrected
 from ..messages import UserError, terminal
 from ..records import Folder, RecordedSweep, load_sweep
-from ..report import FIGURES, page_tables, write_files, write_page
+from ..report import FIGURES, page_tables, write_files, write_latex, write_page
 
 MOST = 15
 """So many answered claims are told at the end of a long command."""
 
 
-def report(paths: list[Path], output: Path | None) -> None:
+def report(
+    paths: list[Path], output: Path | None, latex: bool = False, methods: list[str] | None = None
+) -> None:
     """Write and show what is derived from the records of each folder, and one page over all of them.
 
     Args:
         paths: folders; of several, those without usable records are named and left out.
         output: the page; by default ``report.html`` in the folder, or in the parent that several share.
+        latex: whether to write tables and figures for a paper, too.
+        methods: labels that these show; None for those that figures have in colour.
 
     Raises:
-        UserError: no folder has usable records, or something cannot be written.
+        UserError: no folder has usable records, or one none of the methods, or something cannot be written.
     """
     paths = list(dict.fromkeys(paths))
     if output is None:
@@ -42,6 +46,9 @@ def report(paths: list[Path], output: Path | None) -> None:
             terminal.warn(f"left out: {error}")
     if not analyses:
         raise UserError(f"none of the {len(paths)} folders has usable records")
+    if latex:
+        for analysis in analyses:
+            terminal.say(f"for LaTeX: {write_latex(analysis, methods)}")
     make_page(output, analyses, refused)
 
 
