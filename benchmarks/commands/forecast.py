@@ -10,19 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..analysis.statistics import SEEDS_FOR_A_VERDICT
-from ..execution import ExecutionOptions, Job, as_key, get_task, threads
+from ..execution import ExecutionOptions, Job, as_key, get_task
 from ..experiments.claims import OWN, Claim, Cost
 from ..experiments.loading import AnyExperiment
 from ..experiments.settings import TrainingRun
 from ..messages import terminal
-from .plan import Measured, measure
+from .plan import BUSY, Measured, measure
 
 BUDGET = 0.3
 """Seconds of timed steps per kind of run; at least one step is timed."""
 SIMULATED = 5.0
 """Seconds of a run that trains nothing, about."""
-IDLE = 0.8
-"""A process that gets less of a core than this is not alone."""
 _RUNS = "these runs"
 _MINIATURE = "not about the paper, since at this scale the experiment is a miniature"
 _SEEDS = f"not from fewer than {SEEDS_FOR_A_VERDICT} seeds"
@@ -37,8 +35,8 @@ class Forecast:
     """Of each run by its id, one at a time, as long as the machine is as busy as now."""
     disk: float
     """Bytes of the records, and of the checkpoints of those that run at a time."""
-    share: float
-    """Of a core that the measured steps got."""
+    busy: float
+    """The share of the measured steps' time in which the processor did other work."""
     slots: int
 
     @property
@@ -55,7 +53,7 @@ def forecast(jobs: Sequence[Job], options: ExecutionOptions) -> Forecast:
         if isinstance(run, TrainingRun):
             kind = as_key(run.task), run.training.model_copy(update={"lr": 1.0})
             alike.setdefault(kind, []).append(run)
-    records, checkpoints, timed, worked = 0, [0], 0.0, 0.0
+    records, checkpoints, busy = 0, [0], [0.0]
     for runs in alike.values():
         one = _measured(runs, options)
         if one is None:
@@ -66,23 +64,21 @@ def forecast(jobs: Sequence[Job], options: ExecutionOptions) -> Forecast:
         seconds |= {run.id: each for run in runs}
         records += len(runs) * rows * one.row
         checkpoints.append(one.checkpoint)
-        timed, worked = timed + 1, worked + one.share
-    share = worked / timed if timed else 1.0
+        busy.append(one.busy)
     slots = max(1, min(options.workers, len(jobs)))
-    return Forecast(seconds, records + slots * max(checkpoints), share, slots)
+    return Forecast(seconds, records + slots * max(checkpoints), sum(busy) / max(1, len(busy) - 1), slots)
 
 
 def _measured(runs: Sequence[TrainingRun], options: ExecutionOptions) -> Measured | None:
     """Of the first run that computes both gradients apart; nothing where it fails: the sweep says how."""
     run = next((run for run in runs if run.label != "sum"), runs[0])
     try:
-        with threads(run.training.threads or 1):
-            return measure(run, get_task(run.task, options), BUDGET)
+        return measure(run, get_task(run.task, options), BUDGET)
     except Exception:
         return None
 
 
-def announce_cost(told: Forecast, count: int, results: Path, device: str) -> None:
+def announce_cost(told: Forecast, count: int, results: Path) -> None:
     """Say the minutes and the disk space; and that the machine is busy, where it is."""
     place = next(path for path in (results, *results.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
@@ -90,10 +86,10 @@ def announce_cost(told: Forecast, count: int, results: Path, device: str) -> Non
         f"{count} runs: about {_minutes(told.total)} on {told.slots} at a time, by the first steps of each "
         f"kind; {_size(told.disk)} on disk, where {_size(free)} are free"
     )
-    if told.share < IDLE and not device.startswith("cuda"):
+    if told.busy > BUSY:
         terminal.say(
-            f"this machine is busy: a process gets {told.share:.0%} of a core; alone, the runs would take "
-            f"about {_minutes(told.total * told.share)}"
+            f"this machine is busy: a process gets {1 - told.busy:.0%} of a core; alone, the runs would take "
+            f"about {_minutes(told.total * (1 - told.busy))}"
         )
     if told.disk > free:
         terminal.warn(f"{results}: the records will not fit on this disk")

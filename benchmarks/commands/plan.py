@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from ...tasks import Task
-from ..execution import ExecutionOptions, as_key, describe_data, get_task
+from ..execution import ExecutionOptions, as_key, describe_data, get_task, threads
 from ..experiments.loading import AnyExperiment
 from ..experiments.schema import Experiment
 from ..experiments.settings import TrainingRun
@@ -25,18 +25,23 @@ from ..training import Stepper
 BUDGET = 2.0
 """Seconds of timed steps per kind of run; at least one step is timed."""
 
+BUSY = 0.15
+"""The share of the steps' time from which on other work makes it of no use."""
+
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds of a step and an evaluation; bytes at the peak, of a row of a record, of a checkpoint."""
+    """Seconds of a step and an evaluation; bytes at the peak, of a row of a record, of a checkpoint.
+
+    ``busy`` is the share of the steps' time in which the processor did other work; none of a GPU's is known.
+    """
 
     step: float
     evaluation: float
     memory: int
     row: int
     checkpoint: int
-    share: float
-    """What this process got of a core while steps were timed: less than 1 where others work, too."""
+    busy: float
 
 
 @dataclass(frozen=True)
@@ -125,25 +130,37 @@ def _total(costs: list[Cost], slots: int, device: str) -> str:
         f"{sum(cost.count for cost in costs)} runs: about {_hours(seconds / slots)} on {slots} at a time "
         f"({_hours(seconds)} in all), {memory / 2**30:.1f} GiB per {where}, "
         f"{max(disk / 2**20, 0.1):.1f} MiB on disk; measured here, on {device}, with {', '.join(data)}"
+        + _doubt(costs)
+    )
+
+
+def _doubt(costs: list[Cost]) -> str:
+    """Why the times are not to be trusted: other work that held the processor while steps were measured."""
+    busy = max(cost.one.busy for cost in costs)
+    if busy <= BUSY:
+        return ""
+    return (
+        f"\nthese times are not to be trusted: for up to {busy:.0%} of them the processor did other work; "
+        "measure again on a free machine"
     )
 
 
 def measure(run: TrainingRun, task: Task, budget: float = BUDGET) -> Measured:
     """A run's first steps, after one that warms up, and the evaluation of its start."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), threads(run.training.threads or 1):
         stepper = Stepper([run], task)
         batches = stepper.batches()
         first = next(batches)
         stepper.step(first)
         int(stepper.done)
         kept = cycle([first, next(batches)])
-        worked, started, count = time.process_time(), time.perf_counter(), 0
+        started, worked, count = time.perf_counter(), time.process_time(), 0
         while count == 0 or (time.perf_counter() - started < budget and count < 100):
             stepper.step(next(kept))
             int(stepper.done)
             count += 1
-        step = (time.perf_counter() - started) / count
-        share = min(1.0, (time.process_time() - worked) / (count * step))
+        seconds = time.perf_counter() - started
+        step, busy = seconds / count, max(0.0, 1 - (time.process_time() - worked) / seconds)
         stepper.diagnosed_step(first)
         started = time.perf_counter()
         stepper.models.module.eval()
@@ -154,7 +171,8 @@ def measure(run: TrainingRun, task: Task, budget: float = BUDGET) -> Measured:
         row = len(json.dumps({**values, "diagnostics": stepper.diagnostics(0)}))
         content = io.BytesIO()
         torch.save(stepper.snapshot(), content)
-    return Measured(step, evaluation, _peak(stepper), row, content.tell(), share)
+        on_cpu = stepper.models.theta.device.type == "cpu"
+    return Measured(step, evaluation, _peak(stepper), row, content.tell(), busy if on_cpu else 0.0)
 
 
 def _peak(stepper: Stepper) -> int:

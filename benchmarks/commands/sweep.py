@@ -87,7 +87,7 @@ def sweep(
         return 0
     told = forecast(missing, options) if brief and missing else None
     if told:
-        announce_cost(told, len(missing), results, options.device)
+        announce_cost(told, len(missing), results)
     with Tracker(wandb, results) as tracker:
         derived = _Derived(experiments, folders, found, missing, options, tracker, brief)
         ended = _execute(missing, options, retries, tracker, told, derived)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..analysis.analyses import TrainingAnalysis
 from ..analysis.protocols import REFERENCE
 from . import fronts, panels, relative
 
-WIDTH, HEIGHT = 3.25, 2.6
+WIDTH, HEIGHT = 3.25, 2.9
 """Inches."""
 _SETTINGS = {
     **panels.SETTINGS,
@@ -43,8 +45,7 @@ def _relative(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
         figure, axes = _panel()
         relative.limit([axes], own)
         relative.draw_panel(axes, own, ends, box.of(split), labels)
-        axes.set(xlabel=experiment.labels.aux, ylabel="main loss relative to the sum")
-        panels.legend_below(figure, [axes], letters=55, size=7)
+        _label(figure, axes, experiment.labels.aux, "main loss relative to the sum")
         yield f"relative_{protocol}_{split}", figure
 
 
@@ -59,11 +60,16 @@ def _fronts(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
         figure, axes = _panel()
         fronts.frame(axes, own, experiment.labels, experiment.box.of(split) if experiment.box else None)
         fronts.draw_panel(axes, own, labels)
-        axes.set(xlabel=experiment.labels.aux, ylabel=experiment.labels.main)
-        panels.legend_below(figure, [axes], letters=55, size=7)
+        _label(figure, axes, experiment.labels.aux, experiment.labels.main)
         yield f"fronts_{protocol}_{split}", figure
 
 
-def _panel() -> tuple[Figure, mpl.axes.Axes]:
+def _panel() -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     return figure, figure.subplots()
+
+
+def _label(figure: Figure, axes: Axes, x: str, y: str) -> None:
+    """Labels in lines that are no longer than their axes, and a legend below."""
+    axes.set(xlabel=textwrap.fill(x, 52), ylabel=textwrap.fill(y, 30))
+    panels.legend_below(figure, [axes], letters=40, size=7)

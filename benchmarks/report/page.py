@@ -122,7 +122,9 @@ def _section(analysis: Analysis, anchor: str) -> dict[str, Any]:
         "relative": isinstance(analysis, TrainingAnalysis) and len(analysis.relative_curves) > 0,
         "data": provenance["data"],
         "seeds": seeds,
-        "place": f"{experiment.paper} · {experiment.scale} · {seeds} seed{'s' * (seeds != 1)}",
+        "place": " · ".join(
+            filter(None, (experiment.paper, experiment.scale, f"{seeds} seed{'s' * (seeds != 1)}"))
+        ),
         "notice": "",
         "endings": Counter(record.status for record in records),
         "by_method": _endings(records),

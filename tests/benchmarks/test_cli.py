@@ -294,6 +294,14 @@ WRONG = {
     "bad rho": (["run", "--task", "quadratic", "--method", "bloop", "--rho", "0"], "rho must lie in (0, 1]"),
     "rho without EMA": (["run", "--task", "quadratic", "--method", "sum", "--rho", "0.1"], "rho"),
     "empty grid": (["sweep", "quadratic", "--lam", ","], "--lam: the grid is empty"),
+    "methods without latex": (
+        ["report", "results", "--methods", "sum"],
+        "--methods chooses what --latex writes",
+    ),
+    "latex of no method": (
+        ["report", "results", "--latex", "--methods", ","],
+        "--methods: no method is named",
+    ),
     "no methods": (["sweep", "quadratic", "--methods", ""], "--methods: the grid is empty"),
     "word in grid": (["sweep", "quadratic", "--lr", "fast"], "could not convert string to float: 'fast'"),
     "missing folder": (["sweep", "fig3a", "--data", "nowhere"], "nowhere: no such folder"),

@@ -25,8 +25,8 @@ def said(monkeypatch) -> list[str]:
     return lines
 
 
-def told(total: float, share: float) -> forecast.Forecast:
-    return forecast.Forecast({"one": total}, 2.5 * 2**20, share, 1)
+def told(total: float, busy: float) -> forecast.Forecast:
+    return forecast.Forecast({"one": total}, 2.5 * 2**20, busy, 1)
 
 
 def test_the_order_is_the_papers() -> None:
@@ -47,7 +47,7 @@ def test_seconds_are_those_of_all_steps_and_evaluations(tmp_path, monkeypatch) -
     experiment = conditioning(seeds=2)
     options = ExecutionOptions(workers=3)
     jobs = plan_jobs(experiment, options, Folder(tmp_path))
-    measured = Measured(STEP, EVALUATION, memory=0, row=1000, checkpoint=7, share=0.25)
+    measured = Measured(STEP, EVALUATION, memory=0, row=1000, checkpoint=7, busy=0.75)
     monkeypatch.setattr(forecast, "measure", lambda *arguments: measured)
     found = forecast.forecast(jobs, options)
     training = experiment.training
@@ -55,7 +55,7 @@ def test_seconds_are_those_of_all_steps_and_evaluations(tmp_path, monkeypatch) -
     rows = training.evaluations + 1
     assert found.total == pytest.approx(len(jobs) * (steps * STEP + rows * EVALUATION) / 3)
     assert found.disk == len(jobs) * rows * 1000 + 3 * 7
-    assert found.share == 0.25
+    assert found.busy == 0.75
 
 
 def test_a_run_that_cannot_be_measured_is_left_to_the_sweep(tmp_path, monkeypatch) -> None:
@@ -66,18 +66,15 @@ def test_a_run_that_cannot_be_measured_is_left_to_the_sweep(tmp_path, monkeypatc
 
 
 def test_a_busy_machine_is_told_from_an_idle_one(tmp_path, said) -> None:
-    forecast.announce_cost(told(1200, share=0.97), 9, tmp_path / "new" / "results", "cpu")
+    forecast.announce_cost(told(1200, busy=0.03), 9, tmp_path / "new" / "results")
     (line,) = said
     assert line.startswith("9 runs: about 20 minutes on 1 at a time")
     assert "; 2.5 MiB on disk, where " in line
     said.clear()
-    forecast.announce_cost(told(1200, share=0.4), 9, tmp_path, "cpu")
+    forecast.announce_cost(told(1200, busy=0.6), 9, tmp_path)
     assert said[1] == (
         "this machine is busy: a process gets 40% of a core; alone, the runs would take about 8 minutes"
     )
-    said.clear()
-    forecast.announce_cost(told(1200, share=0.4), 9, tmp_path, "cuda:0")
-    assert len(said) == 1  # there the processor waits
 
 
 @pytest.mark.parametrize(
