@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..messages import terminal
+from ..messages import UserError, terminal
 from . import parsing
 from .options import Results
 
@@ -23,11 +23,22 @@ def report(
     output: Annotated[
         Path | None, typer.Option(help="The page; default: report.html in the folder, or above several.")
     ] = None,
+    latex: Annotated[
+        bool, typer.Option("--latex", help="Write booktabs tables and single-column figures to latex/, too.")
+    ] = False,
+    methods: Annotated[
+        str | None, typer.Option(help="For --latex: comma-separated; default: those in colour.")
+    ] = None,
 ) -> None:
     """Make the tables and figures of recorded runs again, and one page to compare them in."""
     from ..commands import report as command
 
-    command.report(paths, output)
+    if methods is not None and not latex:
+        raise UserError("--methods chooses what --latex writes: give both")
+    labels = None if methods is None else [label.strip() for label in methods.split(",") if label.strip()]
+    if labels == []:
+        raise UserError("--methods: no method is named")
+    command.report(paths, output, latex, labels)
 
 
 def dashboard(

@@ -123,7 +123,7 @@ def reproduce(
         ),
     ] = None,
 ) -> None:
-    """Run the paper's experiments at one scale, and draw its figures."""
+    """Run the paper's experiments at one scale, in its order, and draw each figure when its runs end."""
     from ..commands import sweep as command
     from ..experiments.loading import available, load
 
@@ -132,7 +132,7 @@ def reproduce(
         loaded = [experiment for experiment in loaded if not experiment.own_question]
     execution = options.execution()
     status = command.sweep(
-        loaded, execution, options.results, options.dry_run, options.wandb, options.retries
+        loaded, execution, options.results, options.dry_run, options.wandb, options.retries, brief=True
     )
     raise typer.Exit(status)
 

@@ -145,7 +145,7 @@ def _doubt(costs: list[Cost]) -> str:
     )
 
 
-def measure(run: TrainingRun, task: Task) -> Measured:
+def measure(run: TrainingRun, task: Task, budget: float = BUDGET) -> Measured:
     """A run's first steps, after one that warms up, and the evaluation of its start."""
     with torch.random.fork_rng(), threads(run.training.threads or 1):
         stepper = Stepper([run], task)
@@ -155,7 +155,7 @@ def measure(run: TrainingRun, task: Task) -> Measured:
         int(stepper.done)
         kept = cycle([first, next(batches)])
         started, worked, count = time.perf_counter(), time.process_time(), 0
-        while count == 0 or (time.perf_counter() - started < BUDGET and count < 100):
+        while count == 0 or (time.perf_counter() - started < budget and count < 100):
             stepper.step(next(kept))
             int(stepper.done)
             count += 1

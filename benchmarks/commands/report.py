@@ -8,20 +8,28 @@ from pathlib import Path
 import pandas as pd
 
 from ..analysis import Analysis, analyse, verdicts
+from ..analysis.verdicts import corrected
 from ..messages import UserError, terminal
 from ..records import Folder, RecordedSweep, load_sweep
-from ..report import write_files, write_page
+from ..report import FIGURES, page_tables, write_files, write_latex, write_page
+
+MOST = 15
+"""So many answered claims are told at the end of a long command."""
 
 
-def report(paths: list[Path], output: Path | None) -> None:
+def report(
+    paths: list[Path], output: Path | None, latex: bool = False, methods: list[str] | None = None
+) -> None:
     """Write and show what is derived from the records of each folder, and one page over all of them.
 
     Args:
         paths: folders; of several, those without usable records are named and left out.
         output: the page; by default ``report.html`` in the folder, or in the parent that several share.
+        latex: whether to write tables and figures for a paper, too.
+        methods: labels that these show; None for those that figures have in colour.
 
     Raises:
-        UserError: no folder has usable records, or something cannot be written.
+        UserError: no folder has usable records, or one none of the methods, or something cannot be written.
     """
     paths = list(dict.fromkeys(paths))
     if output is None:
@@ -38,6 +46,9 @@ def report(paths: list[Path], output: Path | None) -> None:
             terminal.warn(f"left out: {error}")
     if not analyses:
         raise UserError(f"none of the {len(paths)} folders has usable records")
+    if latex:
+        for analysis in analyses:
+            terminal.say(f"for LaTeX: {write_latex(analysis, methods)}")
     make_page(output, analyses, refused)
 
 
@@ -46,17 +57,18 @@ def report_folder(path: Path) -> Analysis:
     return report_sweep(load_sweep(Folder(path)))
 
 
-def report_sweep(sweep: RecordedSweep) -> Analysis:
-    """Write and show what is derived from a sweep."""
+def report_sweep(sweep: RecordedSweep, brief: bool = False) -> Analysis:
+    """Write what is derived from a sweep, and show it, unless it is to be brief."""
     path, analysis = sweep.folder.path, analyse(sweep)
     write_files(analysis)
     for line in analysis.sweep.not_counted:
         terminal.warn(f"left out: {line}")
     if left_out := len(analysis.sweep.not_counted):
         terminal.warn(f"{path}: {left_out} of {analysis.sweep.found} records left out")
-    terminal.table(f"{path}: {analysis.title}", analysis.overview)
-    show_verdicts(str(path), analysis.claims)
-    terminal.say(f"tables and figures: {path}")
+    if not brief:
+        terminal.table(f"{path}: {analysis.title}", analysis.overview)
+        show_verdicts(str(path), analysis.claims)
+        terminal.say(f"tables and figures: {path}")
     return analysis
 
 
@@ -73,3 +85,20 @@ def show_verdicts(title: str, claims: pd.DataFrame) -> None:
     terminal.table(f"{title}: verdicts, each with its effect and interval", verdicts.side_by_side(claims))
     for claim in claims.drop_duplicates("id").itertuples():
         terminal.say(f"{claim.id}: {claim.text}")
+
+
+def say_answers(analyses: list[Analysis], results: Path) -> None:
+    """The claims that were answered, the number of the others, and where the figures are, in few lines."""
+    claims = page_tables.by_claim(
+        corrected(pd.concat([a.claims.assign(experiment=a.experiment.name) for a in analyses]))
+    )
+    answered, others = page_tables.by_answer(claims)
+    terminal.say(f"answered: {len(answered)} of {len(claims)} claims")
+    for claim in answered[:MOST]:
+        told = {row["verdict"]: f"{row['verdict']} {row['effect']}" for row in claim["verdicts"].values()}
+        terminal.say(f"  {claim['experiment']}: {claim['text']}: {' or '.join(told.values())}")
+    if len(answered) > MOST:
+        terminal.say(f"  and {len(answered) - MOST} more, in the report")
+    if others:
+        terminal.say(f"without an answer: {page_tables.counted(others)}")
+    terminal.say(f"figures: {results}/<experiment>/{analyses[0].experiment.scale}/{FIGURES}")

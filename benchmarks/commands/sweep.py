@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +13,14 @@ from pathlib import Path
 import pandas as pd
 
 from ... import tasks
+from ...words import first_line
+from ..analysis import Analysis
 from ..analysis.protocols import REFERENCE
 from ..analysis.verdicts import corrected
 from ..dashboard import Tracker
 from ..execution import (
     ExecutionOptions,
+    FinishedJob,
     Job,
     execute_all,
     get_task,
@@ -35,8 +40,9 @@ from ..records import (
 )
 from ..report import FIGURES
 from .finished_jobs import Ended, collect, tell_failures
+from .forecast import Forecast, announce_claims, announce_cost, forecast
 from .planning import announce, fingerprint_of, plan_jobs, recorded
-from .report import make_page, report_sweep, show_verdicts
+from .report import make_page, report_sweep, say_answers, show_verdicts
 
 
 def sweep(
@@ -46,6 +52,7 @@ def sweep(
     dry_run: bool,
     wandb: str,
     retries: int = 2,
+    brief: bool = False,
 ) -> int:
     """Run what is not recorded yet, then derive tables, figures and the report. Returns the exit status.
 
@@ -56,11 +63,13 @@ def sweep(
         dry_run: whether to stop when it is said what would be run.
         wandb: disabled, offline or online.
         retries: how often a run is tried again when its worker died.
+        brief: whether to say first what it will take and can answer, to draw each experiment's figures when
+            its last run ends, and to end in a few lines.
 
     Raises:
         UserError: what is asked for is wrong, or a folder cannot be written.
     """
-    experiments = sorted(experiments, key=lambda e: isinstance(e, MixedLossExperiment))
+    experiments = _in_order(experiments)
     folders = {e.name: Folder(results / e.name / e.scale) for e in experiments}
     _check_sources(experiments, folders)
     jobs = [job for e in experiments for job in plan_jobs(e, options, folders[e.name])]
@@ -74,28 +83,96 @@ def sweep(
     known = recorded(found)
     missing = [job for job in jobs if job.run.id not in known]
     announce(jobs, missing, options)
+    if brief:
+        announce_claims(experiments)
     if dry_run:
         return 0
+    told = forecast(missing, options) if brief and missing else None
+    if told:
+        announce_cost(told, len(missing), results)
     with Tracker(wandb, results) as tracker:
-        ended = _execute(missing, options, retries, tracker)
-        changed = {job.folder for job in missing}
-        loaded: dict[Path, RecordedSweep] = {}
-        analyses = []
-        for e in experiments:
-            folder = folders[e.name]
-            if folder in changed or not (folder.path / FIGURES / "samples.pdf").exists():
-                _draw_samples(e, options, folder)
-            loaded[folder.place] = load_sweep(folder, None if folder in changed else found[folder], loaded)
-            analyses.append(report_sweep(loaded[folder.place]))
-            tracker.log_sweep(analyses[-1])
-    if len(analyses) > 1:
+        derived = _Derived(experiments, folders, found, missing, options, tracker, brief)
+        ended = _execute(missing, options, retries, tracker, told, derived)
+        analyses = derived.all()
+    if len(analyses) > 1 and not brief:
         show_verdicts("all experiments", corrected(pd.concat([analysis.claims for analysis in analyses])))
     alone = folders[experiments[0].name].path / "report.html"
     over_all = results / f"report-{experiments[0].scale}.html"
+    if brief:
+        say_answers(analyses, results)
     make_page(alone if len(experiments) == 1 else over_all, analyses, [])
     for e in experiments:
-        _propose_box(e, loaded[folders[e.name].place], results)
+        _propose_box(e, derived.loaded[folders[e.name].place], results)
     return tell_failures(ended)
+
+
+def _in_order(experiments: Iterable[AnyExperiment]) -> list[AnyExperiment]:
+    """The paper's order; what is computed from the runs of others comes after them."""
+    places = {e.name: e.place for e in experiments}
+
+    def key(e: AnyExperiment) -> tuple[tuple[bool, bool, int, str, str], bool]:
+        computed = isinstance(e, MixedLossExperiment)
+        return max(e.place, places.get(e.source, e.place) if computed else e.place), computed
+
+    return sorted(experiments, key=key)
+
+
+class _Derived:
+    """The analysis of each experiment with its files, made once: where asked for when its last run ends."""
+
+    def __init__(
+        self,
+        experiments: list[AnyExperiment],
+        folders: dict[str, Folder],
+        found: Mapping[Folder, Content],
+        missing: list[Job],
+        options: ExecutionOptions,
+        tracker: Tracker,
+        brief: bool,
+    ) -> None:
+        self.experiments, self.folders, self.found = experiments, folders, found
+        self.options, self.tracker, self.brief = options, tracker, brief
+        self.left = Counter(job.folder for job in missing)
+        self.changed = set(self.left)
+        self.loaded: dict[Path, RecordedSweep] = {}
+        self.made: dict[str, Analysis] = {}
+
+    @property
+    def running(self) -> str:
+        """The first experiment that has runs to do."""
+        return next((e.name for e in self.experiments if self.left[self.folders[e.name]]), "")
+
+    def watch(self, runs: Iterable[FinishedJob]) -> Iterator[FinishedJob]:
+        """Pass on the runs that end, and draw the figures of experiments whose last run has ended.
+
+        What cannot be drawn then is left to the end, so that the other runs go on.
+        """
+        for done in runs:
+            self.left[done.job.folder] -= 1
+            yield done
+            if self.brief and not self.left[done.job.folder]:
+                name = done.job.run.experiment
+                try:
+                    self._make(next(e for e in self.experiments if e.name == name))
+                    terminal.say(f"{name}: its figures are in {done.job.folder.path / FIGURES}")
+                except Exception as error:
+                    terminal.warn(f"{name} is not drawn yet: {first_line(error)}")
+
+    def all(self) -> list[Analysis]:
+        """Those that there are, and the others made now, in order."""
+        for e in self.experiments:
+            if e.name not in self.made:
+                self._make(e)
+        return [self.made[e.name] for e in self.experiments]
+
+    def _make(self, e: AnyExperiment) -> None:
+        folder = self.folders[e.name]
+        changed = folder in self.changed
+        if changed or not (folder.path / FIGURES / "samples.pdf").exists():
+            _draw_samples(e, self.options, folder)
+        self.loaded[folder.place] = load_sweep(folder, None if changed else self.found[folder], self.loaded)
+        self.made[e.name] = report_sweep(self.loaded[folder.place], self.brief)
+        self.tracker.log_sweep(self.made[e.name])
 
 
 def _check_sources(experiments: list[AnyExperiment], folders: dict[str, Folder]) -> None:
@@ -119,13 +196,31 @@ def _prepare(
     return folder.set_aside(content)
 
 
-def _execute(jobs: list[Job], options: ExecutionOptions, retries: int, tracker: Tracker) -> Ended:
+def _execute(
+    jobs: list[Job],
+    options: ExecutionOptions,
+    retries: int,
+    tracker: Tracker,
+    told: Forecast | None,
+    derived: _Derived,
+) -> Ended:
     if not jobs:
         return Ended()
     started = time.perf_counter()
     groups = populations(jobs, options.in_this_process)
-    with closing(execute_all(groups, options, retries)) as runs:
-        ended = collect(terminal.progress(runs, len(jobs), "runs"), tracker)
+    work = told.seconds if told else dict.fromkeys((job.run.id for job in jobs), 1.0)
+    expected = told.total if told else None
+    with (
+        closing(execute_all(groups, options, retries)) as runs,
+        terminal.Bar(len(jobs), derived.running, sum(work.values()), expected) as bar,
+    ):
+
+        def shown(runs: Iterable[FinishedJob]) -> Iterator[FinishedJob]:
+            for done in runs:
+                bar.advance(work[done.job.run.id], derived.running)
+                yield done
+
+        ended = collect(shown(derived.watch(runs)), tracker)
     shared = f" ({ended.elsewhere} of them by another sweep)" if ended.elsewhere else ""
     terminal.say(f"{ended.count} runs in {time.perf_counter() - started:.0f} s{shared}")
     return ended

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ..analysis.analyses import Analysis, TrainingAnalysis
-from ..experiments.settings import LEARNING_RATE, TrainingRun
+from ..experiments.settings import LEARNING_RATE, AnyRun, TrainingRun
 from ..records import Record
 from ..report import FIGURES
 
@@ -21,6 +21,7 @@ MEDIAN = 50
 FIELDS = {"step": "aux", "lineKey": "method", "lineVal": "main"}
 STEP = "step"
 ANALYSIS = "analysis"
+RELATIVE = "relative"
 TAG_LENGTH = 64
 
 
@@ -53,13 +54,13 @@ def of_record(record: Record) -> WandbRun:
     """
     run = record.run
     config = {**run.model_dump(mode="json"), "id": record.id, "environment": record.environment}
+    config["cell"] = cell_of(run)
     name, tags = f"{run.label} seed {run.seed}", [run.experiment, run.scale, run.label]
     if isinstance(run, TrainingRun):
         name = f"{run.label} λ={run.lam:g} seed {run.seed}"
         config |= {"lr": run.training.lr, "data_source": record.data_source}
         config |= {"fingerprint": run.data.fingerprint}
-        others = [f"{axis}={value:g}" for axis, value in run.axes.items() if axis != LEARNING_RATE]
-        tags += [run.data.name, f"lr={run.training.lr:g}", *others]
+        tags += [run.data.name, f"lr={run.training.lr:g}", *_other_axes(run)]
     history = [_flat(row) for row in record.trajectory]
     summary: dict[str, Any] = dict(history[-1]) if history and record.status == "completed" else {}
     summary |= {"status": record.status, **_flat({"timings": record.timings})}
@@ -73,6 +74,22 @@ def of_record(record: Record) -> WandbRun:
         "config": config,
     }
     return WandbRun(start, STEP if history and STEP in history[0] else None, history, summary)
+
+
+def cell_of(run: AnyRun) -> str:
+    """Method, λ, rate and other axes, experiment and scale, and a hash of all settings but the seed.
+
+    Runs of one cell differ in nothing but the seed.
+    """
+    words = [run.label]
+    if isinstance(run, TrainingRun):
+        words += [f"λ={run.lam:g}", f"lr={run.training.lr:g}", *_other_axes(run)]
+    digest = run.model_copy(update={"seed": 0}).id[:8]
+    return f"{' '.join(words)} · {run.experiment}/{run.scale} · {digest}"
+
+
+def _other_axes(run: TrainingRun) -> list[str]:
+    return [f"{axis}={value:g}" for axis, value in run.axes.items() if axis != LEARNING_RATE]
 
 
 def of_sweep(analysis: Analysis) -> WandbRun:
@@ -102,8 +119,15 @@ def of_sweep(analysis: Analysis) -> WandbRun:
 
 
 def _charts(analysis: TrainingAnalysis) -> dict[str, dict[str, Any]]:
-    """A line per method under each protocol: the surface that half of the seeds attain."""
+    """A line per method and protocol: main loss relative to `sum`, and what half of the seeds attain."""
     charts = {}
+    curves = analysis.relative_curves
+    for (protocol, split), rows in curves[curves["split"] != "validation"].groupby(
+        ["protocol", "split"], sort=False
+    ):
+        title = f"{split}, learning rate {protocol}: main loss relative to the sum, below 1 is better"
+        shown = pd.concat([_steps(own) for _, own in rows.groupby("method", sort=False)])
+        charts[f"{RELATIVE}_{protocol}_{split}"] = {"fields": FIELDS, "title": title, **_content(shown)}
     surfaces = analysis.attainment
     shown = surfaces[(surfaces["split"] != "validation") & (surfaces["percentile"] == MEDIAN)]
     for (protocol, split), rows in shown.groupby(["protocol", "split"], sort=False):
@@ -111,6 +135,13 @@ def _charts(analysis: TrainingAnalysis) -> dict[str, dict[str, Any]]:
         content = _content(rows[["method", "main", "aux"]])
         charts[f"front_{protocol}_{split}"] = {"fields": FIELDS, "title": title, **content}
     return charts
+
+
+def _steps(curve: pd.DataFrame) -> pd.DataFrame:
+    """The corners of a step function whose values hold up to the next auxiliary loss."""
+    corners = curve[["method", "median", "aux"]].rename(columns={"median": "main"})
+    held = corners.assign(main=corners["main"].shift()).dropna()
+    return pd.concat([held, corners]).sort_index(kind="stable")
 
 
 def _content(frame: pd.DataFrame) -> dict[str, Any]:

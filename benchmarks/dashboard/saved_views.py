@@ -1,7 +1,8 @@
 """Saved views of a sweep in W&B: its fronts and runs side by side, and its curves averaged over seeds.
 
 Scatter plots have no categorical colour: in the first view every run has the colour of its method. In the
-second, runs are grouped by method, so that W&B draws means with standard deviations.
+second, runs are grouped by cell, so that W&B draws means over seeds and nothing else, with their standard
+deviations.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from ..figures import style
-from .runs import ANALYSIS, FIELDS, STEP, WandbRun
+from .runs import ANALYSIS, FIELDS, RELATIVE, STEP, WandbRun
 from .wandb_process import CHART
 
 if TYPE_CHECKING:
@@ -41,11 +42,11 @@ def build(sweep: SentSweep, entity: str, project: str) -> list[Workspace]:
     from wandb_workspaces import expr
     from wandb_workspaces import workspaces as ws
 
-    labels = style.order(sorted({run.start["job_type"] for run in sweep.runs}))
+    cells = {run.start["config"]["cell"]: run.start["job_type"] for run in sweep.runs}
     grouped = ws.RunsetSettings(
         filters=_filter(sweep),
-        groupby=[expr.Metric("JobType")],
-        group_colors={label: style.look(label)["color"] for label in labels},
+        groupby=[expr.Config("cell")],
+        group_colors={cell: style.look(label)["color"] for cell, label in cells.items()},
     )
     single = ws.RunsetSettings(
         filters=_filter(sweep),
@@ -120,15 +121,17 @@ def _fronts(sweep: SentSweep) -> list[Any]:
 
     lam, splits = wr.Config("lam"), _splits(sweep)
     labels = sweep.analysis.start["config"]["labels"]
-    charts = [
-        wr.CustomChart(
+    charts = {
+        key: wr.CustomChart(
             query={"summaryTable": {"tableKey": f"{key}_table"}},
             chart_name=CHART,
             chart_fields=FIELDS,
             chart_strings={"title": chart["title"]},
         )
         for key, chart in sweep.analysis.charts.items()
-    ]
+    }
+    relative = [chart for key, chart in charts.items() if key.startswith(RELATIVE)]
+    fronts = [chart for key, chart in charts.items() if not key.startswith(RELATIVE)]
     scatters = [
         wr.ScatterPlot(
             title=f"{split}: every run, coloured by method",
@@ -148,8 +151,10 @@ def _fronts(sweep: SentSweep) -> list[Any]:
     columns += [wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(key)) for key in objectives]
     tables = [wr.WeavePanelSummaryTable(table_name=name) for name in sweep.analysis.tables]
     figures = [wr.MediaBrowser(title=key, media_keys=[key]) for key in sweep.analysis.images]
+    headline = [ws.Section("Main loss relative to the sum", panels=relative, is_open=True)]
     return [
-        ws.Section("Fronts", panels=[*scatters, *charts], is_open=True),
+        *(headline if relative else []),
+        ws.Section("Fronts", panels=[*scatters, *fronts], is_open=True),
         ws.Section("λ", panels=[wr.ParallelCoordinatesPlot(columns=columns), *over_lam], is_open=True),
         ws.Section("Runs side by side", panels=[wr.RunComparer(diff_only="split")], is_open=True),
         ws.Section("Tables and figures", panels=[*tables, *figures]),

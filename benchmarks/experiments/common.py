@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,9 @@ class Grid(Settings):
         return [0.0, *spaced] if self.zero else spaced
 
 
+_FIGURE = re.compile(r"Figures? (\d+)(\w?)")
+
+
 class Common(Settings):
     """What every experiment states."""
 
@@ -44,3 +48,10 @@ class Common(Settings):
     """What of the paper's regime the scale lacks; nothing is said there of the paper's claims."""
     claims: tuple[Claim, ...] = Field((), max_length=0)
     """None, unless its kind knows how to answer them."""
+
+    @property
+    def place(self) -> tuple[bool, bool, int, str, str]:
+        """Sorts experiments as the paper has their figures, what is no figure after them, our own last."""
+        figure = _FIGURE.match(self.paper)
+        number, letter = (int(figure[1]), figure[2]) if figure else (0, "")
+        return self.own_question, figure is None, number, letter, self.name

@@ -39,8 +39,8 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         for axes, split in zip(panels, splits, strict=True):
             box = experiment.box.of(split) if experiment.box else None
             own = medians[medians["split"] == split]
-            _frame(axes, own, experiment.labels, box)
-            _panel(axes, own, coloured)
+            frame(axes, own, experiment.labels, box)
+            draw_panel(axes, own, coloured)
             axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(analysis.summary)}")
         if splits:
             panels[0].set_ylabel(experiment.labels.main)
@@ -49,7 +49,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         yield "fronts" if protocol == "fixed" else f"fronts_{protocol}", figure
 
 
-def _panel(axes: Axes, medians: pd.DataFrame, coloured: set[str]) -> None:
+def draw_panel(axes: Axes, medians: pd.DataFrame, coloured: set[str]) -> None:
     """Staircases in the frame, in colour with their corners; grey ones end on a name."""
     (_, right), (_, top) = axes.get_xlim(), axes.get_ylim()
     ends = {}
@@ -71,7 +71,7 @@ def _panel(axes: Axes, medians: pd.DataFrame, coloured: set[str]) -> None:
     name_at_the_end(axes, ends)
 
 
-def _frame(axes: Axes, medians: pd.DataFrame, labels: Labels, box: Bounds | None) -> None:
+def frame(axes: Axes, medians: pd.DataFrame, labels: Labels, box: Bounds | None) -> None:
     """Show the box from the best main loss in it, without a box all there is; axes as labels say."""
     aux, main = ((medians[loss].min(), medians[loss].max()) for loss in ("aux", "main"))
     if box:

@@ -68,16 +68,16 @@ def legend(figure: Figure, axes: Axes, fontsize: float = 7) -> None:
     figure.legend(*axes.get_legend_handles_labels(), fontsize=fontsize, loc="outside right upper")
 
 
-def legend_below(figure: Figure, panels: Sequence[Axes]) -> None:
-    """One legend for all panels, in rows below them."""
+def legend_below(figure: Figure, panels: Sequence[Axes], letters: int = 120, size: float = 8.5) -> None:
+    """One legend for all panels, in rows of so many letters below them."""
     shown = {
         label: handle
         for axes in panels
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    rows = math.ceil(sum(len(label) + 7 for label in shown) / 120)
+    rows = math.ceil(sum(len(label) + 7 for label in shown) / letters)
     columns = math.ceil(len(shown) / max(rows, 1))
-    figure.legend(shown.values(), shown.keys(), fontsize=8.5, loc="outside lower center", ncols=columns)
+    figure.legend(shown.values(), shown.keys(), fontsize=size, loc="outside lower center", ncols=columns)
 
 
 def name_at_the_end(axes: Axes, ends: Mapping[str, float]) -> None:
@@ -112,8 +112,8 @@ def plain_ticks(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def save(figure: Figure, path: Path) -> list[Path]:
-    """Write a figure as PNG and PDF, the same bytes for the same figure.
+def save(figure: Figure, path: Path, suffixes: Sequence[str] = (".png", ".pdf")) -> list[Path]:
+    """Write a figure as PNG and PDF, or what is asked for, the same bytes for the same figure.
 
     Raises:
         UserError: they cannot be written, or their folder is a symbolic link.
@@ -123,7 +123,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{path.parent} cannot be written: {error.strerror}") from error
-    files = [path.with_suffix(suffix) for suffix in (".png", ".pdf")]
+    files = [path.with_suffix(suffix) for suffix in suffixes]
     _take_words_literally(figure)
     with mpl.rc_context(SETTINGS):
         for file in files:

@@ -41,10 +41,10 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         points = points[~points["method"].isin({*curves["method"], REFERENCE})]
         splits = [split for split in SHOWN_SPLITS if split in set(curves["split"])]
         figure, panels = side_by_side(len(splits), width=4.4, beside=0.4, height=3.7)
-        _limits(panels, curves[curves["split"].isin(splits) & curves["method"].isin(coloured)])
+        limit(panels, curves[curves["split"].isin(splits) & curves["method"].isin(coloured)])
         for axes, split in zip(panels, splits, strict=True):
             lines, ends = (of[of["split"] == split] for of in (curves, points))
-            _panel(axes, lines, ends, experiment.box.of(split), coloured)
+            draw_panel(axes, lines, ends, experiment.box.of(split), coloured)
             axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(analysis.summary)}")
         if splits:
             panels[0].set_ylabel("main loss relative to the sum")
@@ -53,7 +53,10 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         yield "relative" if protocol == "fixed" else f"relative_{protocol}", figure
 
 
-def _panel(axes: Axes, curves: pd.DataFrame, points: pd.DataFrame, box: Boxes, coloured: set[str]) -> None:
+def draw_panel(
+    axes: Axes, curves: pd.DataFrame, points: pd.DataFrame, box: Boxes, coloured: set[str]
+) -> None:
+    """Lines of the methods, in colour with quartiles; end points of those that have no line."""
     axes.axvspan(*box.tighter.aux, color="0.96", lw=0, zorder=0)
     axes.axhline(1.0, color=style.look(REFERENCE)["color"], lw=1.4, label=style.title(REFERENCE), zorder=2)
     ends = {}
@@ -79,7 +82,7 @@ def _panel(axes: Axes, curves: pd.DataFrame, points: pd.DataFrame, box: Boxes, c
     name_at_the_end(axes, ends)
 
 
-def _limits(panels: Sequence[Axes], curves: pd.DataFrame) -> None:
+def limit(panels: Sequence[Axes], curves: pd.DataFrame) -> None:
     """One logarithmic axis for all panels, which holds the medians up to a factor of 2 from 1."""
     medians = curves["median"].clip(1 / _WIDEST, _WIDEST)
     low, high = min([1 / _LEAST, *medians]), max([_LEAST, *medians])

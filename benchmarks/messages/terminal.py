@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from rich.console import Console
@@ -13,6 +14,8 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -129,18 +132,67 @@ def _text(value: object) -> Text:
 
 def progress(items: Iterable[T], total: int, title: str) -> Iterator[T]:
     """A progress bar around ``items``."""
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(title, total=total)
+    with Bar(total, title, total) as bar:
         for item in items:
-            bar.advance(task)
+            bar.advance(1)
             yield item
+
+
+class Bar:
+    """A progress bar over things that take different times.
+
+    Args:
+        count: of the things.
+        title: what it is about.
+        work: of all of them, in any unit.
+        expected: seconds that they are expected to take.
+    """
+
+    def __init__(self, count: int, title: str, work: float, expected: float | None = None) -> None:
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[done]}/{task.fields[count]}"),
+            TextColumn("elapsed"),
+            TimeElapsedColumn(),
+            _Left(),
+        )
+        self._bar = Progress(*columns, console=console)
+        fields = {"count": count, "done": 0, "at": 0.0, "expected": expected}
+        self._task = self._bar.add_task(plain(title), total=work, **fields)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def advance(self, work: float, title: str | None = None) -> None:
+        """One more thing is done, which was so much of the work."""
+        task = self._bar.tasks[self._task]
+        fields = {"done": task.fields["done"] + 1, "at": task.elapsed or 0.0}
+        self._bar.update(
+            self._task, advance=work, description=None if title is None else plain(title), **fields
+        )
+
+
+class _Left(ProgressColumn):
+    """The time that is left, told by the work that is done; before any is, by what was expected."""
+
+    def render(self, task: Task) -> Text:
+        """Such as ``left 0:12:30``."""
+        fields, elapsed = task.fields, task.finished_time or task.elapsed or 0.0
+        if task.finished:
+            left = 0.0
+        elif task.completed:
+            rate = fields["at"] / task.completed
+            left = rate * ((task.total or 0.0) - task.completed) - (elapsed - fields["at"])
+        elif fields["expected"] is not None:
+            left = fields["expected"] - elapsed
+        else:
+            return Text("left ?")
+        return Text(f"left {timedelta(seconds=round(max(left, 0.0)))}")
 
 
 class Steps:

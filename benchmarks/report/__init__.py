@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from .files import FIGURES, as_csv, provenance_of, write_files
+from .latex import write_latex
 from .page import write_page
 
-__all__ = ["FIGURES", "as_csv", "fill", "provenance_of", "write_files", "write_page"]
+__all__ = ["FIGURES", "as_csv", "fill", "provenance_of", "write_files", "write_latex", "write_page"]
 
 
 def fill(document: Path, results: Path) -> None:

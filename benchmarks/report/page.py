@@ -39,28 +39,33 @@ def write_page(path: Path, analyses: list[Analysis], refused: list[str]) -> None
 
     Args:
         path: an ``.html`` file; its folder is made.
-        analyses: one section each, in this order; their files have been written.
+        analyses: one section each, in the paper's order; their files have been written.
         refused: a line for each folder of which nothing could be used.
 
     Raises:
         UserError: the file cannot be written, or is a folder, a device or a pipe.
     """
     check_replaceable(path)
-    sections, blocks, notices = [], [], []
+    analyses = sorted(analyses, key=lambda a: a.experiment.place)
+    sections, blocks = [], []
     for index, analysis in enumerate(analyses):
         section = _section(analysis, f"e{index}")
         sections.append(section)
         if isinstance(analysis, TrainingAnalysis):
-            block, notice = page_data.block(analysis, page_data.NUMBERS // len(analyses))
-            blocks.append({"id": section["id"], **block})
-            notices += [f"{section['name']}: {notice}"] if notice else []
+            block, section["notice"] = page_data.block(analysis, page_data.NUMBERS // len(analyses))
+            own = {"id": section["id"], "title": analysis.experiment.title, "place": section["place"]}
+            blocks.append(own | block)
     claims = corrected(pd.concat([a.claims.assign(experiment=a.experiment.name) for a in analyses]))
+    answered, unanswered = page_tables.by_answer(page_tables.by_claim(claims))
     html = _render(
         sections=sections,
-        claims=page_tables.by_claim(claims),
+        answered=answered,
+        unanswered=unanswered,
+        why_not=page_tables.counted(unanswered),
         protocols=page_tables.protocols(claims),
+        columns=page_tables.columns,
         symbols=_SYMBOLS,
-        notices=[*notices, *_mixtures(sections)],
+        notices=_mixtures(sections),
         refused=refused,
         totals=Counter({r.id: r.status for analysis in analyses for r in analysis.records}.values()),
         left_out=sum(len(section["left_out"]) for section in sections),
@@ -82,7 +87,7 @@ def _render(**values: Any) -> str:
         undefined=StrictUndefined,
     )
     environment.filters["short"] = _short
-    script = _asset("plot.js") + _asset("page.js")
+    script = "".join(map(_asset, ("plot.js", "sweep.js", "page.js", "gallery.js")))
     return environment.get_template("page.html.jinja").render(
         style=Markup(_asset("page.css")),
         script=Markup(script),
@@ -107,14 +112,20 @@ def _section(analysis: Analysis, anchor: str) -> dict[str, Any]:
     figure = analysis.compared.figure if isinstance(analysis, TrainingAnalysis) else experiment.kind
     ratios = page_tables.ratios(analysis.metrics) if isinstance(analysis, TrainingAnalysis) else []
     provenance = provenance_of(analysis)
+    seeds = len({record.run.seed for record in records})
     measured = {split for table in ratios for row in table["rows"] for split in row["cells"]}
     return {
         "id": anchor,
         "name": f"{experiment.name}, {experiment.scale}",
         "experiment": experiment,
         "compares": compares,
+        "relative": isinstance(analysis, TrainingAnalysis) and len(analysis.relative_curves) > 0,
         "data": provenance["data"],
-        "seeds": len({record.run.seed for record in records}),
+        "seeds": seeds,
+        "place": " · ".join(
+            filter(None, (experiment.paper, experiment.scale, f"{seeds} seed{'s' * (seeds != 1)}"))
+        ),
+        "notice": "",
         "endings": Counter(record.status for record in records),
         "by_method": _endings(records),
         "unfinished": [_unfinished(record) for record in records if record.status != "completed"],

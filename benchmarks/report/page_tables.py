@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from ..analysis.wording import with_interval
 from ..figures.style import order, title
 
 _PROTOCOLS = ["fixed", "main-tuned", "per-method"]
+_ANSWERS = {"supported", "contradicted"}
 _WIDEST = 4.0
 """Front ratios beyond this factor from 1 are drawn at the end of their bar."""
 
@@ -34,9 +36,29 @@ def by_claim(claims: pd.DataFrame) -> list[dict[str, Any]]:
     return list(entries.values())
 
 
+def by_answer(entries: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The claims that are supported or contradicted under some protocol, and the others."""
+    answered = [entry for entry in entries if _ANSWERS & _verdicts(entry)]
+    return answered, [entry for entry in entries if entry not in answered]
+
+
+def counted(entries: list[dict[str, Any]]) -> str:
+    """How many claims have which verdict, in words; several where it differs with the protocol."""
+    counts = Counter(" or ".join(sorted(_verdicts(entry))) for entry in entries)
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+
+
+def columns(entries: list[dict[str, Any]]) -> list[str]:
+    """The learning-rate protocols that some of these claims were judged under."""
+    return _in_order({name for entry in entries for name in entry["verdicts"]})
+
+
 def protocols(claims: pd.DataFrame) -> list[str]:
     """The learning-rate protocols of claims, in the order of columns."""
-    names = set(claims["protocol"])
+    return _in_order(set(claims["protocol"]))
+
+
+def _in_order(names: set[str]) -> list[str]:
     return [name for name in _PROTOCOLS if name in names] + sorted(names - set(_PROTOCOLS))
 
 
@@ -76,6 +98,10 @@ def ratios(metrics: pd.DataFrame) -> list[dict[str, Any]]:
         shown = [{"title": title(label), "cells": by_method[label]} for label in order(list(by_method))]
         tables.append({"protocol": protocol, "rows": shown, "notes": common})
     return tables
+
+
+def _verdicts(entry: dict[str, Any]) -> set[str]:
+    return {row["verdict"] for row in entry["verdicts"].values()}
 
 
 def _flag(verdicts: dict[str, str]) -> str:

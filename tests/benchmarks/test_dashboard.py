@@ -1,14 +1,22 @@
 """`scalpel dashboard`: recorded runs, sent again and again, are the same runs in W&B."""
 
 import json
+import re
 import shutil
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import wandb
 
+from scalpel_bench.benchmarks.analysis import analyse
 from scalpel_bench.benchmarks.commands.planning import with_methods
-from scalpel_bench.benchmarks.records import Folder, manifest, write_manifest
+from scalpel_bench.benchmarks.dashboard.runs import cell_of, of_record, of_sweep
+from scalpel_bench.benchmarks.dashboard.saved_views import SentSweep, build, spec
+from scalpel_bench.benchmarks.experiments.settings import TrainingRun
+from scalpel_bench.benchmarks.figures import style
+from scalpel_bench.benchmarks.records import Folder, load_sweep, manifest, write_manifest
+from tests.benchmarks.recorded import recorded as made
 from tests.benchmarks.runs import DATA, conditioning, plan, record
 from tests.benchmarks.test_tracking import FOLDER, clean, scalpel  # noqa: F401
 from tests.benchmarks.wandb_files import runs
@@ -39,6 +47,55 @@ def server(monkeypatch):
         wandb.teardown()
 
 
+def test_a_cell_is_all_seeds_of_one_setting_and_nothing_else() -> None:
+    axes = {"training.lr": [0.1, 0.3], "method.rho": [0.01, 0.1]}
+    first = plan(conditioning(seeds=3, lam=[0.1, 1.0], axes=axes))
+    other = plan(conditioning(seeds=3, lam=[0.1, 1.0], axes=axes, training={"epochs": 7}))
+    cells: dict[str, list[TrainingRun]] = {}
+    for run in [*first, *other]:
+        cells.setdefault(cell_of(run), []).append(run)
+    for runs_of in cells.values():
+        assert sorted(run.seed for run in runs_of) == [0, 1, 2]
+        assert len({run.model_copy(update={"seed": 0}).model_dump_json() for run in runs_of}) == 1
+    assert 3 * len(cells) == len(first) + len(other)
+    shown = cell_of(next(run for run in first if run.method.get("rho") == 0.1 and run.lam == 1.0))
+    assert re.fullmatch(r"\S+ \(rho=0.1\) λ=1 lr=0.[13] method.rho=0.1 · conditioning/smoke · \w{8}", shown)
+
+
+def test_the_headline_is_that_of_the_page(tmp_path) -> None:
+    """Its corners: between two of them the ratio is the median up to the next auxiliary loss."""
+    analysis = analyse(load_sweep(Folder(made(tmp_path))))
+    curves = analysis.relative_curves
+    curve = curves[
+        (curves["method"] == "bloop") & (curves["split"] == "test") & (curves["protocol"] == "fixed")
+    ]
+    chart = of_sweep(analysis).charts["relative_fixed_test"]
+    assert chart["columns"] == ["method", "main", "aux"]
+    drawn = [(aux, main) for method, main, aux in chart["data"] if method == "bloop"]
+    aux, median = list(curve["aux"]), list(curve["median"])
+    assert drawn[0] == (aux[0], median[0])
+    assert drawn[1::2] == [pytest.approx(pair) for pair in zip(aux[1:], median[:-1], strict=True)]
+    assert drawn[2::2] == [pytest.approx(pair) for pair in zip(aux[1:], median[1:], strict=True)]
+    assert len(aux) > 2
+
+
+def test_the_views_open_with_the_headline_and_average_over_cells(tmp_path) -> None:
+    analysis = analyse(load_sweep(Folder(made(tmp_path))))
+    sweep = SentSweep([of_record(record) for record in analysis.records], of_sweep(analysis))
+    fronts, curves = (spec(view)["spec"]["section"] for view in build(sweep, "", "scalpel"))
+    headline = fronts["panelBankConfig"]["sections"][0]
+    assert headline["name"] == "Main loss relative to the sum"
+    assert headline["isOpen"]
+    titles = [panel["config"]["userQuery"] for panel in headline["panels"]]
+    assert len(titles) == 2 * len(analysis.protocols)
+    assert "relative_fixed_train_table" in json.dumps(titles)
+    assert curves["runSets"][0]["grouping"] == [{"section": "config", "name": "cell.value"}]
+    colours = curves["customRunColors"]
+    assert len(colours) == len({run.start["config"]["cell"] for run in sweep.runs})
+    (bloop,) = {colour for cell, colour in colours.items() if '"bloop λ' in unquote(cell)}
+    assert bloop == style.look("bloop")["color"]
+
+
 def test_sent_twice_the_server_has_everything_once(recorded, server, capfd) -> None:
     for _ in range(2):
         assert scalpel("dashboard", "--project", "surgery", cwd=recorded) == 0
@@ -49,6 +106,8 @@ def test_sent_twice_the_server_has_everything_once(recorded, server, capfd) -> N
     assert {run["project"] for run in server.runs.values()} == {"surgery"}
     assert all(run["begun"] == 2 and len(run["history"]) == 1 for run in server.runs.values())
     assert all(len(versions) == 1 for versions in server.artifacts.values())
+    cells = {json.dumps(run["config"]["cell"]) for id, run in server.runs.items() if id in ids}
+    assert len(cells) == len(ids) / 2  # of two seeds each
     assert {view["displayName"] for view in server.views.values()} == {
         "conditioning/smoke: fronts",
         "conditioning/smoke: curves",
@@ -65,7 +124,7 @@ def test_offline_a_second_time_replaces_the_files_and_writes_the_views(recorded,
     for _ in range(2):
         assert scalpel("dashboard", str(FOLDER), "--wandb", "offline", cwd=recorded) == 0
     assert len(runs(recorded / "results")) == 9
-    assert len(list((recorded / "results/wandb/data").glob("*/*/artifacts/staging/*"))) == 2 * 6
+    assert len(list((recorded / "results/wandb/data").glob("*/*/artifacts/staging/*"))) == 2 * 8
     assert "wandb sync results/wandb/offline-run-*" in capfd.readouterr().out
     views = {file.stem: json.loads(file.read_text()) for file in (recorded / "results/wandb/views").iterdir()}
     section = views["conditioning-smoke-fronts"]["spec"]["section"]
@@ -76,9 +135,6 @@ def test_offline_a_second_time_replaces_the_files_and_writes_the_views(recorded,
     filters = json.dumps(section["runSets"][0]["filters"])
     assert '"value": 0.1' in filters
     assert DATA.fingerprint in filters
-    curves = views["conditioning-smoke-curves"]["spec"]["section"]
-    assert curves["runSets"][0]["grouping"] == [{"section": "run", "name": "jobType"}]
-    assert set(curves["customRunColors"].values()) == {"#000000", "#D55E00"}
 
 
 def test_what_does_not_belong_is_named_and_left_out(recorded, capfd) -> None:

@@ -28,7 +28,7 @@ def analysis(tmp_path) -> TrainingAnalysis:
 
 def framed(main: list[float], box: Bounds | None) -> Axes:
     axes = Figure().subplots()
-    fronts._frame(axes, pd.DataFrame({"main": main, "aux": [0.1, 0.2, 0.4]}), LOG, box)
+    fronts.frame(axes, pd.DataFrame({"main": main, "aux": [0.1, 0.2, 0.4]}), LOG, box)
     panels.plain_ticks(axes.yaxis)
     return axes
 

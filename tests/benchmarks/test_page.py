@@ -9,9 +9,13 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from scalpel_bench.benchmarks.analysis import analyse
+from scalpel_bench.benchmarks.records import Folder, load_sweep
+from scalpel_bench.benchmarks.report import write_page
 from tests.benchmarks.recorded import HOSTILE, reported
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+VALUES = "cells => cells.map(cell => cell.dataset.value)"
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
 
 
@@ -66,6 +70,7 @@ def test_it_loads_with_nothing_said_and_nothing_fetched(loaded, folder) -> None:
     assert set(said) == {(folder / "report.html").as_uri()}
     for name in ("relative", "front", "lam", "curve", "diagnostic"):
         assert points(page, name, "bloop") > 0
+    assert page.locator("#figures").count() == 0  # one experiment shows its own
     assert page.locator("nav").inner_text().split() == ["conditioning", "smoke"]
 
 
@@ -166,6 +171,59 @@ def test_every_figure_has_a_text_alternative(page) -> None:
 def test_a_hostile_name_is_shown_as_it_is(page) -> None:
     assert page.get_by_role("button", name=HOSTILE).is_visible()
     assert page.locator("main script").count() == 0
+
+
+def test_heads_sort_the_rows_of_ratios(page) -> None:
+    table = page.locator("table.ratios").first
+    methods = table.locator("tbody th")
+    page.keyboard.press("Tab")
+    head = table.get_by_role("button", name="test")
+    head.focus()
+    page.keyboard.press("Enter")
+    rising = methods.all_inner_texts()
+    assert table.locator("th[aria-sort=ascending]").inner_text() == "test"
+    values = [float(v) for v in table.locator("td[data-label=test]").evaluate_all(VALUES) if v]
+    assert values == sorted(values)
+    assert len(values) > 1
+    head.click()
+    valued = len(values)
+    assert methods.all_inner_texts()[:valued] == rising[:valued][::-1]  # those without a value stay last
+    assert methods.all_inner_texts()[valued:] == rising[valued:]
+    table.get_by_role("button", name="Method").click()
+    assert methods.all_inner_texts() == sorted(methods.all_inner_texts(), key=str.lower)
+
+
+def test_many_experiments_open_with_their_figures_and_the_rest_is_folded(browser, folder) -> None:
+    """Each has the records of `folder`; unfolded, one is some 2,500 pixels tall."""
+    analysis = analyse(load_sweep(Folder(folder)))
+    html = folder.parent / "many.html"
+    write_page(html, [analysis] * 12, [])
+    page, said = browser.new_page(viewport={"width": 1280, "height": 900}), []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(html.as_uri())
+    cards = page.locator("#figures [data-card]")
+    assert cards.count() == 12
+    assert cards.first.bounding_box()["y"] < 900  # the headline is seen first
+    assert page.evaluate("document.documentElement.scrollHeight") < 6000
+    assert page.locator("[data-figure=front] svg").count() == 0  # nothing is drawn before it is opened
+    lines = cards.last.locator("[data-method=bloop] .median")
+    before = lines.get_attribute("d")
+    page.locator("#figures").get_by_role("button", name="Bloop", exact=True).click()
+    assert lines.count() == 0
+    page.locator("#figures").get_by_role("button", name="Bloop", exact=True).click()
+    page.locator("#figures").get_by_role("radio", name="train").check(force=True)
+    assert cards.last.locator(".plot").get_attribute("aria-label").count(", train")
+    assert lines.get_attribute("d") != before
+    summary = page.locator("details.experiment > summary").nth(3)
+    summary.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#e3 [data-figure=front] .points").first.is_visible()
+    cards.nth(7).get_by_role("link").click()
+    page.wait_for_function("document.getElementById('e7').open")
+    assert page.locator("#e7 [data-figure=front] .points").first.is_visible()
+    assert not said
+    page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

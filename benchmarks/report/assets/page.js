@@ -1,14 +1,11 @@
 /** One experiment: its controls, and the figures that follow them. */
-class Experiment {
+class Experiment extends Sweep {
   constructor(data) {
-    this.data = data;
+    super(data);
     this.root = document.getElementById(data.id);
     const lams = [...new Set(data.runs.lam)].sort((a, b) => a - b);
     const weights = [...new Set(data.runs.lam.filter((_, run) => !data.methods[data.runs.method[run]].bound))].sort((a, b) => a - b);
-    this.state = {
-      split: data.splits.includes("test") ? "test" : data.splits[0] ?? "",
-      protocol: 0,
-      hidden: new Set(),
+    Object.assign(this.state, {
       lam: weights[Math.floor(weights.length / 2)] ?? lams[Math.floor(lams.length / 2)],
       metric: "main",
       curve: "main",
@@ -16,7 +13,7 @@ class Experiment {
       trajectories: false,
       bands: new Set(data.runs.seed).size > 2,
       whole: false,
-    };
+    });
     this.plots = {};
     const tip = (target, under) => this.tip(target, under);
     const without = { diagnostic: !this.state.diagnostic, relative: !data.relative_points.length };
@@ -38,11 +35,9 @@ class Experiment {
     if (data.protocols.length > 1)
       form.append(this.segments("Learning rate", "protocol", data.protocols.map((p, i) => [i, p.name])));
     const buttons = data.methods.map((method, index) => {
-      const icon = key(method);
-      const button = element("button", { type: "button", "aria-pressed": "true", "data-method": method.label }, icon, method.title);
-      button.addEventListener("click", () => {
-        const shown = state.hidden.delete(index) || !state.hidden.add(index);
-        button.setAttribute("aria-pressed", shown);
+      const button = toggle([key(method), method.title], { "data-method": method.label }, (shown) => {
+        if (shown) state.hidden.delete(index);
+        else state.hidden.add(index);
         this.draw();
       });
       const fade = (label) => () => Object.values(this.plots).forEach((plot) => plot.fade(label));
@@ -50,7 +45,7 @@ class Experiment {
       for (const kind of ["pointerleave", "blur"]) button.addEventListener(kind, fade(null));
       return button;
     });
-    form.append(element("fieldset", {}, element("legend", {}, "Methods"), element("div", { class: "legend" }, ...buttons)));
+    form.append(group("Methods", "legend", ...buttons));
     const options = (name, ...nodes) => this.plots[name]?.host.before(element("div", { class: "options" }, ...nodes));
     const named = (names) => names.map((name) => [name, name]);
     const boxes = [this.check("Trajectories", "trajectories"), this.check("Beyond the box", "whole")];
@@ -64,13 +59,7 @@ class Experiment {
   }
 
   segments(title, name, choices) {
-    const labels = choices.map(([value, text]) => {
-      const input = element("input", { type: "radio", name: `${this.data.id}-${name}`, value });
-      input.checked = this.state[name] === value;
-      input.addEventListener("change", () => this.set(name, value));
-      return element("label", {}, input, element("span", {}, text));
-    });
-    return element("fieldset", {}, element("legend", {}, title), element("div", { class: "segments" }, ...labels));
+    return segments(title, `${this.data.id}-${name}`, choices, this.state[name], (value) => this.set(name, value));
   }
 
   pick(title, name, choices, convert = String) {
@@ -100,63 +89,12 @@ class Experiment {
   }
 
   draw() {
-    const { protocols, runs, methods } = this.data;
-    const used = protocols[this.state.protocol]?.runs ?? [];
-    this.shown = methods.map((method, index) => ({
-      method,
-      index,
-      runs: this.state.hidden.has(index) ? [] : used.filter((run) => runs.method[run] === index),
-    })).filter(({ index }) => !this.state.hidden.has(index));
-    this.drawRelative();
+    if (this.plots.relative) this.drawRelative(this.plots.relative);
     this.drawFront();
     this.drawLam();
     this.drawCurves("curve", this.state.split, this.state.curve);
     this.drawCurves("diagnostic", "diagnostics", this.state.diagnostic);
     if (this.table?.open) this.tabulate();
-  }
-
-  axis(metric, over = "") {
-    const { labels } = this.data;
-    const name = labels[metric] && ["main", "aux"].includes(metric) ? labels[metric] : metric;
-    return { label: `${name}${over}`, log: Boolean(labels[`log_${metric}`]) };
-  }
-
-  ends(run, metric) {
-    return this.data.ends[this.state.split]?.[metric]?.[run] ?? null;
-  }
-
-  /** Those of a list that are of the protocol and split shown. */
-  own(list) {
-    const protocol = this.data.protocols[this.state.protocol]?.name;
-    return list.filter((item) => item.protocol === protocol && item.split === this.state.split);
-  }
-
-  drawRelative() {
-    if (!this.plots.relative) return;
-    const { data, state } = this;
-    const curves = this.own(data.relative);
-    const ends = this.own(data.relative_points).flatMap(({ run, aux, ratio }) => run.map((r, i) => ({ x: aux[i], y: ratio[i], run: r })));
-    const series = quietFirst(this.shown.map(({ method, index }) => {
-      const points = ends.filter(({ run }) => data.runs.method[run] === index).sort((a, b) => a.x - b.x);
-      const curve = curves.find((item) => item.method === index);
-      const steps = (name) => curve.aux.flatMap((aux, i) => (i ? [[aux, curve[name][i - 1]], [aux, curve[name][i]]] : [[aux, curve[name][i]]]));
-      const paths = curve ? [{ kind: "median", xy: steps("median") }] : [];
-      const ribbons = curve && !method.quiet ? [[steps("low"), steps("high")]] : [];
-      return { method, quiet: method.quiet, points, paths, ribbons };
-    }));
-    const medians = curves.filter((item) => !data.methods[item.method].quiet).flatMap((item) => item.median);
-    const [low, high] = bounds([...medians, 1 / 1.02, 1.02]);
-    const box = data.boxes[state.split];
-    this.plots.relative.draw({
-      name: `Main loss relative to the sum of ${this.root.querySelector("h2").textContent}, ${state.split}`,
-      x: { label: this.axis("aux").label, range: box ? box.aux : [0, 1] },
-      y: { label: `main loss relative to the sum, ${state.split}`, log: true, range: [Math.max(low / 1.01, 0.5), Math.min(high * 1.01, 2)] },
-      cap: 1,
-      shade: box?.tighter,
-      radius: 3.5,
-      series,
-      row: this.columns(),
-    });
   }
 
   drawFront() {
@@ -188,7 +126,7 @@ class Experiment {
     const outside = all.length - near.length;
     const beyond = outside ? ` (${outside} end point${outside > 1 ? "s" : ""} outside)` : "";
     this.plots.front.draw({
-      name: `Front of ${this.root.querySelector("h2").textContent}, ${split}, learning rate ${protocol}${beyond}`,
+      name: `Front of ${data.title}, ${split}, learning rate ${protocol}${beyond}`,
       x: { ...x, range: extent(near, "x", x.log) },
       y: { ...y, label: y.label + beyond, range: extent(near, "y", y.log, top) },
       cap,
@@ -244,39 +182,9 @@ class Experiment {
       .sort((a, b) => a.x - b.x);
   }
 
-  epochs(run) {
-    return this.data.curves.grids[this.data.curves.grid[run]];
-  }
-
   trajectory(run) {
     const { aux, main } = this.data.curves[this.state.split] ?? {};
     return aux && main ? aux[run].map((value, i) => [value, main[run][i]]).filter((p) => !p.includes(null)) : [];
-  }
-
-  columns() {
-    const { lam, seed, lr } = this.data.runs;
-    return [["λ", ({ run }) => number(lam[run])], ["Seed", ({ run }) => seed[run]], ["Learning rate", ({ run }) => number(lr[run])],
-      ["Run", ({ run }) => this.data.runs.id[run]]];
-  }
-
-  tip({ run, row, method, y }, under) {
-    const { data } = this;
-    const value = (split, metric) => row === undefined ? data.ends[split][metric]?.[run] : data.curves[split][metric][run][row];
-    const { lam, seed, lr } = data.runs;
-    const when = row === undefined ? "" : `, epoch ${number(this.epochs(run)[row])}: ${number(y)}`;
-    const settings = `λ ${number(lam[run])}, seed ${seed[run]}, learning rate ${number(lr[run])}${when}`;
-    const metrics = data.metrics.map((metric) => [metric, ...data.splits.map((split) => number(value(split, metric)))]);
-    const { split } = this.state;
-    const text = data.metrics.map((metric) => `${metric} ${number(value(split, metric))}`).join(", ");
-    return {
-      content: [
-        element("p", { class: "name" }, key(method), method.title),
-        element("p", {}, settings),
-        table(["", ...data.splits], metrics),
-        ...(under.length ? [element("p", { class: "quiet" }, `At the same place: ${under.join(", ")}`)] : []),
-      ],
-      text: `${[method.title, ...under].join(" and ")}, ${settings}; ${split}: ${text}`,
-    };
   }
 
   runs() {
@@ -293,17 +201,6 @@ class Experiment {
     const heads = ["Run", "Method", "λ", "Seed", "Learning rate", "Status", ...metrics.map((m) => `${m}, ${this.state.split}`)];
     this.table.append(element("div", { class: "data", tabindex: "0", role: "region", "aria-label": "All runs" }, table(heads, rows)));
   }
-}
-
-/** Series in grey below the others. */
-function quietFirst(series) {
-  return [...series.filter(({ quiet }) => quiet), ...series.filter(({ quiet }) => !quiet)];
-}
-
-/** A method's marker, for legends. */
-function key(method) {
-  return svg("svg", { class: "key", width: 14, height: 14, "aria-hidden": "true", style: `--light:${method.color};--dark:${method.dark}` },
-    svg("path", { d: marker(method.marker, 7, 7, 5.5) }));
 }
 
 /** The range of the points with a margin, up to `cap`. */
@@ -325,5 +222,3 @@ function means(points) {
     .map(([x, group]) => [x, group.reduce((sum, point) => sum + point.y, 0) / group.length])
     .sort((a, b) => a[0] - b[0]);
 }
-
-for (const data of JSON.parse(document.getElementById("data").textContent)) new Experiment(data);

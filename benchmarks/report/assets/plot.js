@@ -112,7 +112,7 @@ function tickText(value, log) {
 let plots = 0;
 
 /**
- * A figure with points that pointer and keyboard can reach.
+ * A figure with points that pointer and keyboard can reach; a small one has no table of its data.
  *
  * `draw` takes `{name, x, y, series, cap, shade, radius, row}`: `x` and `y` as `Axis` does; a line at y = `cap` and a
  * shade over the x of `shade`, if given; a series has a `method` (`label`, `title`, `color`, `dark`, `marker`), is
@@ -120,8 +120,8 @@ let plots = 0;
  * `median`: staircases of `[x, y]`) and `ribbons` (two lines of `[x, y]` each).
  */
 class Plot {
-  constructor(figure, tip, trace) {
-    Object.assign(this, { figure, tip, trace, targets: [], active: -1, clip: `clip${plots++}` });
+  constructor(figure, tip, trace, small = false) {
+    Object.assign(this, { figure, tip, trace, small, targets: [], active: -1, clip: `clip${plots++}` });
     this.host = element("div", { class: "plot", tabindex: "0", role: "group" });
     this.above = element("p", { class: "axis", "aria-hidden": "true" });
     this.area = element("div", { class: "area" });
@@ -131,7 +131,7 @@ class Plot {
     this.spoken = element("p", { class: "hidden", "aria-live": "polite" });
     this.details = element("details", {}, element("summary", {}, "Data of this figure"));
     this.details.addEventListener("toggle", () => this.tabulate());
-    figure.append(this.host, this.spoken, this.details);
+    figure.append(this.host, this.spoken, ...(small ? [] : [this.details]));
     for (const kind of ["pointermove", "pointerdown"]) this.host.addEventListener(kind, (event) => this.point(event));
     this.host.addEventListener("pointerleave", (event) => event.pointerType === "touch" || this.select(-1));
     this.host.addEventListener("keydown", (event) => this.key(event));
@@ -148,10 +148,10 @@ class Plot {
     this.what = what;
     this.active = -1;
     const width = this.area.clientWidth || 640;
-    const height = Math.round(Math.min(Math.max(width * 0.6, 290), 430));
+    const height = this.small ? 210 : Math.round(Math.min(Math.max(width * 0.6, 290), 430));
     const bottom = height - 26;
     const y = new Axis(what.y, bottom, 10);
-    const yTicks = y.ticks(7).map((v) => [v, tickText(v, y.log)]);
+    const yTicks = y.ticks(this.small ? 4 : 7).map((v) => [v, tickText(v, y.log)]);
     const left = 14 + 7 * Math.max(1, ...yTicks.map(([, text]) => text.length));
     const x = new Axis(what.x, left, width - 14);
     const root = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": this.summary() });
@@ -185,8 +185,7 @@ class Plot {
       parts.push(svg("path", { class: "grid", d: `M${left},${y.at(v)}H${width - 14}` }));
       text(label, { x: left - 7, y: y.at(v) + 4, "text-anchor": "end" });
     }
-    const shown = x.ticks(Math.max(3, Math.floor((width - left) / 64)));
-    for (const v of shown) {
+    for (const v of x.ticks(Math.max(3, Math.floor((width - left) / 64)))) {
       parts.push(svg("path", { class: "grid", d: `M${x.at(v)},10V${bottom}` }));
       text(tickText(v, x.log), { x: x.at(v), y: bottom + 17, "text-anchor": "middle" });
     }

@@ -1,0 +1,75 @@
+"""Figures as wide as a column of a paper: one panel each, without a title, of chosen methods in colour."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Collection
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..analysis.analyses import TrainingAnalysis
+from ..analysis.protocols import REFERENCE
+from . import fronts, panels, relative
+
+WIDTH, HEIGHT = 3.25, 2.9
+"""Inches."""
+_SETTINGS = {
+    **panels.SETTINGS,
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+}
+
+
+def drawn(analysis: TrainingAnalysis, labels: Collection[str]) -> dict[str, Figure]:
+    """By name: main loss relative to `sum`, and fronts, a figure for each protocol and split."""
+    with mpl.rc_context(_SETTINGS):
+        return dict(_relative(analysis, set(labels)) if analysis.compared.box else []) | dict(
+            _fronts(analysis, set(labels))
+        )
+
+
+def _relative(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
+    experiment, box = analysis.compared, analysis.compared.box
+    assert box is not None
+    curves, points = analysis.relative_curves, analysis.relative_points
+    curves = curves[curves["method"].isin(labels)]
+    for (protocol, split), own in curves.groupby(["protocol", "split"], sort=False):
+        if split not in panels.SHOWN_SPLITS:
+            continue
+        ends = points[(points["protocol"] == protocol) & (points["split"] == split)]
+        ends = ends[ends["method"].isin(labels - {*own["method"], REFERENCE})]
+        figure, axes = _panel()
+        relative.limit([axes], own)
+        relative.draw_panel(axes, own, ends, box.of(split), labels)
+        _label(figure, axes, experiment.labels.aux, "main loss relative to the sum")
+        yield f"relative_{protocol}_{split}", figure
+
+
+def _fronts(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
+    experiment, surfaces = analysis.compared, analysis.attainment
+    surfaces = surfaces[(surfaces["percentile"] == 50) & surfaces["method"].isin(labels)]
+    if not experiment.compares_fronts:
+        return
+    for (protocol, split), own in surfaces.groupby(["protocol", "split"], sort=False):
+        if split not in panels.SHOWN_SPLITS:
+            continue
+        figure, axes = _panel()
+        fronts.frame(axes, own, experiment.labels, experiment.box.of(split) if experiment.box else None)
+        fronts.draw_panel(axes, own, labels)
+        _label(figure, axes, experiment.labels.aux, experiment.labels.main)
+        yield f"fronts_{protocol}_{split}", figure
+
+
+def _panel() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _label(figure: Figure, axes: Axes, x: str, y: str) -> None:
+    """Labels in lines that are no longer than their axes, and a legend below."""
+    axes.set(xlabel=textwrap.fill(x, 52), ylabel=textwrap.fill(y, 30))
+    panels.legend_below(figure, [axes], letters=40, size=7)
