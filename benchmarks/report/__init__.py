@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from .files import FIGURES, provenance_of, write_files
+from .files import FIGURES, provenance_of, write_files, write_leaderboard
 from .page import write_page
 
-__all__ = ["FIGURES", "fill", "provenance_of", "write_files", "write_page"]
+__all__ = ["FIGURES", "fill", "provenance_of", "write_files", "write_leaderboard", "write_page"]
 
 
 def fill(document: Path, results: Path) -> None:
