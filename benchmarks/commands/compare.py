@@ -180,9 +180,10 @@ def _prepare(each: Comparison, options: ExecutionOptions) -> None:
     folder.set_aside(folder.content())
     folder.archive_of(rivals.records)
     take_over(folder, rivals.folder)
-    source = tasks.check_source(options.data)
-    for experiment in filter(None, (each.mine, rivals.experiment)):
-        write_manifest(folder, experiment, rivals.manifest.fingerprint, source)
+    data, source = rivals.manifest.fingerprint, tasks.check_source(options.data)
+    if each.mine is not None:
+        write_manifest(folder, each.mine, data, source)
+    write_manifest(folder, rivals.experiment, data, source)
 
 
 def _train(jobs: Iterable[Job], options: ExecutionOptions, out: Path) -> list[FinishedJob]:
