@@ -46,9 +46,7 @@ def recorded_in(path: Path) -> list[Folder]:
 def show_board(board: Leaderboard, each: bool) -> None:
     """Show who ranks where over all, and with ``each`` in every experiment."""
     methods, names = board.shared
-    terminal.say(
-        f"suite {SUITE}; front ratios on {SPLIT} losses, learning rates {PROTOCOL}; below 1 is better"
-    )
+    terminal.say(f"suite {SUITE}; front ratios on {SPLIT} losses, protocol {PROTOCOL}; below 1 is better")
     count = f"{len(methods)} methods in {len(names)} of {len(board.names)} experiments"
     terminal.table(f"over all: {count}", _shown(board.over_all, board))
     terminal.say(f"experiments: {', '.join(names)}")

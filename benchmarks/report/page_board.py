@@ -26,7 +26,7 @@ def section(board: Leaderboard) -> dict[str, Any]:
     return {
         "suite": SUITE,
         "of": f"{len(methods)} methods in {len(names)} of {len(board.names)} experiments: {', '.join(names)}",
-        "measure": f"{SPLIT} losses at learning rates {PROTOCOL}",
+        "measure": f"{SPLIT} losses, learning-rate protocol {PROTOCOL}",
         "rule": RULE,
         "heads": heads,
         "rows": rows,

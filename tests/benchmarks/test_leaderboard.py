@@ -151,6 +151,9 @@ def test_no_column_mixes_kinds_and_single_points_are_marked() -> None:
         kinds = {type(value) for value in table[column] if not pd.isna(value)}
         assert len(kinds) <= 1, (column, kinds)
     assert made.row("a")[["rank", "of"]].iloc[0].tolist() == [1, 3]
+    shares = made.profile([0.85, 0.9])
+    assert shares.loc["a"].tolist() == [0.5, 1.0]
+    assert shares.loc["sum"].tolist() == [0.0, 0.0]
 
 
 def swept(scale: str = "smoke") -> TrainingAnalysis:
@@ -234,7 +237,7 @@ def test_reports_have_it_beside_the_page_and_on_it(folder) -> None:
     assert f"Suite {SUITE}, 3 methods in 1 of 1 experiments: conditioning/smoke" in page
     ratio = page_board.section(api.leaderboard(folder))["rows"][0]["cells"][0][1]
     assert ratio == pytest.approx(table["ratio"][0], rel=1e-6)
-    assert f'<td data-value="{ratio}">{ratio:.3f} [' in page
+    assert f'<td class="number" data-value="{ratio}">{ratio:.3f} [' in page
     assert json.loads((folder / "provenance.json").read_text())["suite"] == SUITE
     text = documents.render("<!-- leaderboard: conditioning/smoke -->\n<!-- end -->\n", folder.parents[1])
     assert f"| 1 | `bloop` | {ratio:.3f} [" in text
