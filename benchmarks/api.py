@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 from . import figures
 from .analysis import analyse
 from .analysis.analyses import Analysis
+from .analysis.leaderboard import Leaderboard
 from .analysis.ratio_table import over_all_seeds
 from .cli.parsing import execution_options
 from .commands import sweep as command
+from .commands.leaderboard import load_board
 from .commands.planning import with_methods
 from .experiments.loading import load
 from .messages import UserError
@@ -92,6 +94,18 @@ def load_results(path: str | Path) -> Results:
         UserError: no sweep wrote to it, or none of its records belongs to the sweep.
     """
     return Results(analyse(load_sweep(Folder(Path(path)))))
+
+
+def leaderboard(*paths: str | Path) -> Leaderboard:
+    """The methods of recorded sweeps, ranked: ``over_all``, ``by_experiment``, ``against("bloop")``, ….
+
+    Args:
+        paths: folders such as ``results/fig5a/workstation``, or such as ``results``, the default.
+
+    Raises:
+        UserError: a folder has no records, an experiment stands there twice, or nothing can be ranked.
+    """
+    return load_board([Path(path) for path in paths or ("results",)])
 
 
 def sweep(

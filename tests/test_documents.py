@@ -36,7 +36,10 @@ DOCUMENTS = [
     "document",
     [
         *("README.md", "results/README.md"),
-        *(f"docs/{name}.md" for name in ("choosing", "measure", "methods", "performance", "tasks")),
+        *(
+            f"docs/{name}.md"
+            for name in ("choosing", "leaderboard", "measure", "methods", "performance", "tasks")
+        ),
     ],
 )
 def test_the_tables_are_those_of_the_recorded_results(document: str) -> None:

@@ -2,6 +2,6 @@
 
 from .methods import Described, Work, described, works
 from .oracles import ORACLES
-from .recorded import where_recorded
+from .recorded import shipped_results, where_recorded
 
-__all__ = ["ORACLES", "Described", "Work", "described", "where_recorded", "works"]
+__all__ = ["ORACLES", "Described", "Work", "described", "shipped_results", "where_recorded", "works"]

@@ -13,6 +13,12 @@ from ...words import first_line
 from ..messages.errors import UserError
 
 
+def shipped_results() -> Path:
+    """The records that came with the suite: ``results`` of its checkout, else of the present folder."""
+    beside = Path(__file__).resolve().parents[2] / "results"
+    return beside if beside.is_dir() else Path("results")
+
+
 def where_recorded(results: Path) -> dict[str, list[str]]:
     """The experiments and scales, as ``fig4/workstation``, that each method has completed a run of, sorted.
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ...words import first_line
+from ..experiments.suite import SUITE
 from ..messages import UserError, terminal
 from . import recorded, running, suite
 
@@ -25,14 +26,17 @@ app = typer.Typer(
 
 def _tell_version(wanted: bool) -> None:
     if wanted:
-        terminal.say(f"scalpel {version('scalpel-bench')}")
+        terminal.say(f"scalpel {version('scalpel-bench')}, suite {SUITE}")
         raise typer.Exit
 
 
 @app.callback()
 def _scalpel(
     version: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Say the version, and that of the suite."
+        ),
     ] = False,
 ) -> None:
     """The reproducible benchmark suite for gradient-surgery methods."""
@@ -43,7 +47,9 @@ app.command()(running.run)
 app.command()(running.sweep)
 app.command()(running.reproduce)
 app.command()(running.plan)
+app.command()(running.compare)
 app.command()(recorded.report)
+app.command()(recorded.leaderboard)
 app.command()(recorded.dashboard)
 app.command()(suite.check)
 app.command()(suite.new)

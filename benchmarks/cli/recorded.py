@@ -41,6 +41,27 @@ def report(
     command.report(paths, output, latex, labels)
 
 
+def leaderboard(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATH]...", help="Folders of results or sweeps; default: results."),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="One method against the rest: its row, and its ratio to each rival."),
+    ] = None,
+    each: Annotated[bool, typer.Option("--each", help="A table for every experiment too.")] = False,
+) -> None:
+    """Rank the methods of recorded sweeps, over all and in each experiment."""
+    from ..commands import leaderboard as command
+
+    board = command.load_board(paths or [Path("results")])
+    if method is None:
+        command.show_board(board, each)
+    else:
+        command.show_method(board, method)
+
+
 def dashboard(
     paths: Annotated[
         list[Path] | None, typer.Argument(metavar="[PATH]...", help="Default: all folders under results.")

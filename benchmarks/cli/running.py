@@ -113,6 +113,41 @@ def sweep(
     raise typer.Exit(status)
 
 
+def compare(
+    method: Annotated[
+        str, typer.Argument(help="A name, or path/to/file.py:Class.", autocompletion=complete_method)
+    ],
+    on: Annotated[
+        str,
+        typer.Option(
+            help="Recorded experiments, comma-separated: fig3a, or fig3a/released of several scales."
+        ),
+    ],
+    results: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the recorded runs, only read; default: those that came with the suite."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the method's runs, beside copies of its rivals'.")
+    ] = Path("compare"),
+    data: Data = "embedded",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes; default: one per core, or per GPU.")
+    ] = None,
+    device: Device = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train one method alone, and rank it among the recorded runs of its rivals."""
+    from ..catalogue import shipped_results
+    from ..commands import compare as command
+
+    names = [name.strip().rstrip("/") for name in on.split(",") if name.strip()]
+    if not names:
+        raise UserError("--on: name an experiment, such as fig3a")
+    options = parsing.execution_options(data, device, workers)
+    raise typer.Exit(command.compare(method, names, results or shipped_results(), out, options, dry_run))
+
+
 @with_shared_options
 def reproduce(
     options: SweepOptions,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ... import methods, tasks
@@ -87,20 +87,26 @@ def recorded(found: Mapping[Folder, Content]) -> dict[str, Record]:
     """
     usable: dict[str, Record] = {}
     for folder, content in found.items():
-        known, others = adopted(folder), 0
-        for record in content.records:
-            if record.status == "failed":
-                continue
-            if _current(record, known):
-                usable[record.id] = record
-            else:
-                others += 1
-        if others:
-            terminal.warn(
-                f"{folder.path}: {others} records are of other code, and do not count; "
-                f"`scalpel results replay {folder.path}` computes some again, and adopts them if they agree"
-            )
+        ended = [record for record in content.records if record.status != "failed"]
+        known = current(folder, ended)
+        usable |= {record.id: record for record in known}
+        if others := len(ended) - len(known):
+            terminal.warn(of_other_code(folder, others))
     return usable
+
+
+def current(folder: Folder, records: Iterable[Record]) -> list[Record]:
+    """Those of a folder's records that hold what today's code computes."""
+    known = adopted(folder)
+    return [record for record in records if _current(record, known)]
+
+
+def of_other_code(folder: Folder, count: int) -> str:
+    """That so many records of a folder are of other code, and what adopts them."""
+    return (
+        f"{folder.path}: {count} records are of other code, and do not count; "
+        f"`scalpel results replay {folder.path}` computes some again, and adopts them if they agree"
+    )
 
 
 def _current(record: Record, known: set[tuple[Origin, str]]) -> bool:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
 from ..analysis import Analysis, analyse, verdicts
+from ..analysis.leaderboard import of_analyses
 from ..analysis.verdicts import corrected
 from ..messages import UserError, terminal
 from ..records import Folder, RecordedSweep, load_sweep
-from ..report import FIGURES, page_tables, write_files, write_latex, write_page
+from ..report import (
+    FIGURES,
+    page_tables,
+    write_files,
+    write_latex,
+    write_leaderboard,
+    write_page,
+)
 
 MOST = 15
 """So many answered claims are told at the end of a long command."""
@@ -73,8 +82,13 @@ def report_sweep(sweep: RecordedSweep, brief: bool = False) -> Analysis:
 
 
 def make_page(path: Path, analyses: list[Analysis], refused: list[str]) -> None:
-    """Write the page, and say where it is."""
-    write_page(path, analyses, refused)
+    """Write the page, and beside it the leaderboard, where there is one; say where the page is."""
+    board = None
+    with suppress(UserError):
+        board = of_analyses(analyses)
+    write_page(path, analyses, refused, board)
+    if board:
+        write_leaderboard(path, board)
     terminal.say(f"report: {path}")
 
 

@@ -1,6 +1,6 @@
 """Records of runs: one file each, whole or not there, and folders of them."""
 
-from .adoption import Origin, adopt, adopted, origin_of
+from .adoption import Origin, adopt, adopted, origin_of, take_over
 from .atomic_write import check_replaceable, write_atomically
 from .environment import anonymous, environment
 from .fingerprint import code_identity
@@ -35,6 +35,7 @@ __all__ = [
     "refuse_link",
     "sort_out",
     "source_of",
+    "take_over",
     "write_atomically",
     "write_manifest",
 ]

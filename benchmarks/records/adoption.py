@@ -59,6 +59,16 @@ def adopt(folder: Folder, origin: Origin, code: str, runs: list[str], steps: int
     write_atomically(folder.path / FILE, json.dumps(sorted(kept, key=lambda e: e["of"]), indent=1) + "\n")
 
 
+def take_over(folder: Folder, source: Folder) -> None:
+    """Note what another folder, whose records this one holds too, knows of their code.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    if entries := _read(source):
+        write_atomically(folder.path / FILE, json.dumps(entries, indent=1) + "\n")
+
+
 def _read(folder: Folder) -> list[dict[str, Any]]:
     """The entries; none where there is no such file, or it was damaged."""
     try:

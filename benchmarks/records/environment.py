@@ -12,12 +12,15 @@ from pathlib import Path
 
 import torch
 
+from ..experiments.suite import SUITE
+
 
 def environment(device: str) -> dict[str, str | int | None]:
     """What the numbers of a run may depend on, and nothing that tells whose machine it was."""
     return {
         "commit": _commit(),
         "scalpel": version("scalpel-bench"),
+        "suite": SUITE,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": version("numpy"),

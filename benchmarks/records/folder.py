@@ -7,6 +7,7 @@ import lzma
 import os
 import tempfile
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -101,9 +102,17 @@ class Folder:
         records, rejected = self.read()
         if not records:
             raise UserError(none_of(self, rejected))
+        self.archive_of(records)
+        return len(records)
+
+    def archive_of(self, records: Iterable[Record]) -> None:
+        """Write these records as `archive`.
+
+        Raises:
+            UserError: it cannot be written.
+        """
         lines = "".join(record.sealed() for record in records)
         write_atomically(self.archive, lzma.compress(lines.encode(), preset=9))
-        return len(records)
 
     def file(self, run_id: str) -> Path:
         """Where the record of a run is."""

@@ -2,11 +2,20 @@
 
 from pathlib import Path
 
-from .files import FIGURES, as_csv, provenance_of, write_files
+from .files import FIGURES, as_csv, provenance_of, write_files, write_leaderboard
 from .latex import write_latex
 from .page import write_page
 
-__all__ = ["FIGURES", "as_csv", "fill", "provenance_of", "write_files", "write_latex", "write_page"]
+__all__ = [
+    "FIGURES",
+    "as_csv",
+    "fill",
+    "provenance_of",
+    "write_files",
+    "write_latex",
+    "write_leaderboard",
+    "write_page",
+]
 
 
 def fill(document: Path, results: Path) -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 from ...utf8 import NotUTF8, decode_utf8
 from .. import speed
 from ..analysis import comparisons, verdicts
+from ..analysis.leaderboard import SHARES, leaderboard
 from ..analysis.protocols import REFERENCE, Protocol
 from ..analysis.ratio_table import over_all_seeds, ratio_table
 from ..analysis.statistics import over_seeds
@@ -120,11 +121,27 @@ def _found(results: Path, split: str, methods: str, *folders: str) -> pd.DataFra
     return wide.T.rename_axis("experiment").reset_index()
 
 
+def _leaderboard(results: Path, *folders: str) -> pd.DataFrame:
+    """The leaderboard over all of folders under the results."""
+    board = leaderboard(
+        (_experiment(results, folder), _table(results, folder, "metrics")) for folder in folders
+    )
+    rows = board.over_all
+    told = {
+        "rank": rows["rank"],
+        "method": [f"`{method}`" + " \\*" * (method in board.single_points) for method in rows["method"]],
+        "front ratio": [with_interval(row.ratio, row.low, row.high) for row in rows.itertuples()],
+        **{f"≤ {tau:g}": [f"{share:.0%}" for share in rows[f"within_{tau:g}"]] for tau in SHARES},
+        "wins": [f"{share:.0%}" for share in rows["wins"]],
+        "experiments": [f"{count}/{len(board.names)}" for count in rows["experiments"]],
+    }
+    return pd.DataFrame(told)
+
+
 def _learning_rates(results: Path, folder: str, split: str = "test") -> pd.DataFrame:
     """Front ratios at each learning rate by itself, of the methods that ran at several: a folder, a split."""
     summary = _table(results, folder, "summary")
-    stated = _json(results / folder / "experiment.json")["experiment"]
-    experiment = Experiment.model_validate(stated, context=MANIFEST)
+    experiment = _experiment(results, folder)
     box = experiment.box.of(split) if experiment.box else None
     summary = summary[(summary["lam"] > 0) | summary["method"].map(experiment.bounds).astype(bool)]
     own_lam = frozenset(label for label in summary["method"].unique() if not experiment.on_grid(label))
@@ -240,6 +257,7 @@ TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
     "ratios": _ratios,
     "across": _across,
     "found": _found,
+    "leaderboard": _leaderboard,
     "learning_rates": _learning_rates,
     "verdicts": _verdicts,
     "ends": _ends,
@@ -257,6 +275,11 @@ def _table(results: Path, folder: str, name: str) -> pd.DataFrame:
     except FileNotFoundError as error:
         path = results / folder
         raise UserError(f"{path}/{name}.csv does not exist: `scalpel report {path}` makes it") from error
+
+
+def _experiment(results: Path, folder: str) -> Experiment:
+    stated = _json(results / folder / "experiment.json")["experiment"]
+    return Experiment.model_validate(stated, context=MANIFEST)
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -12,8 +12,10 @@ import pandas as pd
 
 from .. import figures
 from ..analysis.analyses import Analysis
+from ..analysis.leaderboard import Leaderboard
 from ..experiments.command_line import sweep_command
 from ..experiments.settings import TrainingRun
+from ..experiments.suite import SUITE
 from ..records import Folder, code_identity, write_atomically
 
 PROVENANCE = "provenance.json"
@@ -40,13 +42,28 @@ def write_files(analysis: Analysis) -> None:
     write_atomically(folder.path / PROVENANCE, json.dumps(provenance, indent=1) + "\n")
 
 
+def write_leaderboard(page: Path, board: Leaderboard) -> None:
+    """Write a leaderboard as CSV beside a page: ``leaderboard.csv`` beside ``report.html``.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    name = page.stem.replace("report", "leaderboard")
+    write_atomically(page.with_name(f"{name}.csv"), as_csv(board.table))
+
+
 def provenance_of(analysis: Analysis) -> dict[str, Any]:
-    """Where the numbers come from: command, data, environments, how the runs ended, how many do not count."""
+    """Where the numbers come from: command, data, environments, how the runs ended, how many do not count.
+
+    ``suite`` is the version by whose box and statistics the tables were made; the environments say in which
+    version runs were recorded.
+    """
     records, sweep = analysis.records, analysis.sweep
     environments = Counter(json.dumps(record.environment, sort_keys=True) for record in records)
     data = {run.data for record in records if isinstance(run := record.run, TrainingRun)}
     sources = {record.data_source for record in records}
     return {
+        "suite": SUITE,
         "commands": list(sweep.manifest.commands) or [sweep_command(analysis.experiment, sources)],
         "runs": dict(Counter(record.status for record in records)),
         "left_out": len(sweep.not_counted),

@@ -16,12 +16,13 @@ from markupsafe import Markup
 
 from ..analysis import multitask
 from ..analysis.analyses import Analysis, TrainingAnalysis
+from ..analysis.leaderboard import Leaderboard
 from ..analysis.summary import SPLITS
 from ..analysis.verdicts import corrected
 from ..figures.style import order, title
 from ..messages import UserError
 from ..records import Record, check_replaceable, write_atomically
-from . import page_data, page_tables
+from . import page_board, page_data, page_tables
 from .files import FIGURES, provenance_of
 
 _SYMBOLS = {
@@ -34,13 +35,16 @@ _SYMBOLS = {
 }
 
 
-def write_page(path: Path, analyses: list[Analysis], refused: list[str]) -> None:
+def write_page(
+    path: Path, analyses: list[Analysis], refused: list[str], board: Leaderboard | None = None
+) -> None:
     """Write the page.
 
     Args:
         path: an ``.html`` file; its folder is made.
         analyses: one section each, in the paper's order; their files have been written.
         refused: a line for each folder of which nothing could be used.
+        board: their leaderboard, if there is one.
 
     Raises:
         UserError: the file cannot be written, or is a folder, a device or a pipe.
@@ -64,6 +68,7 @@ def write_page(path: Path, analyses: list[Analysis], refused: list[str]) -> None
         why_not=page_tables.counted(unanswered),
         protocols=page_tables.protocols(claims),
         columns=page_tables.columns,
+        board=page_board.section(board) if board else None,
         symbols=_SYMBOLS,
         notices=_mixtures(sections),
         refused=refused,
@@ -179,7 +184,9 @@ def _mixtures(sections: list[dict[str, Any]]) -> list[str]:
     notices = []
     scales = sorted({section["experiment"].scale for section in sections})
     if len(scales) > 1:
-        notices.append(f"sections differ in scale ({', '.join(scales)}); nothing is averaged over them")
+        notices.append(
+            f"sections differ in scale ({', '.join(scales)}); only the leaderboard is over all of them"
+        )
     for name in sorted({section["experiment"].name for section in sections}):
         own = [section["data"] for section in sections if section["experiment"].name == name]
         if any(data != own[0] for data in own):

@@ -37,6 +37,8 @@ COMMANDS = [
     "run --task quadratic --method bloop --lam 0.1 --rho 0.5 --seed 1 --scale smoke --results inside",
     "run --task conditioning --method sum --set training.epochs=2 --results inside --scale smoke",
     "reproduce conditioning --scale smoke --results inside --checkpoint-every 1 --run-timeout 5",
+    "compare pcgrad --on conditioning --results inside --out compared --device cpu",
+    "leaderboard inside --method bloop --each",
     "report inside/conditioning/smoke --output inside/page.html",
     "results verify inside/conditioning/smoke",
     "results pack inside/conditioning/smoke",
@@ -44,7 +46,7 @@ COMMANDS = [
     "list methods --results inside",
     "new method inside_one --folder inside",
 ]
-EXPECTED = {"inside", "trap.py", "mine.toml", "sprung", "report.html"}
+EXPECTED = {"inside", "trap.py", "mine.toml", "sprung", "report.html", "leaderboard.csv"}
 """What may be there in the end: experiments may name files of code, and several folders share a page."""
 
 
@@ -78,7 +80,7 @@ def _mutated(draw: random.Random) -> list[str]:
         if flag in words[:-1]:
             words[words.index(flag) + 1] = draw.choice(["inside", "/proc/x", "mine.toml", "x" * 300])
     dry = ["--dry-run"]
-    last = {"new": ["--folder", "inside"], "sweep": dry, "run": dry, "reproduce": dry}
+    last = {"new": ["--folder", "inside"], "sweep": dry, "run": dry, "reproduce": dry, "compare": dry}
     return [*words, *last.get(words[0], [])]
 
 

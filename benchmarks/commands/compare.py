@@ -1,0 +1,195 @@
+"""``scalpel compare``: train one method alone, and rank it among the recorded runs of its rivals."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ... import methods, tasks
+from ...words import unknown
+from ..analysis import TrainingAnalysis
+from ..analysis.comparisons import NO_BOX
+from ..analysis.leaderboard import cells_of
+from ..analysis.protocols import REFERENCE
+from ..dashboard import Tracker
+from ..execution import ExecutionOptions, Job, execute_all, populations
+from ..experiments.loading import available
+from ..experiments.schema import Experiment
+from ..experiments.settings import TrainingRun
+from ..messages import UserError, as_user_error, terminal
+from ..records import (
+    Folder,
+    RecordedSweep,
+    has_manifest,
+    load_sweep,
+    take_over,
+    write_manifest,
+)
+from .finished_jobs import Ended, collect, tell_failures
+from .leaderboard import load_board, show_method
+from .plan import costs_of, in_words
+from .planning import announce, current, fingerprint_of, of_other_code, plan_jobs, recorded
+
+RETRIES = 2
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A recorded sweep, the folder that the method's runs come into, and the experiment that makes these.
+
+    ``mine`` is None where the method is recorded already.
+    """
+
+    rivals: RecordedSweep
+    folder: Folder
+    mine: Experiment | None
+
+
+def compare(
+    method: str, on: Sequence[str], results: Path, out: Path, options: ExecutionOptions, dry_run: bool
+) -> int:
+    """Train a method where its rivals are recorded, and show its row and ratios. Returns the exit status.
+
+    Its runs have the settings, λ and seeds of the recorded ones, at the experiment's own learning rate. They
+    come into ``out``, beside a copy of the rivals' records; ``results`` is only read.
+
+    Args:
+        method: a name, or ``file.py:Class``.
+        on: experiments with recorded runs, such as ``fig3a``, or ``fig3a/released`` of several scales.
+        results: the folder of the recorded runs.
+        out: the folder that gets ``<experiment>/<scale>``.
+        options: how runs are executed.
+        dry_run: whether to stop when it is said what would be run.
+
+    Raises:
+        UserError: there are no such records, they are of other code or data, or the method does not fit.
+    """
+    if out.resolve() == results.resolve():
+        raise UserError(f"--out {out}: these are the recorded results, which are only read")
+    with as_user_error():
+        label = methods.get(method).name
+    sweeps = [_rivals(_find(results, name)) for name in dict.fromkeys(on)]
+    compared = [_comparison(method, label, rivals, out, options) for rivals in sweeps]
+    jobs = [
+        job
+        for each in compared
+        if each.mine is not None
+        for job in plan_jobs(each.mine, options, each.folder)
+    ]
+    if not dry_run:
+        for each in compared:
+            _prepare(each, options)
+    known = recorded({each.folder: each.folder.content() for each in compared})
+    missing = [replace(job, stamp=job.folder.stamp(job.run.id)) for job in jobs if job.run.id not in known]
+    for each in (each for each in compared if each.mine is None):
+        terminal.say(f"{each.rivals.experiment.name}: {label} is recorded, and is not trained again")
+    if jobs:
+        announce(jobs, missing, options)
+    if missing:
+        runs = [job.run for job in missing if isinstance(job.run, TrainingRun)]
+        slots = min(options.workers, len(missing))
+        terminal.say(in_words(costs_of(runs, options.in_this_process), slots, options.device))
+    if dry_run:
+        return 0
+    started = time.perf_counter()
+    ended = _train(missing, options, out)
+    minutes = (time.perf_counter() - started) / 60
+    show_method(load_board([each.folder.path for each in compared]), label)
+    terminal.say(f"{ended.count} runs in {minutes:.1f} minutes")
+    for each in compared:
+        terminal.say(f"records, with those of the rivals: {each.folder.path}")
+    return tell_failures(ended)
+
+
+def _find(results: Path, name: str) -> Folder:
+    """The recorded sweep of an experiment.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    found = [Folder(path) for path in sorted(results.glob("*/*"))]
+    there = {
+        "/".join(folder.path.parts[-2:]): folder
+        for folder in found
+        if folder.has_records and has_manifest(folder)
+    }
+    chosen = [place for place in there if name in (place, place.partition("/")[0])]
+    if len(chosen) > 1:
+        raise UserError(f"--on {name}: it is recorded at several scales: write {' or '.join(chosen)}")
+    if chosen:
+        return there[chosen[0]]
+    known = {place.partition("/")[0] for place in there}
+    if name.partition("/")[0] in known | available().keys():
+        listed = f"; there are {', '.join(there)}" if there else ""
+        raise UserError(f"--on {name}: {results} has no records of it{listed}")
+    raise UserError(f"--on: {unknown('experiment', name, sorted(known | available().keys()))}")
+
+
+def _rivals(folder: Folder) -> RecordedSweep:
+    """The recorded runs of a folder.
+
+    Raises:
+        UserError: no method can be compared with them.
+    """
+    sweep = load_sweep(folder)
+    experiment = sweep.experiment
+    if not isinstance(experiment, Experiment):
+        raise UserError(f"{folder.path}: {experiment.name} compares no methods")
+    if experiment.box is None:
+        raise UserError(f"{folder.path}: no box, so that fronts have no ratio: {NO_BOX}")
+    ended = [record for record in sweep.records if record.status != "failed"]
+    if others := len(ended) - len(current(folder, ended)):
+        raise UserError(of_other_code(folder, others))
+    if cells_of(experiment, TrainingAnalysis(sweep).metrics).empty:
+        raise UserError(f"{folder.path}: no runs of {REFERENCE} at the experiment's own learning rate")
+    return sweep
+
+
+def _comparison(
+    method: str, label: str, rivals: RecordedSweep, out: Path, options: ExecutionOptions
+) -> Comparison:
+    """What is to be trained for a comparison.
+
+    Raises:
+        UserError: the method does not fit the experiment, or its data are other ones.
+    """
+    experiment, path = rivals.experiment, rivals.folder.path
+    assert isinstance(experiment, Experiment)
+    folder = Folder(out / experiment.name / experiment.scale)
+    ran: dict[str, int] = {}
+    for run in (record.run for record in rivals.records):
+        ran[run.label] = max(run.seed, ran.get(run.label, 0))
+    if label in ran:
+        return Comparison(rivals, folder, None)
+    settings = experiment.methods.get(label, {"name": method})
+    own = {"methods": {label: settings}, "axes": {}, "seeds": ran[REFERENCE] + 1}
+    with as_user_error(experiment.name):
+        mine = Experiment.model_validate({**experiment.model_dump(), **own})
+    if (seen := rivals.manifest.fingerprint) != fingerprint_of(mine, options):
+        raise UserError(f"{path}: its runs saw other data (fingerprint {seen}): give it with --data")
+    return Comparison(rivals, folder, mine)
+
+
+def _prepare(each: Comparison, options: ExecutionOptions) -> None:
+    """Put the rivals' records, and what is known of their code, into the folder of a comparison."""
+    folder, rivals = each.folder, each.rivals
+    folder.prepare()
+    folder.set_aside(folder.content())
+    folder.archive_of(rivals.records)
+    take_over(folder, rivals.folder)
+    data, source = rivals.manifest.fingerprint, tasks.check_source(options.data)
+    if each.mine is not None:
+        write_manifest(folder, each.mine, data, source)
+    write_manifest(folder, rivals.experiment, data, source)
+
+
+def _train(jobs: Iterable[Job], options: ExecutionOptions, out: Path) -> Ended:
+    jobs = list(jobs)
+    if not jobs:
+        return Ended()
+    groups = populations(jobs, options.in_this_process)
+    with Tracker("disabled", out) as tracker, closing(execute_all(groups, options, RETRIES)) as runs:
+        return collect(terminal.progress(runs, len(jobs), "runs"), tracker)

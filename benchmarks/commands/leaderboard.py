@@ -1,0 +1,113 @@
+"""``scalpel leaderboard``: methods ranked over recorded sweeps, and one method against the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ..analysis import analyse
+from ..analysis.leaderboard import PROTOCOL, RULE, SPLIT, Leaderboard, of_analyses
+from ..analysis.wording import with_interval
+from ..experiments.suite import SUITE
+from ..messages import UserError, terminal
+from ..records import Folder, has_manifest, load_sweep
+
+
+def load_board(paths: Sequence[Path]) -> Leaderboard:
+    """The leaderboard of recorded sweeps.
+
+    Args:
+        paths: folders of sweeps, such as ``results/fig5a/workstation``, or folders that hold such ones.
+
+    Raises:
+        UserError: a folder has no records, an experiment stands there twice, or nothing can be ranked.
+    """
+    folders = [folder for path in paths for folder in recorded_in(path)]
+    return of_analyses(analyse(load_sweep(folder)) for folder in folders)
+
+
+def recorded_in(path: Path) -> list[Folder]:
+    """The folder of a sweep, or those under a folder of results that hold records.
+
+    Raises:
+        UserError: there are none.
+    """
+    if has_manifest(folder := Folder(path)):
+        return [folder]
+    found = [Folder(inside) for inside in sorted(path.glob("*/*"))]
+    kept = [folder for folder in found if folder.has_records and has_manifest(folder)]
+    if not kept:
+        raise UserError(f"{path}: no records; give results, or folders such as results/fig5a/workstation")
+    return kept
+
+
+def show_board(board: Leaderboard, each: bool) -> None:
+    """Show who ranks where over all, and with ``each`` in every experiment."""
+    methods, names = board.shared
+    terminal.say(f"suite {SUITE}; front ratios on {SPLIT} losses, protocol {PROTOCOL}; below 1 is better")
+    count = f"{len(methods)} methods in {len(names)} of {len(board.names)} experiments"
+    terminal.table(f"over all: {count}", _shown(board.over_all, board))
+    terminal.say(f"experiments: {', '.join(names)}")
+    terminal.say(RULE)
+    if board.unranked:
+        told = ", ".join(f"{method} ({count})" for method, count in board.unranked.items())
+        terminal.say(f"not over all, with the number of their experiments: {told}")
+    if each:
+        for name, rows in board.by_experiment.groupby("experiment", sort=False):
+            terminal.table(str(name), _shown(rows, board))
+    _explain_marks(board, set(board.cells["method"]) if each else set(methods))
+
+
+def show_method(board: Leaderboard, method: str) -> None:
+    """Show a method's row, and its ratio to each rival.
+
+    Raises:
+        UserError: it has no front ratios.
+    """
+    row = board.row(method)
+    _, names = board.shared_with(method)
+    terminal.table(f"{method} among {row['of'].item()} methods in {', '.join(names)}", _shown(row, board))
+    rows = board.against(method)
+    shown = pd.DataFrame(
+        {
+            f"{method} over": [_marked(rival, board) for rival in rows["rival"]],
+            "front ratio": _intervals(rows),
+            "wins": _percent(rows["wins"]),
+            "of": [f"{count}/{len(board.names)}" for count in rows["experiments"]],
+        }
+    )
+    terminal.table("paired by seed, over the experiments that both have; below 1 is better", shown)
+    _explain_marks(board, {method, *rows["rival"]})
+
+
+def _shown(rows: pd.DataFrame, board: Leaderboard) -> pd.DataFrame:
+    """Columns that 80 characters hold."""
+    return pd.DataFrame(
+        {
+            "rank": rows["rank"],
+            "method": [_marked(method, board) for method in rows["method"]],
+            "front ratio": _intervals(rows),
+            "≤ 1": _percent(rows["within_1"]),
+            "wins": _percent(rows["wins"]),
+            "of": [f"{count}/{len(board.names)}" for count in rows["experiments"]],
+        }
+    )
+
+
+def _explain_marks(board: Leaderboard, shown: set[str]) -> None:
+    if shown & board.single_points:
+        terminal.say("* λ is no trade-off to it: its front is one point")
+
+
+def _marked(method: str, board: Leaderboard) -> str:
+    return f"{method} *" if method in board.single_points else method
+
+
+def _intervals(rows: pd.DataFrame) -> list[str]:
+    return [with_interval(row.ratio, row.low, row.high) for row in rows.itertuples()]
+
+
+def _percent(shares: pd.Series[float]) -> list[str]:
+    return ["" if pd.isna(share) else f"{share:.0%}" for share in shares]
