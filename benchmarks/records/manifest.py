@@ -74,7 +74,9 @@ def read_manifest(folder: Folder) -> Manifest:
     file = folder.path / FILE
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        experiment = ADAPTER.validate_python(content["experiment"], context=MANIFEST)
+        if "file" in (stated := content["experiment"]):  # none is written; it would be loaded
+            raise ValueError("file: unknown key")
+        experiment = ADAPTER.validate_python(stated, context=MANIFEST)
         data: str | None = content["data"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         cause = "no such file" if isinstance(error, OSError) else "not a manifest of this version"

@@ -95,7 +95,7 @@ def test_the_documents_way_to_a_page_and_the_command_that_finds_nothing_to_do(tm
     (tmp_path / "ideas").mkdir()
     new("method", "my_idea", tmp_path / "ideas")
     words = "sweep my_experiment.toml --scale smoke --lam 0.5 --methods sum,ideas/my_idea.py:MyIdea --seeds 1"
-    words += " --axis training.lr=0.01,0.02 --set training.epochs=1 --set task.width=1 --data ideas"
+    words += " --axis training.lr=0.01,0.02 --set training.epochs=1 --set task.width=2 --data ideas"
     scalpel(*words.split(), "--results", "other results", "--workers", "1", cwd=tmp_path)
     (command,) = json.loads((tmp_path / "other results/my_experiment/smoke/provenance.json").read_text())[
         "commands"
@@ -131,7 +131,7 @@ def test_the_experiment_of_a_task_runs_as_it_is_and_compares_what_its_losses_all
     own = load("my_experiment.toml", "laptop")
     assert isinstance(own, Experiment)
     assert list(own.methods) == ["sum", "pcgrad", "dynamic_barrier", "bloop"]
-    assert (own.seeds, len(own.lam), own.task["width"]) == (3, 8, 2)
+    assert (own.seeds, len(own.lam), own.task["width"]) == (3, 8, 1)
     assert own.caption == "My task"
     text = Path("my_experiment.toml").read_text()
     claimed = text[text.index("# [[claims]]") : text.index("# A scale")].replace("\n# ", "\n")[2:]
@@ -192,7 +192,11 @@ def test_a_box_of_ones_own_is_proposed_once(folder, capsys) -> None:
     )
     _propose_box(load("conditioning", "smoke"), sweep, Path("results"))
     assert capsys.readouterr().out == ""
+    manifest = sweep.folder.path / "experiment.json"
     assert read_manifest(sweep.folder).experiment.file is None
+    manifest.write_text(manifest.read_text().replace('"seeds"', '"file": "my_experiment.toml", "seeds"', 1))
+    with pytest.raises(UserError, match="not a manifest of this version"):
+        read_manifest(sweep.folder)
     with Path("my_experiment.toml").open("a") as file:
         file.write(BOX)
     _propose_box(load("my_experiment.toml", "smoke"), sweep, Path("results"))
