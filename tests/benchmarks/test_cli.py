@@ -172,19 +172,6 @@ def test_report_makes_the_tables_again(swept, tmp_path) -> None:
     assert (tmp_path / "copy" / "report.html").exists()
 
 
-def test_reproduce_ends_with_one_page_over_all(tmp_path) -> None:
-    done = scalpel("reproduce", "theorem2", "fig2", *SMALL, cwd=tmp_path)
-    assert done.stdout.endswith("report: results/report-smoke.html\n")
-    before, _, end = done.stdout.partition("2 runs in ")
-    assert "2 runs: about " in before
-    assert before.index("fig2: its figures are in") < before.index("theorem2: its figures are in")
-    assert "answered: 0 of 3 claims" in end
-    assert len(end.splitlines()) <= 25
-    page = (tmp_path / "results" / "report-smoke.html").read_text(encoding="utf-8")
-    assert page.count('src="data:image/png;base64,') == 2
-    assert 'alt="Noise in the projection' in page
-
-
 def test_run_is_a_sweep_of_one_run_which_is_kept(tmp_path) -> None:
     arguments = ["run", "--task", "conditioning", "--method", "bloop", "--lam", "0.5", "--rho", "0.1"]
     arguments += ["--set", "training.epochs=30", "--scale", "smoke"]
@@ -278,14 +265,6 @@ WRONG = {
     "bad rho": (["run", "--task", "quadratic", "--method", "bloop", "--rho", "0"], "rho must lie in (0, 1]"),
     "rho without EMA": (["run", "--task", "quadratic", "--method", "sum", "--rho", "0.1"], "rho"),
     "empty grid": (["sweep", "quadratic", "--lam", ","], "--lam: the grid is empty"),
-    "methods without latex": (
-        ["report", "results", "--methods", "sum"],
-        "--methods chooses what --latex writes",
-    ),
-    "latex of no method": (
-        ["report", "results", "--latex", "--methods", ","],
-        "--methods: no method is named",
-    ),
     "no methods": (["sweep", "quadratic", "--methods", ""], "--methods: the grid is empty"),
     "word in grid": (["sweep", "quadratic", "--lr", "fast"], "could not convert string to float: 'fast'"),
     "missing folder": (["sweep", "fig3a", "--data", "nowhere"], "nowhere: no such folder"),

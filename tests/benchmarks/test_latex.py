@@ -14,6 +14,7 @@ from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.records import Folder, load_sweep
 from scalpel_bench.benchmarks.report.latex import escape, table
 from tests.benchmarks.recorded import HOSTILE, recorded
+from tests.benchmarks.test_cli import scalpel
 
 COMMANDS = {"textbackslash": "\\", "textasciitilde": "~", "textasciicircum": "^", "textless": "<"}
 COMMANDS |= {"textgreater": ">", "textbar": "|", "`": "`"}
@@ -123,3 +124,14 @@ def test_figures_are_as_wide_as_a_column_and_bring_their_fonts(folder) -> None:
 def test_methods_that_are_not_there_are_refused(folder) -> None:
     with pytest.raises(UserError, match="unknown method 'blop': did you mean bloop"):
         report([folder], None, latex=True, methods=["blop"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--methods", "sum"], "--methods chooses what --latex writes"),
+        (["--latex", "--methods", ","], "--methods: no method is named"),
+    ],
+)
+def test_methods_are_refused_without_latex_and_where_none_is_named(tmp_path, options, message) -> None:
+    assert message in scalpel("report", "results", *options, cwd=tmp_path, status=2).stderr

@@ -13,6 +13,7 @@ from scalpel_bench.benchmarks.experiments.loading import available, load
 from scalpel_bench.benchmarks.messages import terminal
 from scalpel_bench.benchmarks.records import Folder, Record
 from tests.benchmarks.runs import conditioning
+from tests.benchmarks.test_cli import SMALL, scalpel
 
 STEP, EVALUATION = 0.5, 3.0
 
@@ -141,3 +142,16 @@ def test_a_figure_that_cannot_be_drawn_stops_no_runs(tmp_path, said, monkeypatch
     assert tried == [experiment.name]
     assert said == [f"{experiment.name} is not drawn yet: no room"]
     assert derived.running == ""
+
+
+def test_reproduce_ends_with_one_page_over_all(tmp_path) -> None:
+    done = scalpel("reproduce", "theorem2", "fig2", *SMALL, cwd=tmp_path)
+    assert done.stdout.endswith("report: results/report-smoke.html\n")
+    before, _, end = done.stdout.partition("2 runs in ")
+    assert "2 runs: about " in before
+    assert before.index("fig2: its figures are in") < before.index("theorem2: its figures are in")
+    assert "answered: 0 of 3 claims" in end
+    assert len(end.splitlines()) <= 25
+    page = (tmp_path / "results" / "report-smoke.html").read_text(encoding="utf-8")
+    assert page.count('src="data:image/png;base64,') == 2
+    assert 'alt="Noise in the projection' in page
