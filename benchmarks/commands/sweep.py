@@ -111,8 +111,8 @@ def _in_order(experiments: Iterable[AnyExperiment]) -> list[AnyExperiment]:
     places = {e.name: e.place for e in experiments}
 
     def key(e: AnyExperiment) -> tuple[tuple[bool, bool, int, str, str], bool]:
-        computed = isinstance(e, MixedLossExperiment)
-        return max(e.place, places.get(e.source, e.place) if computed else e.place), computed
+        source = places.get(e.source, e.place) if isinstance(e, MixedLossExperiment) else e.place
+        return max(e.place, source), isinstance(e, MixedLossExperiment)
 
     return sorted(experiments, key=key)
 

@@ -158,8 +158,9 @@ class Bar:
             _Left(),
         )
         self._bar = Progress(*columns, console=console)
-        fields = {"count": count, "done": 0, "at": 0.0, "expected": expected}
-        self._task = self._bar.add_task(plain(title), total=work, **fields)
+        self._task = self._bar.add_task(
+            plain(title), total=work, count=count, done=0, at=0.0, expected=expected
+        )
 
     def __enter__(self) -> Self:
         self._bar.start()
