@@ -152,7 +152,7 @@ def test_no_column_mixes_kinds_and_single_points_are_marked() -> None:
         assert len(kinds) <= 1, (column, kinds)
     assert made.row("a")[["rank", "of"]].iloc[0].tolist() == [1, 3]
     shares = made.profile([0.85, 0.9])
-    assert shares.loc["a"].tolist() == [0.5, 1.0]
+    assert shares.loc["b"].tolist() == [0.0, 1.0]
     assert shares.loc["sum"].tolist() == [0.0, 0.0]
 
 
