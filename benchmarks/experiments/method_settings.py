@@ -10,7 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ... import methods
 from ..messages.errors import explain
 from .common import Grid
-from .settings import Training, check_names
+from .settings import check_names
 
 SHARED = ("training", "lam")
 """Keys of a method's table that are none of its settings."""
@@ -61,23 +61,6 @@ def own_lams(given: Any, name: str) -> list[float]:
     if not lams:
         raise ValueError("lam: the grid is empty")
     return [float(method(lam=lam).lam) for lam in lams]
-
-
-def check_lam(label: str, settings: Mapping[str, Any], training: Training) -> None:
-    """Refuse trainings that move a λ that is no weight, or take the bound of one method for another's λ.
-
-    Raises:
-        ValueError: they do.
-    """
-    name, reference = settings["name"], training.step_of or settings
-    here = {name, reference["name"]} & set(methods.available())
-    lam_is = {used: methods.get(used).lam_is for used in here}
-    own, other = ((lam_is.get(of["name"]), of.get("bounded")) for of in (settings, reference))
-    if training.lam_schedule and own[0] in ("none", "bound"):
-        what = "a bound" if own[0] == "bound" else "nothing"
-        raise ValueError(f"methods: {label}: λ is {what} to {name}: leave lam_schedule out")
-    if own != other and "bound" in (own[0], other[0]):
-        raise ValueError(f"methods: {label}: λ is not the same to {name} and {reference['name']}: no step_of")
 
 
 def own_training(own: Any) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from .box import Box
 from .claims import ComparisonClaim
 from .common import Describe, Grid
 from .from_file import FromFile
-from .method_settings import SHARED, along, check_lam, filled_in, own_lams, own_training
+from .lam import check_lam
+from .method_settings import SHARED, along, filled_in, own_lams, own_training
 from .settings import (
     LEARNING_RATE,
     Settings,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..experiments.method_settings import check_lam
+from ..experiments.lam import check_lam
 from ..experiments.settings import Training, TrainingRun
 
 
