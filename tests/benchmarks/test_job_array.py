@@ -72,7 +72,7 @@ def stamps_of(runs: Path) -> dict[str, tuple[int, int]]:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 def test_a_job_whose_time_is_up_queues_again_and_the_array_does_each_run_once(tmp_path) -> None:
-    sweep = ["conditioning", "--scale", "smoke", "--set", "training.epochs=400", "--workers", "1"]
+    sweep = ["conditioning", "--scale", "smoke", "--set", "training.epochs=1000", "--workers", "1"]
     array, runs = Array(tmp_path, *sweep, "--results", str(tmp_path)), tmp_path / "conditioning/smoke/runs"
     jobs = [array.start(0), array.start(1)]
     while not (stamps_of(runs) and at_work(jobs[0], runs)):
