@@ -54,8 +54,13 @@ def of(document: str, language: str) -> list[Block]:
     return [block for block in BLOCKS if (block.document, block.language) == (document, language)]
 
 
-RUN_ELSEWHERE = {("README.md", "sh"): "test_examples.py", ("docs/experiments.md", "toml"): "test_documents.py"}
-RUN_HERE = {(name, "python") for name in ("README.md", "CONTRIBUTING.md", "docs/running.md", "docs/training_loop.md")}
+RUN_ELSEWHERE = {
+    ("README.md", "sh"): "test_examples.py",
+    ("docs/experiments.md", "toml"): "test_documents.py",
+}
+RUN_HERE = {
+    (name, "python") for name in ("README.md", "CONTRIBUTING.md", "docs/running.md", "docs/training_loop.md")
+}
 
 
 def test_every_block_is_run_or_says_why_not() -> None:
@@ -83,7 +88,9 @@ def commands(block: Block) -> list[list[str]]:
     joined = re.sub(r"\\\n\s*", " ", block.code)
     if block.language == "yaml":
         joined = yaml.safe_load(block.code)["spec"]["entrypoint"]
-    found = [shlex.split(line, comments=True) for line in joined.splitlines() if re.match(r"\s*scalpel ", line)]
+    found = [
+        shlex.split(line, comments=True) for line in joined.splitlines() if re.match(r"\s*scalpel ", line)
+    ]
     return [[word for word in line[1:] if word != "&"] for line in found]
 
 
@@ -114,7 +121,9 @@ def test_commands_within_sentences_exist_with_their_options(document: str) -> No
             (*others, last) = words.pop(0).split("|")
             assert {*others, last} <= named.commands.keys(), told
             named = named.commands[last]
-        known = {option for each in named.params for option in (*each.opts, *each.secondary_opts)} | {"--help"}
+        known = {option for each in named.params for option in (*each.opts, *each.secondary_opts)} | {
+            "--help"
+        }
         known |= {"--install-completion"} if named is CLI else set()
         options = set(re.findall(r"(?<![\w-])--[\w-]+", " ".join(words)))
         assert options <= known or named.context_settings.get("ignore_unknown_options"), told

@@ -77,7 +77,9 @@ def test_links_lead_to_pages_files_and_sections(pages) -> None:
                 assert parts.scheme in ("https", "data"), link
                 continue
             target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
-            if not target.is_file() or (target in pages and unquote(parts.fragment) not in pages[target].places):
+            if not target.is_file() or (
+                target in pages and unquote(parts.fragment) not in pages[target].places
+            ):
                 broken.append((page.name, link))
     assert broken == []
 
@@ -110,7 +112,7 @@ def browser() -> Iterator[Browser]:
 @pytest.mark.parametrize("width", [360, 1280])
 def test_pages_open_from_disk_and_say_nothing(browser, site, width) -> None:
     page, said = browser.new_page(viewport={"width": width, "height": 800}), []
-    page.on("console", lambda message: said.append(message.text))
+    page.on("console", lambda m: m.type in ("error", "warning") and said.append(m.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: request.url.startswith(("file:", "data:")) or said.append(request.url))
     for name in ("index", "docs/methods", "results/README", "docs/api/surgeon"):

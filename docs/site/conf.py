@@ -11,7 +11,6 @@ from docutils import nodes
 from sphinx.addnodes import download_reference
 from sphinx.application import Sphinx
 
-import scalpel_bench
 from scalpel_bench import methods
 from scalpel_bench.entries import read_folder
 
@@ -25,7 +24,18 @@ include_patterns = [
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "results/README.md", "examples/plugin/README.md"),
     *("docs/*.md", "docs/api/*.rst"),
 ]
-exclude_patterns = [".*", "build", "data", "site", "src", "tests", "benchmarks", "methods", "tasks", "results/*/*"]
+exclude_patterns = [
+    ".*",
+    "build",
+    "data",
+    "site",
+    "src",
+    "tests",
+    "benchmarks",
+    "methods",
+    "tasks",
+    "results/*/*",
+]
 
 myst_heading_anchors = 3
 suppress_warnings = ["misc.highlighting_failure"]  # a line with an ellipsis is no Python
@@ -88,6 +98,7 @@ docs/promises
 :caption: API
 
 docs/api/results
+docs/columns
 docs/api/surgeon
 docs/api/methods
 docs/api/tasks
