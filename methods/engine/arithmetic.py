@@ -1,4 +1,4 @@
-"""Small arithmetic that methods share: batched, branch-free, without a word to the host."""
+"""Small arithmetic that methods share: batched, branch-free, without synchronisation with the host."""
 
 import math
 
