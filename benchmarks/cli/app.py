@@ -32,7 +32,7 @@ def _tell_version(wanted: bool) -> None:
 @app.callback()
 def _scalpel(
     version: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say the version.")
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """The reproducible benchmark suite for gradient-surgery methods."""
