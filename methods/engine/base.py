@@ -55,8 +55,9 @@ class Method(BaseMethod):
     """What the method corrects by projections; None for a method that weights the gradients.
 
     A projecting method with ``ema`` reads ⟨g_i, m_j⟩ for ``gram[i, j]`` and ‖m_j‖² for ``gram[j, j]``, and
-    what it adds to or takes from gradient j beyond the sum (or beyond g_m), it adds to or takes from m_j:
-    Treated this way, ``bloop_no_ema`` is Bloop. A weighting method computes its weights from the EMAs' Gram matrix.
+    what it adds to or takes from gradient j beyond the sum (or beyond g_m), it adds to or takes from m_j.
+    Treated this way, ``bloop_no_ema`` is Bloop. A weighting method computes its weights from the Gram matrix
+    of the EMAs.
     """
     lam_last: ClassVar[bool] = False
     """Whether λ multiplies the auxiliary coefficients, and not the rows that they are computed from: for

@@ -1,4 +1,4 @@
-"""Small dense problems that methods share: batched, with a fixed number of iterations and no synchronisation with the host."""
+"""Small dense problems that methods share: batched, iterations fixed, no synchronisation with the host."""
 
 import math
 from functools import cache

@@ -1,4 +1,4 @@
-"""`make torture`: what can happen to a sweep, many times over, and a table of what was lost. About ten minutes.
+"""`make torture`: what can happen to a sweep, many times over, and a table of what was lost. Ten minutes.
 
 python -m tests.torture [kills | sweeps | mutations | command_lines | tables | nodes][=TRIALS]...
 """
