@@ -21,7 +21,7 @@ setup: .venv/ready ## Make the virtual environment in .venv (the other targets d
 test: .venv/ready ## Run the tests (under 5 minutes on two cores).
 	$(BIN)/python -m pytest -n 2
 
-test-all: .venv/ready ## Run all tests, the slow ones too.
+test-all: .venv/docs ## Run all tests, the slow ones too.
 	$(BIN)/python -m pytest -n 2 -m 'slow or not slow'
 
 examples: .venv/ready ## Run the examples as the README shows them, and check what they print.
