@@ -4,7 +4,7 @@ SCALE ?= laptop
 DATA ?= embedded
 BIN := .venv/bin
 
-.PHONY: help setup test test-all examples lint format reproduce-paper bench smoke torture clean
+.PHONY: help setup test test-all examples lint format reproduce-paper bench smoke torture docs clean
 
 help: ## Print the targets.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /|/' | awk -F'|' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -21,7 +21,7 @@ setup: .venv/ready ## Make the virtual environment in .venv (the other targets d
 test: .venv/ready ## Run the tests (under 5 minutes on two cores).
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-all: .venv/ready ## Run all tests, the slow ones too.
+test-all: .venv/docs ## Run all tests, the slow ones too.
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'slow or not slow'
 
 examples: .venv/ready ## Run the examples as the README shows them, and check what they print.
@@ -48,5 +48,14 @@ smoke: .venv/ready ## Run every experiment in seconds, into a temporary folder.
 torture: .venv/ready ## Kill, share and damage sweeps, many times over, and count what is lost (minutes).
 	$(BIN)/python -m tests.torture
 
+.venv/docs: .venv/ready requirements-docs.lock
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock --requirement requirements-docs.lock
+	@touch .venv/docs
+
+docs: .venv/docs ## Build the site in site/ (open site/index.html), and check its links and pages.
+	rm -rf site
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs/site -d build/doctrees --fresh-env . site
+	SITE=site $(BIN)/python -m pytest -m slow tests/test_site.py
+
 clean: ## Remove the virtual environment and caches; results stay.
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build site *.egg-info

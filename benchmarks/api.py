@@ -1,7 +1,11 @@
-"""The suite from Python and notebooks: run a sweep, read recorded results as tables, draw them."""
+"""The suite from Python and notebooks: run a sweep, read recorded results as tables, draw them.
+
+``docs/columns.md`` says what stands in each column.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ from matplotlib.figure import Figure
 from . import figures
 from .analysis import analyse
 from .analysis.analyses import Analysis
+from .analysis.fronts import front
 from .analysis.leaderboard import Leaderboard
 from .analysis.ratio_table import over_all_seeds
 from .cli.parsing import execution_options
@@ -26,7 +31,7 @@ from .records import Folder, load_sweep
 class Results:
     """The recorded runs of an experiment at a scale, and what follows from them: a table each.
 
-    Made by `load_results` and `sweep`. No column mixes numbers and words.
+    Made by `load_results` and `sweep`. No column mixes numbers and words; ``docs/columns.md`` explains each.
     """
 
     def __init__(self, analysis: Analysis) -> None:
@@ -106,6 +111,29 @@ def leaderboard(*paths: str | Path) -> Leaderboard:
         UserError: a folder has no records, an experiment stands there twice, or nothing can be ranked.
     """
     return load_board([Path(path) for path in paths or ("results",)])
+
+
+def fronts(
+    points: pd.DataFrame, main: str = "main", aux: str = "aux", by: Sequence[str] = ("method", "seed")
+) -> pd.DataFrame:
+    """The rows of a table that no other of the same group dominates, in order of the auxiliary loss.
+
+    >>> fronts(results.runs, "test_main", "test_aux")  # or a table of your own
+
+    Args:
+        points: a row per end point; one with a loss that is not finite is on no front.
+        main: the column of the main loss.
+        aux: the column of the auxiliary loss; of rows that are equal in both the first is kept.
+        by: the columns that tell groups apart.
+
+    Raises:
+        UserError: the table has no such column.
+    """
+    if lacking := [column for column in (main, aux, *by) if column not in points]:
+        raise UserError(f"no column {lacking[0]!r}; there are {', '.join(map(str, points))}")
+    groups = points.groupby(list(by), sort=False)
+    own = [group[front(group[[main, aux]].to_numpy(float))].sort_values(aux) for _, group in groups]
+    return pd.concat(own) if own else points.copy()
 
 
 def sweep(

@@ -1,8 +1,6 @@
-"""The documents against what they speak of: recorded numbers, files that are linked, commands."""
+"""The documents against what they speak of: recorded numbers, files that are linked."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -146,13 +144,3 @@ def test_advice_is_linked_to_a_record_or_marked_as_untested() -> None:
         assert linked or "ntested**" in begin + behind, situation
     methods = re.findall(r"\[`(\w+)`\]\(methods\.md#\w+\)", text)
     assert set(methods) <= read_folder("methods").entries.keys()
-
-
-def test_every_command_of_the_readme_exists() -> None:
-    text = (ROOT / "README.md").read_text()
-    command = [sys.executable, "-m", "scalpel_bench.benchmarks.cli", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
-    for command in set(re.findall(r"scalpel (\w+)", text)):
-        assert re.search(rf"^  {command}\b", done.stdout, re.M), command
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-    assert set(re.findall(r"\bmake ([a-z-]+)", text)) <= targets

@@ -1,5 +1,7 @@
-"""The examples, run as the README shows them, and its three lines in a plain loop."""
+"""The examples, run as the README shows them, the notebook, and the README's three lines in a plain loop."""
 
+import ast
+import json
 import os
 import re
 import subprocess
@@ -8,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.image
+import pandas as pd
 import pytest
 import torch
+from matplotlib import pyplot
 from torch import nn
 
 from scalpel_bench import methods
@@ -90,6 +94,36 @@ def test_an_example_runs_as_the_readme_shows_it(name: str, tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     CHECKS[name](done.stdout, tmp_path)
+
+
+def test_the_notebook_is_committed_without_outputs() -> None:
+    cells = json.loads((ROOT / "examples/compare.ipynb").read_text())["cells"]
+    assert all(not cell["outputs"] for cell in cells if cell["cell_type"] == "code")
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_from_top_to_bottom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cells one after the other, and the values that they show."""
+    monkeypatch.chdir(ROOT / "examples")
+    names: dict[str, object] = {}
+    shown = []
+    for cell in json.loads(Path("compare.ipynb").read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            body = ast.parse("".join(cell["source"])).body
+            exec(compile(ast.Module(body[:-1], []), "compare.ipynb", "exec"), names)
+            shown.append(eval(ast.unparse(body[-1]), names))
+    results, runs, fronts, own, figure, table = shown
+    assert repr(results) == f"<{len(results.runs)} runs of fig5a at scale workstation>"
+    assert {"sum", "bloop"} <= set(fronts.reset_index()["method"])
+    assert len(runs) == len(own) == 5
+    assert figure.axes[0].get_ylabel() == "main loss relative to the sum"
+    recorded = pd.read_csv(ROOT / "results/fig5a/workstation/metrics.csv").query(
+        "statistic == 'front_ratio' and split == 'test' and seed == 'all' and protocol == 'fixed'"
+    )
+    ratios = recorded.set_index("method")["value"]
+    assert table["fig5a"].dropna().to_dict() == pytest.approx(ratios.to_dict(), abs=6e-4)
+    assert table.loc["sum"].tolist() == [1.0] * 5
+    pyplot.close("all")
 
 
 def test_the_three_lines_of_the_readme() -> None:

@@ -221,4 +221,4 @@ def test_the_command_without_the_suite_says_what_to_install(tmp_path) -> None:
 def test_torch_is_all_that_is_required() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert [line.partition(">")[0] for line in project["dependencies"]] == ["torch"]
-    assert {"suite", "hf", "labels", "ray", "dev", "peers"} == project["optional-dependencies"].keys()
+    assert {"suite", "hf", "labels", "ray", "docs", "dev", "peers"} == project["optional-dependencies"].keys()

@@ -38,7 +38,7 @@ def summarise(records: list[Record], aux: str = "aux") -> pd.DataFrame:
         row["train_seconds"] = record.timings.get("train")
         rows.append(row)
     frame = pd.DataFrame(rows)
-    frame["diverged_at"] = frame["diverged_at"].astype("Int64")
+    frame = frame.astype({"diverged_at": "Int64", "train_seconds": float})
     return frame.sort_values(["method", "lr", "lam", "seed"], ignore_index=True)
 
 

@@ -35,7 +35,10 @@ def _scalpel(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_tell_version, is_eager=True, help="Say the version, and that of the suite."
+            "--version",
+            callback=_tell_version,
+            is_eager=True,
+            help="Show the version, and that of the suite.",
         ),
     ] = False,
 ) -> None:

@@ -29,7 +29,7 @@ Scale = Annotated[str, typer.Option(help="smoke, laptop, workstation, paper; fig
 Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds; default: the experiment's.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, …; default: the GPU where there is one.")]
 GpuShare = Annotated[
-    float, typer.Option(min=0.01, max=1, help="What a run takes of a GPU: 0.25 puts four on each.")
+    float, typer.Option(min=0.01, max=1, help="Share of a GPU that a run takes: 0.25 puts four on each.")
 ]
 Retries = Annotated[int, typer.Option(min=0, help="Times that a run is tried again when its worker died.")]
 RunTimeout = Annotated[
@@ -37,7 +37,7 @@ RunTimeout = Annotated[
     typer.Option(min=1, help="Seconds without a step after which a run is ended as failed; default: none."),
 ]
 CheckpointEvery = Annotated[float, typer.Option(min=0, help="Seconds between two checkpoints of a run.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and stop.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be run, and stop.")]
 Wandb = Annotated[
     Literal["disabled", "offline", "online"],
     typer.Option(envvar="WANDB_MODE", help="Log finished runs to Weights & Biases."),

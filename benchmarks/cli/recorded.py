@@ -11,7 +11,9 @@ from ..messages import UserError, terminal
 from . import parsing
 from .options import Results
 
-app = typer.Typer(help="Look after recorded results.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Check, repair, replay and pack recorded results.", no_args_is_help=True, rich_markup_mode=None
+)
 
 Folders = Annotated[
     list[Path], typer.Argument(metavar="PATH...", help="Folders such as results/fig3a/laptop.")
@@ -82,7 +84,7 @@ def dashboard(
 
 @app.callback()
 def _results() -> None:
-    """Look after recorded results."""
+    """Check, repair, replay and pack recorded results."""
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Small dense problems that methods share: batched, a fixed number of iterations, no word to the host."""
+"""Small dense problems that methods share: batched, iterations fixed, no synchronisation with the host."""
 
 import math
 from functools import cache

@@ -69,7 +69,7 @@ def find_overflow(gram: Tensor, losses: Tensor, own: Tensor, is_scaled: bool) ->
         broken = [name for name, square in zip(names, values[k : 2 * k], strict=True) if not isfinite(square)]
         whose = " and ".join(broken) or "main or auxiliary"
         raise RuntimeError(
-            f"the gradient of the {whose} loss is not finite: skip this batch, or make the loss finite"
+            f"the gradient of the {whose} loss is not finite: skip this batch, or correct the loss there"
         )
     return True
 

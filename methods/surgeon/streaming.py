@@ -179,7 +179,7 @@ class Stream:
         if self.broken and not may_overflow:
             name = objective_names(self._k)[self._objective]
             raise RuntimeError(
-                f"the gradient of the {name} loss is not finite: skip this batch, or make the loss finite"
+                f"the gradient of the {name} loss is not finite: skip this batch, or correct the loss there"
             )
 
     @torch.no_grad()

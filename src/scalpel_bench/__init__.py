@@ -12,17 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import benchmarks, methods, tasks
-    from .benchmarks.api import leaderboard, load_results, sweep
+    from .benchmarks.api import fronts, leaderboard, load_results, sweep
     from .methods import Method, Surgeon
 
-__all__ = ["Method", "Surgeon", "benchmarks", "leaderboard", "load_results", "methods", "sweep", "tasks"]
+__all__ = [
+    "Method",
+    "Surgeon",
+    "benchmarks",
+    "fronts",
+    "leaderboard",
+    "load_results",
+    "methods",
+    "sweep",
+    "tasks",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: PyTorch takes seconds."""
     if name in ("benchmarks", "methods", "tasks"):
         return importlib.import_module(f"scalpel_bench.{name}")
-    if name in ("leaderboard", "load_results", "sweep"):
+    if name in ("fronts", "leaderboard", "load_results", "sweep"):
         return getattr(importlib.import_module("scalpel_bench.benchmarks.api"), name)
     if name in __all__:
         return getattr(importlib.import_module("scalpel_bench.methods"), name)

@@ -1,4 +1,4 @@
-"""Files of results, which may come from anybody: what a link, a pipe or a device leads to is none of them."""
+"""Files of results, which may come from anybody: links, pipes and devices are not followed."""
 
 from __future__ import annotations
 

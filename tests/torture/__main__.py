@@ -1,4 +1,4 @@
-"""`make torture`: what may befall a sweep, many times over, and a table of what was lost. Under 20 minutes.
+"""`make torture`: what can happen to a sweep, many times over; a table of what was lost. Under 20 minutes.
 
 python -m tests.torture [ROW[=TRIALS]]..., by default all rows of `TRIALS`
 """
