@@ -79,6 +79,7 @@ docs/field
 :caption: Results
 
 results/README
+docs/leaderboard
 docs/measure
 docs/performance
 ```
