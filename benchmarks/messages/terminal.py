@@ -126,8 +126,9 @@ class Bar:
             _Left(),
         )
         self._bar = Progress(*columns, console=console)
-        fields = {"count": count, "done": 0, "at": 0.0, "expected": expected}
-        self._task = self._bar.add_task(plain(title), total=work, **fields)
+        self._task = self._bar.add_task(
+            plain(title), total=work, count=count, done=0, at=0.0, expected=expected
+        )
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -139,9 +140,12 @@ class Bar:
     def advance(self, work: float, title: str | None = None) -> None:
         """One more thing is done, which was so much of the work."""
         task = self._bar.tasks[self._task]
-        fields = {"done": task.fields["done"] + 1, "at": task.elapsed or 0.0}
         self._bar.update(
-            self._task, advance=work, description=None if title is None else plain(title), **fields
+            self._task,
+            advance=work,
+            description=None if title is None else plain(title),
+            done=task.fields["done"] + 1,
+            at=task.elapsed or 0.0,
         )
 
 
