@@ -172,9 +172,12 @@ class Bar:
     def advance(self, work: float, title: str | None = None) -> None:
         """One more thing is done, which was so much of the work."""
         task = self._bar.tasks[self._task]
-        fields = {"done": task.fields["done"] + 1, "at": task.elapsed or 0.0}
         self._bar.update(
-            self._task, advance=work, description=None if title is None else plain(title), **fields
+            self._task,
+            advance=work,
+            description=None if title is None else plain(title),
+            done=task.fields["done"] + 1,
+            at=task.elapsed or 0.0,
         )
 
 
