@@ -57,6 +57,7 @@ def of(document: str, language: str) -> list[Block]:
 RUN_ELSEWHERE = {
     ("README.md", "sh"): "test_examples.py",
     ("docs/experiments.md", "toml"): "test_documents.py",
+    ("docs/experiments.md", "sh"): "test_own_experiment.py",
 }
 RUN_HERE = {
     (name, "python") for name in ("README.md", "CONTRIBUTING.md", "docs/running.md", "docs/training_loop.md")
@@ -89,7 +90,9 @@ def commands(block: Block) -> list[list[str]]:
     if block.language == "yaml":
         joined = yaml.safe_load(block.code)["spec"]["entrypoint"]
     found = [
-        shlex.split(line, comments=True) for line in joined.splitlines() if re.match(r"\s*scalpel ", line)
+        shlex.split(line.partition(">>")[0], comments=True)
+        for line in joined.splitlines()
+        if re.match(r"\s*scalpel ", line)
     ]
     return [[word for word in line[1:] if word != "&"] for line in found]
 

@@ -18,7 +18,6 @@ from ..dashboard import Tracker
 from ..execution import ExecutionOptions, Job, execute_all, populations
 from ..experiments.loading import available
 from ..experiments.schema import Experiment
-from ..experiments.settings import TrainingRun
 from ..messages import UserError, as_user_error, terminal
 from ..records import (
     Folder,
@@ -29,8 +28,8 @@ from ..records import (
     write_manifest,
 )
 from .finished_jobs import Ended, collect, tell_failures
+from .forecast import announce_cost, forecast
 from .leaderboard import load_board, show_method
-from .plan import costs_of, in_words
 from .planning import announce, current, fingerprint_of, of_other_code, plan_jobs, recorded
 
 RETRIES = 2
@@ -89,9 +88,7 @@ def compare(
     if jobs:
         announce(jobs, missing, options)
     if missing:
-        runs = [job.run for job in missing if isinstance(job.run, TrainingRun)]
-        slots = min(options.workers, len(missing))
-        terminal.say(in_words(costs_of(runs, options.in_this_process), slots, options.device))
+        announce_cost(forecast(missing, options), len(missing), out)
     if dry_run:
         return 0
     started = time.perf_counter()

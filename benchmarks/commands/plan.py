@@ -7,7 +7,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -88,24 +88,15 @@ def estimate(
             f"{experiment.name} at scale {experiment.scale} needs its real data: give --data hub or PATH, "
             "or --steps-per-epoch N to measure its steps on embedded data"
         )
-    runs = experiment.plan(lambda settings: describe_data(settings, options))
-    costs = costs_of(runs, options, steps_per_epoch)
-    return _table(costs), in_words(costs, slots, options.device)
-
-
-def costs_of(
-    runs: Iterable[TrainingRun], options: ExecutionOptions, steps_per_epoch: int | None = None
-) -> list[Cost]:
-    """What each kind of run costs, from its first steps; see `estimate`."""
     alike: dict[Hashable, list[TrainingRun]] = {}
-    for run in runs:
+    for run in experiment.plan(lambda settings: describe_data(settings, options)):
         alike.setdefault(_kind(run), []).append(run)
     costs = []
-    for same in alike.values():
-        task = get_task(same[0].task, options)
-        steps = same[0].training.epochs * (steps_per_epoch or task.steps_per_epoch)
-        costs.append(Cost(same[0], len(same), steps, measure(same[0], task)))
-    return costs
+    for runs in alike.values():
+        task = get_task(runs[0].task, options)
+        steps = runs[0].training.epochs * (steps_per_epoch or task.steps_per_epoch)
+        costs.append(Cost(runs[0], len(runs), steps, measure(runs[0], task)))
+    return _table(costs), _total(costs, slots, options.device)
 
 
 def _kind(run: TrainingRun) -> Hashable:
@@ -128,8 +119,7 @@ def _table(costs: list[Cost]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def in_words(costs: list[Cost], slots: int, device: str) -> str:
-    """The cost of all runs in a line."""
+def _total(costs: list[Cost], slots: int, device: str) -> str:
     seconds = sum(cost.seconds for cost in costs)
     memory = max(cost.one.memory for cost in costs)
     checkpoints = slots * sum(cost.one.checkpoint for cost in costs) / len(costs)

@@ -248,7 +248,7 @@ def test_help_lists_and_templates_import_nothing_heavy(tmp_path) -> None:
     done = process("-c", STARTED.format(commands=commands), cwd=tmp_path)
     for name in ("bloop_no_ema", "smooth_mlp", "fig3a", "Figure 2", "Hsieh et al. 2024", "needs losses"):
         assert name in done.stdout
-    assert re.search(r"^scalpel \d+\.\d+\.\d+$", done.stdout, re.M)
+    assert re.search(r"^scalpel \d+\.\d+\.\d+, suite \d+\.\d+$", done.stdout, re.M)
 
 
 WRONG = {

@@ -74,7 +74,7 @@ def test_a_method_is_trained_alone_and_ranked_among_recorded_rivals(tmp_path, mi
     on = ("--on", "conditioning", "--results", "rec")
     planned = compare(mine, *on, "--dry-run", cwd=tmp_path)
     assert "conditioning: 2 runs, 0 recorded already, 2 to do" in planned
-    assert re.search(r"2 runs: about \S+ minutes on 1 at a time", planned)
+    assert re.search(r"2 runs: about \S+ (seconds|minutes) on 1 at a time", planned)
     assert not (tmp_path / "compare").exists()
 
     said = compare(mine, *on, cwd=tmp_path)
