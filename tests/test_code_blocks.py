@@ -58,9 +58,11 @@ RUN_ELSEWHERE = {
     ("README.md", "sh"): "test_examples.py",
     ("docs/experiments.md", "toml"): "test_documents.py",
     ("docs/experiments.md", "sh"): "test_own_experiment.py",
+    ("docs/leaderboard.md", "sh"): "test_leaderboard.py",
 }
 RUN_HERE = {
-    (name, "python") for name in ("README.md", "CONTRIBUTING.md", "docs/running.md", "docs/training_loop.md")
+    *((name, "python") for name in ("README.md", "CONTRIBUTING.md", "docs/training_loop.md")),
+    *((name, "python") for name in ("docs/running.md", "docs/leaderboard.md")),
 }
 
 
@@ -155,13 +157,15 @@ def test_surgery_in_a_training_loop_as_the_documents_show_it() -> None:
 
 
 def test_results_as_the_documents_show_them(tmp_path, monkeypatch) -> None:
-    (block,) = of("docs/running.md", "python")
+    shown = [
+        block.code for name in ("docs/running.md", "docs/leaderboard.md") for block in of(name, "python")
+    ]
     folder = tmp_path / "results" / "fig5a" / "workstation"
     folder.parent.mkdir(parents=True)
     recorded(folder)
     monkeypatch.chdir(tmp_path)
     names: dict = {}
-    for statement in ast.parse(block.code).body:  # as a notebook shows the value of each
+    for statement in ast.parse("\n".join(shown)).body:  # as a notebook shows the value of each
         code = ast.unparse(statement)
         value = eval(code, names) if isinstance(statement, ast.Expr) else exec(code, names)
         assert value is None or not hasattr(value, "empty") or not value.empty, code
