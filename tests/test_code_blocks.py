@@ -180,4 +180,5 @@ def test_the_method_that_contributors_write(tmp_path: Path) -> None:
     method = methods.create(f"{file}:Balance", lam=0.5)
     main, auxiliary = rows = torch.tensor([[3.0, 4.0], [0.6, 0.0]], dtype=torch.float64)
     direction, _ = method.combine(rows, method.init(rows))
+    methods.REGISTRY.remove("balance")
     torch.testing.assert_close(direction, main + 0.5 * (main.norm() / auxiliary.norm()) * auxiliary)

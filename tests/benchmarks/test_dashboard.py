@@ -137,6 +137,7 @@ def test_offline_a_second_time_replaces_the_files_and_writes_the_views(recorded,
     assert DATA.fingerprint in filters
 
 
+@pytest.mark.slow
 def test_what_does_not_belong_is_named_and_left_out(recorded, capfd) -> None:
     folder = recorded / FOLDER / "runs"
     first, second, third = sorted(folder.glob("*.json"))[:3]
@@ -153,6 +154,7 @@ def test_what_does_not_belong_is_named_and_left_out(recorded, capfd) -> None:
     assert len(runs(recorded / "results")) == 7
 
 
+@pytest.mark.slow
 def test_single_runs_have_no_analysis(recorded) -> None:
     (recorded / FOLDER / manifest.FILE).unlink()
     assert scalpel("dashboard", "--wandb", "offline", cwd=recorded) == 0

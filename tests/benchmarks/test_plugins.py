@@ -56,7 +56,7 @@ def scalpel(*commands: str, cwd: Path, status: int = 0, path: str = "") -> str:
 
 def test_a_file_takes_part_in_a_sweep_and_its_content_in_the_identity(tmp_path) -> None:
     new("method", "my_idea", tmp_path)
-    sweep = "sweep conditioning --scale smoke --workers 2 --methods sum,my_idea.py:MyIdea"
+    sweep = "sweep conditioning --scale smoke --workers 1 --methods sum,my_idea.py:MyIdea"
     assert "4 runs, 0 recorded already" in scalpel(sweep, cwd=tmp_path)
     runs = [json.loads(f.read_text())["run"] for f in tmp_path.glob("results/conditioning/smoke/runs/*")]
     mine = [run for run in runs if run["label"] == "my_idea"]
@@ -343,6 +343,7 @@ def test_an_installed_package_adds_its_method(installed, tmp_path) -> None:
     assert "4 runs in" in output
 
 
+@pytest.mark.slow
 def test_an_installed_package_that_does_not_import_is_named_and_harms_nothing(installed, tmp_path) -> None:
     reason = (
         "method plugin 'broken' of broken-plugin (broken_plugin:Broken) cannot be used: ModuleNotFoundError"

@@ -54,7 +54,13 @@ def test_every_fault_is_named(swept) -> None:
 
 def test_repair_runs_what_is_missing_and_keeps_the_rest(tmp_path, capsys) -> None:
     folder = Folder(tmp_path / "conditioning" / "smoke")
-    sweep([conditioning(lam=[0.1])], ExecutionOptions(), tmp_path, False, "disabled")
+    sweep(
+        [conditioning(lam=[0.1], methods={"sum": {}, "bloop": {}, "pcgrad": {}})],
+        ExecutionOptions(),
+        tmp_path,
+        False,
+        "disabled",
+    )
     gone, cut, *kept = sorted(folder.runs.glob("*.json"))
     trajectories = {file: folder.find(file.stem).trajectory for file in (gone, cut)}
     written = {file: file.stat().st_mtime_ns for file in kept}

@@ -173,6 +173,7 @@ class TestEvaluation:
         assert torch.equal(out[kept], logits[kept])
         assert out.shape[1] == 12
 
+    @pytest.mark.slow
     def test_an_overfitted_model_translates_its_targets(self, folder) -> None:
         for split in ("train", "validation", "test"):
             file = folder / "multi30k" / f"{split}.jsonl"
