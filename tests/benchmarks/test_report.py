@@ -75,7 +75,6 @@ def test_a_section_states_scale_data_seeds_failures_and_the_command(folder) -> N
     html = re.sub(r"<[^>]+>", "", page(folder / "report.html").split('id="data"')[0])
     for text in (
         "scale smoke",
-        "not the paper's result",
         "none 0000000000000000",
         "2 seeds",
         "1 diverged",
@@ -86,6 +85,17 @@ def test_a_section_states_scale_data_seeds_failures_and_the_command(folder) -> N
         "commit",
     ):
         assert text in " ".join(html.split()).replace("&#39;", "'"), text
+
+
+def test_a_miniature_says_that_it_is_one(folder, tmp_path) -> None:
+    assert "not the paper's result" not in page(folder / "report.html").replace("&#39;", "'")
+    small = Path(shutil.copytree(folder, tmp_path / "conditioning" / "smoke"))
+    manifest = json.loads((small / "experiment.json").read_text())
+    manifest["experiment"]["miniature"] = "one epoch"
+    (small / "experiment.json").write_text(json.dumps(manifest))
+    report([small], None)
+    html = " ".join(page(small / "report.html").replace("&#39;", "'").split())
+    assert "A miniature, so not the paper's result: one epoch." in html
 
 
 def test_trajectories_are_thinned_to_the_budget() -> None:
