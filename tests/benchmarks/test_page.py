@@ -218,10 +218,9 @@ def test_many_experiments_open_with_their_figures_and_the_rest_is_folded(browser
     summary = page.locator("details.experiment > summary").nth(3)
     summary.focus()
     page.keyboard.press("Enter")
-    assert page.locator("#e3 [data-figure=front] .points").first.is_visible()
+    page.locator("#e3 [data-figure=front] .points").first.wait_for()
     cards.nth(7).get_by_role("link").click()
-    page.wait_for_function("document.getElementById('e7').open")
-    assert page.locator("#e7 [data-figure=front] .points").first.is_visible()
+    page.locator("#e7 [data-figure=front] .points").first.wait_for()
     assert not said
     page.close()
 
