@@ -127,8 +127,8 @@ def stopped(times: int = 8) -> Iterator[dict[str, Any]]:
             again, _ = _told(_begun(results))
             lost = any(_records(results).get(name) != held for name, held in kept.items())
             whole = again == 0 and len(_records(results)) == RUNS
-            unheard = (-signal.SIGTERM, -signal.SIGHUP)  # before the command had begun
-            fine = status in (0, 130, *unheard) and "Traceback" not in error and whole and not lost
+            unheard = not error and -status in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # not begun
+            fine = (status in (0, 130) or unheard) and "Traceback" not in error and whole and not lost
             if not fine:
                 terminal.say(f"bad: status {status}, {error[-600:]!r}")
             bad += not fine

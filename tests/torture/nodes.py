@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from scalpel_bench.benchmarks.execution import ExecutionOptions, execute_all
+from scalpel_bench.benchmarks.messages import terminal
 from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.runs import conditioning, jobs_of
 from tests.torture.kills import ROOT
@@ -67,9 +68,17 @@ def head_restarted(times: int = 1) -> Iterator[dict[str, Any]]:
             said = [
                 line for line in words.splitlines() if line.startswith("scalpel: error: the head of the Ray")
             ]
-            bad += sweep.returncode != 2 or len(said) != 1 or again.returncode != 0
-            bad += any(ended[name] != stamp for name, stamp in kept.items()) or len(ended) <= len(kept)
-            bad += bool([file for file in runs.iterdir() if file.suffix in (".lease", ".checkpoint")])
+            faults = {
+                "the sweep's end": sweep.returncode != 2 or len(said) != 1,
+                "the same command's end": again.returncode != 0,
+                "a record made again": any(ended[name] != stamp for name, stamp in kept.items()),
+                "nothing done after": len(ended) <= len(kept),
+                "left": any(file.suffix in (".lease", ".checkpoint") for file in runs.iterdir()),
+            }
+            if any(faults.values()):
+                found = ", ".join(fault for fault, seen in faults.items() if seen)
+                terminal.say(f"bad: {found}; status {sweep.returncode}, {words[-600:]!r}")
+            bad += any(faults.values())
             before, after = before + len(kept), after + len(ended) - len(kept)
     what = f"Ray: the head restarts: one line, then the same command; {before} + {after} runs, none twice"
     yield {"what": what, "trials": times, "bad": bad}
