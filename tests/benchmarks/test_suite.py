@@ -34,4 +34,3 @@ def test_new_records_tell_the_version() -> None:
 def test_versions_of_the_package_are_equal_wherever_they_stand() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
-    assert f"version = {{{version}}}" in (ROOT / "README.md").read_text()
