@@ -22,14 +22,13 @@ from ..messages import UserError, as_user_error, terminal
 from ..records import (
     Folder,
     RecordedSweep,
-    has_manifest,
     load_sweep,
     take_over,
     write_manifest,
 )
 from .finished_jobs import Ended, collect, tell_failures
 from .forecast import announce_cost, forecast
-from .leaderboard import load_board, show_method
+from .leaderboard import load_board, show_method, sweeps_in
 from .planning import announce, current, fingerprint_of, of_other_code, plan_jobs, recorded
 
 RETRIES = 2
@@ -107,12 +106,7 @@ def _find(results: Path, name: str) -> Folder:
     Raises:
         UserError: there is none, or there are several.
     """
-    found = [Folder(path) for path in sorted(results.glob("*/*"))]
-    there = {
-        "/".join(folder.path.parts[-2:]): folder
-        for folder in found
-        if folder.has_records and has_manifest(folder)
-    }
+    there = {"/".join(folder.path.parts[-2:]): folder for folder in sweeps_in(results)}
     chosen = [place for place in there if name in (place, place.partition("/")[0])]
     if len(chosen) > 1:
         raise UserError(f"--on {name}: it is recorded at several scales: write {' or '.join(chosen)}")

@@ -36,11 +36,15 @@ def recorded_in(path: Path) -> list[Folder]:
     """
     if has_manifest(folder := Folder(path)):
         return [folder]
-    found = [Folder(inside) for inside in sorted(path.glob("*/*"))]
-    kept = [folder for folder in found if folder.has_records and has_manifest(folder)]
-    if not kept:
+    if not (found := sweeps_in(path)):
         raise UserError(f"{path}: no records; give results, or folders such as results/fig5a/workstation")
-    return kept
+    return found
+
+
+def sweeps_in(results: Path) -> list[Folder]:
+    """The folders of recorded sweeps under a folder of results, ``<experiment>/<scale>``, sorted."""
+    found = [Folder(inside) for inside in sorted(results.glob("*/*"))]
+    return [folder for folder in found if folder.has_records and has_manifest(folder)]
 
 
 def show_board(board: Leaderboard, each: bool) -> None:

@@ -10,7 +10,6 @@ import pandas as pd
 
 from ..analysis import Analysis, analyse, verdicts
 from ..analysis.leaderboard import of_analyses
-from ..analysis.verdicts import corrected
 from ..messages import UserError, terminal
 from ..records import Folder, RecordedSweep, load_sweep
 from ..report import (
@@ -103,9 +102,7 @@ def show_verdicts(title: str, claims: pd.DataFrame) -> None:
 
 def say_answers(analyses: list[Analysis], results: Path) -> None:
     """The claims that were answered, the number of the others, and where the figures are, in few lines."""
-    claims = page_tables.by_claim(
-        corrected(pd.concat([a.claims.assign(experiment=a.experiment.name) for a in analyses]))
-    )
+    claims = page_tables.by_claim(page_tables.of_all(analyses))
     answered, others = page_tables.by_answer(claims)
     terminal.say(f"answered: {len(answered)} of {len(claims)} claims")
     for claim in answered[:MOST]:

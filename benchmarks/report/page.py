@@ -10,7 +10,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -18,7 +17,6 @@ from ..analysis import multitask
 from ..analysis.analyses import Analysis, TrainingAnalysis
 from ..analysis.leaderboard import Leaderboard
 from ..analysis.summary import SPLITS
-from ..analysis.verdicts import corrected
 from ..figures.style import order, title
 from ..messages import UserError
 from ..records import Record, check_replaceable, write_atomically
@@ -59,7 +57,7 @@ def write_page(
             block, section["notice"] = page_data.block(analysis, page_data.NUMBERS // len(analyses))
             own = {"id": section["id"], "title": analysis.experiment.title, "place": section["place"]}
             blocks.append(own | block)
-    claims = corrected(pd.concat([a.claims.assign(experiment=a.experiment.name) for a in analyses]))
+    claims = page_tables.of_all(analyses)
     answered, unanswered = page_tables.by_answer(page_tables.by_claim(claims))
     html = _render(
         sections=sections,

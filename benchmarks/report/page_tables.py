@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
+from ..analysis import Analysis
 from ..analysis.ratio_table import over_all_seeds
+from ..analysis.verdicts import corrected
 from ..analysis.wording import with_interval
 from ..figures.style import order, title
 
@@ -18,11 +21,16 @@ _WIDEST = 4.0
 """Front ratios beyond this factor from 1 are drawn at the end of their bar."""
 
 
+def of_all(analyses: Iterable[Analysis]) -> pd.DataFrame:
+    """The verdicts of several experiments as one family of claims, with the column ``experiment``."""
+    return corrected(pd.concat([a.claims.assign(experiment=a.experiment.name) for a in analyses]))
+
+
 def by_claim(claims: pd.DataFrame) -> list[dict[str, Any]]:
     """One entry per claim, its verdicts by protocol, and what the learning rate does to it.
 
     Args:
-        claims: as `analysis.verdicts` makes them, with the column ``experiment``.
+        claims: from `of_all`.
     """
     entries: dict[tuple[Any, ...], dict[str, Any]] = {}
     for given in claims.to_dict("records"):
