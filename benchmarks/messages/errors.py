@@ -37,17 +37,16 @@ def as_user_error(where: str = "") -> Iterator[None]:
         raise UserError(f"{where}: {text}" if where else text) from error
 
 
-def explain(error: ValidationError, skip: int = 0, known: Iterable[str] = ()) -> str:
+def explain(error: ValidationError, known: Iterable[str] = ()) -> str:
     """The first complaint of a validation in one line: key, rule, value, and how many more there are.
 
     Args:
         error: what pydantic raised.
-        skip: how many leading parts of the key the user never wrote.
         known: keys that an unknown one may have been meant for.
     """
     complaints = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     first = complaints[0]
-    key = ".".join(str(part) for part in first["loc"][skip:])
+    key = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(first["loc"][-1]), list(known), n=1)

@@ -9,6 +9,7 @@ import pytest
 from scalpel_bench.benchmarks.execution import ExecutionOptions, execute_all
 from scalpel_bench.benchmarks.messages.errors import UserError
 from tests.benchmarks.runs import conditioning, jobs_of
+from tests.torture.nodes import head_restarted
 
 pytest.importorskip("ray")
 
@@ -85,6 +86,11 @@ def test_a_head_that_dies_ends_the_sweep_in_one_line_though_a_run_is_silent(kill
         cluster.shutdown()
     assert [record.id for record in folder.read()[0]] == [jobs["sum"].run.id]
     assert list(folder.runs.glob("*.lease")) == []
+
+
+@pytest.mark.slow
+def test_a_head_that_restarts_at_the_same_address_ends_the_sweep_in_one_line_and_the_command_goes_on() -> None:
+    assert [row["bad"] for row in head_restarted()] == [0]
 
 
 OURS = """

@@ -77,7 +77,7 @@ def head_restarted(times: int = 1) -> Iterator[dict[str, Any]]:
             }
             if any(faults.values()):
                 found = ", ".join(fault for fault, seen in faults.items() if seen)
-                terminal.say(f"bad: {found}; status {sweep.returncode}, {words[-600:]!r}")
+                terminal.say(f"bad: {found}; status {sweep.returncode}, {words[-600:]}")
             bad += any(faults.values())
             before, after = before + len(kept), after + len(ended) - len(kept)
     what = f"Ray: the head restarts: one line, then the same command; {before} + {after} runs, none twice"

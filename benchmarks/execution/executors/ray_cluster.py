@@ -28,6 +28,8 @@ _TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 """Of a cluster that is started here: it listens to the network, and executes what it is sent."""
 REFRESH = 1.0
 """Seconds between two looks at what the cluster has."""
+ANSWER = 5.0
+"""Seconds within which a head answers."""
 PATIENCE = 30.0
 """Seconds for which the network may hide a head; after 60, Ray itself ends the process."""
 
@@ -133,19 +135,24 @@ class RayExecutor:
     def _look(self) -> None:
         """See what the cluster has, until its head is gone: one that restarts knows nothing of us.
 
-        Ray is asked only where the head answers: it waits for one that does not, and crashes on the next.
+        Not by `ray.cluster_resources`, which ends the process where a head has restarted.
         """
-        answered = time.monotonic()
+        from ray._raylet import GcsClient
+
+        head, answered = GcsClient(address=self._head), time.monotonic()
         while not self._left.is_set():
             try:
                 _knock(self._head)
-                has = self._ray.cluster_resources()
+                nodes = head.get_all_node_info(timeout=ANSWER).values()
             except Exception as error:
-                if isinstance(error, ConnectionRefusedError) or time.monotonic() - answered > PATIENCE:
+                gone = isinstance(error, ConnectionRefusedError) or "WrongClusterID" in str(error)
+                if gone or time.monotonic() - answered > PATIENCE:
                     self._gone = True
                     return
             else:
-                self._slots = int(min(has.get(name, 0) / need for name, need in self._needs.items()) + 1e-9)
+                has = [node.resources_total for node in nodes if node.state == node.ALIVE]
+                total = {name: sum(node.get(name, 0.0) for node in has) for name in self._needs}
+                self._slots = int(min(total[name] / need for name, need in self._needs.items()) + 1e-9)
                 answered = time.monotonic()
             self._left.wait(REFRESH)
 
