@@ -222,3 +222,10 @@ def test_torch_is_all_that_is_required() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert [line.partition(">")[0] for line in project["dependencies"]] == ["torch"]
     assert {"suite", "hf", "labels", "ray", "docs", "dev", "peers"} == project["optional-dependencies"].keys()
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-docs.lock"])
+def test_what_is_installed_is_pinned_with_hashes(lock: str) -> None:
+    pinned = (ROOT / lock).read_text().replace("\\\n", " ").splitlines()
+    assert pinned
+    assert [line for line in pinned if "==" not in line or "--hash=sha256:" not in line] == []

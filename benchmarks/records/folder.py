@@ -6,6 +6,7 @@ import hashlib
 import lzma
 import os
 import tempfile
+import time
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class Folder:
         return self.path / "runs"
 
     def prepare(self) -> None:
-        """Make the folder.
+        """Make the folder, without what a process that was killed a day ago left half-written.
 
         Raises:
             UserError: it cannot be written, or leads elsewhere.
@@ -66,6 +67,9 @@ class Folder:
             self.runs.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.runs):
                 pass
+            for left in self.runs.glob(".*.tmp"):
+                if time.time() - left.lstat().st_mtime > 86400:
+                    left.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(f"results folder {self.path} cannot be written: {error.strerror}") from error
 

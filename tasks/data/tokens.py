@@ -25,7 +25,7 @@ PAD, BEGIN, END = 0, 1, 2
 SIDES = ("source", "target")
 _SPECIAL = ["<pad>", "<s>", "</s>"]
 SMALLEST_VOCABULARY = 256 + len(_SPECIAL)
-_INDEX = "corpus.json"
+_INDEX, _TOKENIZER = "corpus.json", "tokenizer.json"
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,12 @@ def load_pairs(
     except OSError as error:
         raise DataError(f"cache folder {error.filename} cannot be written: {error.strerror}") from error
     index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+    if index["tokenizer"] != _digest(folder):
+        raise DataError(f"{folder / _TOKENIZER} is damaged; remove {folder}, it is made again")
     splits = {split: _open_split(folder, split, objectives) for split in index["splits"]}
     name = " + ".join(corpus.name for corpus in named.values())
     data = Data(check_source(source), name, splits, notes=index["notes"])
-    return TokenisedPairs(data, Tokenizer.from_file(str(folder / "tokenizer.json")))
+    return TokenisedPairs(data, Tokenizer.from_file(str(folder / _TOKENIZER)))
 
 
 def padded(tokens: Tensor, ends: Tensor, rows: Tensor) -> Tensor:
@@ -131,7 +133,7 @@ def _build(
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".unfinished-"))
     try:
-        tokenizer.save(str(temporary / "tokenizer.json"))
+        tokenizer.save(str(temporary / _TOKENIZER))
         notes: Counter[str] = Counter()
         for objective, corpus in corpora.items():
             for rows in _kept(objective, corpus, held_out, notes):
@@ -141,7 +143,7 @@ def _build(
                     f"data set {corpus.name}, split train: no pair is left; skipped {dict(+notes)}"
                 )
         splits = [s for s in SPLITS if all(_path(temporary, s, o, "source").exists() for o in corpora)]
-        index = json.dumps({"splits": splits, "notes": +notes})
+        index = json.dumps({"splits": splits, "notes": +notes, "tokenizer": _digest(temporary)})
         (temporary / _INDEX).write_text(index, encoding="utf-8")
         try:
             temporary.rename(folder)
@@ -185,6 +187,10 @@ def _append(path: Path, phrases: list[list[int]]) -> None:
             np.zeros(1, np.int64).tofile(file)
         (ids.tell() // 4 + ends).tofile(file)
         np.fromiter(chain.from_iterable(phrases), np.int32).tofile(ids)
+
+
+def _digest(folder: Path) -> str:
+    return hashlib.sha256((folder / _TOKENIZER).read_bytes()).hexdigest()
 
 
 def _path(folder: Path, split: str, objective: str, side: str) -> Path:

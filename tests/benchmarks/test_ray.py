@@ -89,7 +89,9 @@ def test_a_head_that_dies_ends_the_sweep_in_one_line_though_a_run_is_silent(kill
 
 
 @pytest.mark.slow
-def test_a_head_that_restarts_at_the_same_address_ends_the_sweep_in_one_line_and_the_command_goes_on() -> None:
+def test_a_head_that_restarts_at_the_same_address_ends_the_sweep_in_one_line_and_the_command_goes_on() -> (
+    None
+):
     assert [row["bad"] for row in head_restarted()] == [0]
 
 

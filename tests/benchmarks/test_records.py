@@ -1,4 +1,5 @@
 import lzma
+import os
 import shutil
 
 import pytest
@@ -85,6 +86,15 @@ def test_an_unwritable_folder_is_one_clear_error(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="results folder .*file/x cannot be written"):
         Folder(tmp_path / "file" / "x").prepare()
+
+
+def test_what_a_killed_process_left_half_written_is_removed_a_day_later(folder) -> None:
+    old, new = folder.runs / ".a.json.0.tmp", folder.runs / ".b.json.1.tmp"
+    for file in (old, new):
+        file.touch()
+    os.utime(old, (0, 0))
+    folder.prepare()
+    assert list(folder.runs.iterdir()) == [new]
 
 
 def test_a_folder_that_vanishes_is_one_clear_error(folder) -> None:

@@ -209,6 +209,13 @@ class TestErrors:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
         assert "cannot be written: Not a directory" in self.message("embedded")
 
+    def test_a_cached_tokenizer_that_is_damaged_and_can_be_read(self, tmp_path, monkeypatch) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        _ = tasks.create("translation", **SMALL).dataset
+        (file,) = tmp_path.rglob("tokenizer.json")
+        file.write_text(file.read_text().replace('"<s>"', '"<S>"'))
+        assert f"{file} is damaged; remove {file.parent}, it is made again" in self.message("embedded")
+
     def test_a_setting_out_of_range(self) -> None:
         with pytest.raises(ValueError, match="steps_per_epoch must be at least 1, got 0"):
             tasks.create("translation", steps_per_epoch=0)

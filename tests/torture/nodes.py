@@ -20,6 +20,7 @@ from tests.benchmarks.runs import conditioning, jobs_of
 from tests.torture.kills import ROOT
 
 HEAD = {"num_cpus": 0, "include_dashboard": False}
+os.environ.setdefault("RAY_worker_niceness", "0")  # else they wait for whatever else this machine does
 
 
 def node_killed() -> Iterator[dict[str, Any]]:
