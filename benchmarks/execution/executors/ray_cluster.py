@@ -137,9 +137,7 @@ class RayExecutor:
 
         Not by `ray.cluster_resources`, which ends the process where a head has restarted.
         """
-        from ray._raylet import GcsClient
-
-        head, answered = GcsClient(address=self._head), time.monotonic()
+        head, answered = self._ray._raylet.GcsClient(address=self._head), time.monotonic()
         while not self._left.is_set():
             try:
                 _knock(self._head)
