@@ -11,7 +11,9 @@ from typing import Any
 import pandas as pd
 
 from ..analysis.analyses import Analysis, TrainingAnalysis
+from ..analysis.leaderboard import of_analyses
 from ..experiments.settings import LEARNING_RATE, AnyRun, TrainingRun
+from ..messages import UserError
 from ..records import Record
 from ..report import FIGURES
 
@@ -22,6 +24,7 @@ FIELDS = {"step": "aux", "lineKey": "method", "lineVal": "main"}
 STEP = "step"
 ANALYSIS = "analysis"
 RELATIVE = "relative"
+LEADERBOARD = "leaderboard"
 TAG_LENGTH = 64
 
 
@@ -112,10 +115,21 @@ def of_sweep(analysis: Analysis) -> WandbRun:
     return WandbRun(
         start,
         summary={f"runs_{status}": count for status, count in statuses.items()} if compares else {},
-        tables={shown: _content(tables[name]) for shown, name in TABLES.items() if name in tables},
+        tables={
+            **_leaderboard(analysis),
+            **{shown: _content(tables[name]) for shown, name in TABLES.items() if name in tables},
+        },
         images={f"{FIGURES}/{file.stem}": str(file.resolve()) for file in figures},
         charts=_charts(analysis) if isinstance(analysis, TrainingAnalysis) else {},
     )
+
+
+def _leaderboard(analysis: Analysis) -> dict[str, dict[str, Any]]:
+    """The report's leaderboard, of this sweep alone; nothing where it has no front ratios."""
+    try:
+        return {LEADERBOARD: _content(of_analyses([analysis]).over_all)}
+    except UserError:
+        return {}
 
 
 def _charts(analysis: TrainingAnalysis) -> dict[str, dict[str, Any]]:

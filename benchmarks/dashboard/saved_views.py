@@ -15,7 +15,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from ..figures import style
-from .runs import ANALYSIS, FIELDS, RELATIVE, STEP, WandbRun
+from .runs import ANALYSIS, FIELDS, LEADERBOARD, RELATIVE, STEP, WandbRun
 from .wandb_process import CHART
 
 if TYPE_CHECKING:
@@ -149,15 +149,17 @@ def _fronts(sweep: SentSweep) -> list[Any]:
     ]
     columns = [wr.ParallelCoordinatesPlotColumn(metric=lam, display_name="λ", log=log)]
     columns += [wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(key)) for key in objectives]
-    tables = [wr.WeavePanelSummaryTable(table_name=name) for name in sweep.analysis.tables]
+    tables = {name: wr.WeavePanelSummaryTable(table_name=name) for name in sweep.analysis.tables}
+    board = tables.pop(LEADERBOARD, None)
     figures = [wr.MediaBrowser(title=key, media_keys=[key]) for key in sweep.analysis.images]
     headline = [ws.Section("Main loss relative to the sum", panels=relative, is_open=True)]
     return [
         *(headline if relative else []),
+        *([ws.Section("Leaderboard", panels=[board], is_open=True)] if board else []),
         ws.Section("Fronts", panels=[*scatters, *fronts], is_open=True),
         ws.Section("λ", panels=[wr.ParallelCoordinatesPlot(columns=columns), *over_lam], is_open=True),
         ws.Section("Runs side by side", panels=[wr.RunComparer(diff_only="split")], is_open=True),
-        ws.Section("Tables and figures", panels=[*tables, *figures]),
+        ws.Section("Tables and figures", panels=[*tables.values(), *figures]),
     ]
 
 

@@ -10,6 +10,7 @@ import pytest
 import wandb
 
 from scalpel_bench.benchmarks.analysis import analyse
+from scalpel_bench.benchmarks.analysis.leaderboard import of_analyses
 from scalpel_bench.benchmarks.commands.planning import with_methods
 from scalpel_bench.benchmarks.dashboard.runs import cell_of, of_record, of_sweep
 from scalpel_bench.benchmarks.dashboard.saved_views import SentSweep, build, spec
@@ -79,6 +80,16 @@ def test_the_headline_is_that_of_the_page(tmp_path) -> None:
     assert len(aux) > 2
 
 
+def test_the_leaderboard_is_that_of_the_page(tmp_path) -> None:
+    analysis = analyse(load_sweep(Folder(made(tmp_path))))
+    table = of_sweep(analysis).tables["leaderboard"]
+    board = of_analyses([analysis]).over_all
+    assert table["columns"] == list(board.columns)
+    assert [row[:4] for row in table["data"]] == [
+        [row.rank, row.method, row.trade_off, pytest.approx(row.ratio)] for row in board.itertuples()
+    ]
+
+
 def test_the_views_open_with_the_headline_and_average_over_cells(tmp_path) -> None:
     analysis = analyse(load_sweep(Folder(made(tmp_path))))
     sweep = SentSweep([of_record(record) for record in analysis.records], of_sweep(analysis))
@@ -86,6 +97,8 @@ def test_the_views_open_with_the_headline_and_average_over_cells(tmp_path) -> No
     headline = fronts["panelBankConfig"]["sections"][0]
     assert headline["name"] == "Main loss relative to the sum"
     assert headline["isOpen"]
+    board = fronts["panelBankConfig"]["sections"][1]
+    assert (board["name"], len(board["panels"])) == ("Leaderboard", 1)
     titles = [panel["config"]["userQuery"] for panel in headline["panels"]]
     assert len(titles) == 2 * len(analysis.protocols)
     assert "relative_fixed_train_table" in json.dumps(titles)
