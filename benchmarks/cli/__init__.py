@@ -1,8 +1,9 @@
 """The command line, ``scalpel``: options and messages."""
 
+import signal
 import sys
 
-__all__ = ["main"]
+__all__ = ["command", "main"]
 
 
 def main() -> None:
@@ -21,3 +22,12 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:  # before or after the command
         sys.exit(130)
+
+
+def command() -> None:
+    """`main`, as all of a process: a signal that comes once it has ended changes nothing any more."""
+    try:
+        main()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)

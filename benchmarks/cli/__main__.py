@@ -1,5 +1,5 @@
 """``python -m scalpel_bench.benchmarks.cli``."""
 
-from . import main
+from . import command
 
-main()
+command()

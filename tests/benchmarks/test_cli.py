@@ -57,6 +57,18 @@ def scalpel(*arguments: str, cwd: Path, status: int = 0) -> Said:
     return said
 
 
+def test_a_signal_that_comes_after_the_end_changes_nothing(tmp_path) -> None:
+    code = """
+import atexit, os, signal, sys
+signals = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+atexit.register(lambda: [os.kill(os.getpid(), number) for number in signals])
+from scalpel_bench.benchmarks.cli import command
+sys.argv = ["scalpel", "list", "experiments"]
+command()
+"""
+    assert process("-c", code, cwd=tmp_path).stderr == ""
+
+
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("swept")

@@ -17,6 +17,7 @@ from typing import Any
 from scalpel_bench.benchmarks import figures
 from scalpel_bench.benchmarks.cli import main
 from scalpel_bench.benchmarks.experiments import loading
+from scalpel_bench.benchmarks.messages import terminal
 from tests.benchmarks.recorded import recorded
 from tests.torture.damage import is_fine
 
@@ -60,7 +61,9 @@ def mistyped(count: int = 300) -> Iterator[dict[str, Any]]:
         Path("inside/page.md").write_text("<!-- ratios: conditioning/smoke -->\n<!-- end -->\n")
         with unittest.mock.patch.object(figures, "draw"):
             bad = sum(not is_fine(partial(_runs, _mutated(draw))) for _ in range(count))
-        bad += not {file.name for file in Path().iterdir()} <= EXPECTED
+        for left in sorted({file.name for file in Path().iterdir()} - EXPECTED):
+            terminal.say(f"bad: {left!r} was written")
+            bad += 1
     yield {"what": "mutated command lines: done, or one line and status 2", "trials": count, "bad": bad}
 
 

@@ -25,7 +25,7 @@ from tests.torture.kills import Sweeper, content, undisturbed
 ROOT = Path(__file__).parents[2]
 SWEEP = ["sweep", "conditioning", "--scale", "smoke", "--methods", "sum,bloop", "--workers", "2"]
 RUNS = 4
-START = "from scalpel_bench.benchmarks.cli import app, main; print('ready', flush=True); main()"
+START = "from scalpel_bench.benchmarks.cli import app, command; print('ready', flush=True); command()"
 DISK = 4 * 2**20
 """Bytes of the disk that fills up."""
 
