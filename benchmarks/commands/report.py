@@ -37,12 +37,15 @@ def report(
         methods: labels that these show; None for those that figures have in colour.
 
     Raises:
-        UserError: no folder has usable records, or one none of the methods, or something cannot be written.
+        UserError: no folder has usable records, or one none of the methods, or the page is no HTML file, or
+            something cannot be written.
     """
     paths = list(dict.fromkeys(paths))
     if output is None:
         shared = paths[0] if len(paths) == 1 else os.path.commonpath([path.absolute() for path in paths])
         output = Path(shared) / "report.html"
+    elif output.suffix.lower() != ".html":
+        raise UserError(f"--output {output}: the name of a page ends in .html")
     analyses, refused = [], []
     for path in paths:
         try:

@@ -43,13 +43,15 @@ def write_files(analysis: Analysis) -> None:
 
 
 def write_leaderboard(page: Path, board: Leaderboard) -> None:
-    """Write a leaderboard as CSV beside a page: ``leaderboard.csv`` beside ``report.html``.
+    """Write a leaderboard as CSV beside a page.
+
+    It is ``leaderboard.csv`` beside ``report.html``, and ``NAME-leaderboard.csv`` beside ``NAME.html``.
 
     Raises:
         UserError: the file cannot be written.
     """
-    name = page.stem.replace("report", "leaderboard")
-    write_atomically(page.with_name(f"{name}.csv"), as_csv(board.table))
+    name = "leaderboard.csv" if page.stem == "report" else f"{page.stem}-leaderboard.csv"
+    write_atomically(page.with_name(name), as_csv(board.table))
 
 
 def provenance_of(analysis: Analysis) -> dict[str, Any]:

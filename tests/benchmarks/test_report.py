@@ -48,6 +48,15 @@ def test_the_page_is_whole_in_itself_and_the_same_each_time(folder) -> None:
     assert page(folder / "again.html") == html
 
 
+def test_a_page_is_written_over_no_other_file(folder, tmp_path) -> None:
+    (tmp_path / "mine.toml").write_text("kept")
+    with pytest.raises(UserError, match=r"mine\.toml: the name of a page ends in \.html"):
+        report([folder], tmp_path / "mine.toml")
+    assert (tmp_path / "mine.toml").read_text() == "kept"
+    report([folder], tmp_path / "mine.html")
+    assert {file.name for file in tmp_path.iterdir()} == {"mine.toml", "mine.html", "mine-leaderboard.csv"}
+
+
 def test_names_in_records_are_text(folder) -> None:
     assert HOSTILE not in page(folder / "report.html")
     assert HOSTILE in {method["label"] for method in data(folder / "report.html")[0]["methods"]}
