@@ -126,13 +126,13 @@ def _sent_by_none(path: str) -> None:
         _undrawn("dashboard", path, "--wandb", "offline")
 
 
-def dashboards(most: int = 120) -> Iterator[dict[str, Any]]:
+def dashboards(most: int = 360) -> Iterator[dict[str, Any]]:
     """A row: W&B's own client, offline, on folders of a sixth, a third and all of so many runs."""
     counts, measured = [], []
     for count in (most // 6, most // 3, most):
         with tempfile.TemporaryDirectory() as base:
             folder = Folder(Path(base) / "results" / "conditioning" / "smoke")
-            swept(folder, 200)
+            swept(folder, most)
             for file in sorted(folder.runs.iterdir())[count:]:
                 file.unlink()
             counts.append(count)

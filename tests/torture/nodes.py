@@ -29,7 +29,7 @@ def node_killed() -> Iterator[dict[str, Any]]:
         doomed = cluster.add_node(num_cpus=2)
         folder = Folder(Path(base))
         folder.prepare()
-        jobs = jobs_of(conditioning(training={"epochs": 2500}), folder)
+        jobs = jobs_of(conditioning(training={"epochs": 5000}), folder)
         ended = []
         place = ExecutionOptions(executor="ray", address=cluster.address)
         for done in execute_all([[job] for job in jobs], place):
@@ -85,7 +85,7 @@ def head_restarted(times: int = 1) -> Iterator[dict[str, Any]]:
     yield {"what": what, "trials": times, "bad": bad}
 
 
-def many_runs(count: int = 300) -> Iterator[dict[str, Any]]:
+def many_runs(count: int = 1000) -> Iterator[dict[str, Any]]:
     """Short runs on two nodes: what Ray adds to each, and what the sweep's process holds on to."""
     with _cluster() as cluster, tempfile.TemporaryDirectory() as base:
         for _ in range(2):
