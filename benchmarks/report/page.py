@@ -42,7 +42,7 @@ def write_page(
         path: an ``.html`` file; its folder is made.
         analyses: one section each, in the paper's order; their files have been written.
         refused: a line for each folder of which nothing could be used.
-        board: their leaderboard, if there is one.
+        board: their leaderboard, if there is one; shown where it ranks over more than one experiment.
 
     Raises:
         UserError: the file cannot be written, or is a folder, a device or a pipe.
@@ -66,7 +66,7 @@ def write_page(
         why_not=page_tables.counted(unanswered),
         protocols=page_tables.protocols(claims),
         columns=page_tables.columns,
-        board=page_board.section(board) if board else None,
+        board=page_board.section(board) if board and len(board.shared[1]) > 1 else None,
         symbols=_SYMBOLS,
         notices=_mixtures(sections),
         refused=refused,
