@@ -130,8 +130,9 @@ class Leaderboard:
         """A row per method of `shared`, best first.
 
         ``rank``; ``method``; ``trade_off``, whether λ moves it along the front; ``ratio`` with ``low`` and
-        ``high``, as `middle_ratio` says, NaN where an experiment has fewer than `SEEDS`; ``within_<τ>``, the `profile`; ``wins`` against the other methods
-        of the table; ``experiments``, how many the method has among all that were given.
+        ``high``, as `middle_ratio` says, NaN where an experiment has fewer than `SEEDS`; ``within_<τ>``, the
+        `profile`; ``wins`` against the other methods of the table; ``experiments``, how many the method has
+        among all that were given.
         """
         return self._table(*self.shared)
 

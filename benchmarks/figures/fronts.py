@@ -32,7 +32,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     if not experiment.compares_fronts:
         return
     surfaces = analysis.attainment[analysis.attainment["percentile"] == 50]
-    coloured = style.in_colour(analysis.summary["method"])
+    looks, coloured = style.looks(analysis.summary["method"]), style.in_colour(analysis.summary["method"])
     for protocol, medians in surfaces.groupby("protocol", sort=False):
         splits = [split for split in SHOWN_SPLITS if split in set(medians["split"])]
         figure, panels = side_by_side(len(splits), width=4.4, beside=0.4)
@@ -40,7 +40,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
             box = experiment.box.of(split) if experiment.box else None
             own = medians[medians["split"] == split]
             frame(axes, own, experiment.labels, box)
-            draw_panel(axes, own, coloured)
+            draw_panel(axes, own, looks, coloured)
             axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(analysis.summary)}")
         if splits:
             panels[0].set_ylabel(experiment.labels.main)
@@ -49,12 +49,12 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         yield "fronts" if protocol == "fixed" else f"fronts_{protocol}", figure
 
 
-def draw_panel(axes: Axes, medians: pd.DataFrame, coloured: set[str]) -> None:
+def draw_panel(axes: Axes, medians: pd.DataFrame, looks: style.Looks, coloured: set[str]) -> None:
     """Staircases in the frame, in colour with their corners; grey ones end on a name."""
     (_, right), (_, top) = axes.get_xlim(), axes.get_ylim()
     ends = {}
     for method in style.order(list(medians["method"].unique())):
-        own, look = medians[medians["method"] == method].sort_values("aux"), style.look(method)
+        own, look = medians[medians["method"] == method].sort_values("aux"), looks[method]
         own = own[own["aux"] <= right]
         if own.empty:
             continue

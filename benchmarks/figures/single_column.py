@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ..analysis.analyses import TrainingAnalysis
 from ..analysis.protocols import REFERENCE
-from . import fronts, panels, relative
+from . import fronts, panels, relative, style
 
 WIDTH, HEIGHT = 3.25, 2.9
 """Inches."""
@@ -36,7 +36,7 @@ def _relative(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
     experiment, box = analysis.compared, analysis.compared.box
     assert box is not None
     curves, points = analysis.relative_curves, analysis.relative_points
-    curves = curves[curves["method"].isin(labels)]
+    curves, looks = curves[curves["method"].isin(labels)], style.looks(analysis.summary["method"])
     for (protocol, split), own in curves.groupby(["protocol", "split"], sort=False):
         if split not in panels.SHOWN_SPLITS:
             continue
@@ -44,7 +44,7 @@ def _relative(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
         ends = ends[ends["method"].isin(labels - {*own["method"], REFERENCE})]
         figure, axes = _panel()
         relative.limit([axes], own)
-        relative.draw_panel(axes, own, ends, box.of(split), labels)
+        relative.draw_panel(axes, own, ends, box.of(split), looks, labels)
         _label(figure, axes, experiment.labels.aux, "main loss relative to the sum")
         yield f"relative_{protocol}_{split}", figure
 
@@ -52,6 +52,7 @@ def _relative(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
 def _fronts(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
     experiment, surfaces = analysis.compared, analysis.attainment
     surfaces = surfaces[(surfaces["percentile"] == 50) & surfaces["method"].isin(labels)]
+    looks = style.looks(analysis.summary["method"])
     if not experiment.compares_fronts:
         return
     for (protocol, split), own in surfaces.groupby(["protocol", "split"], sort=False):
@@ -59,7 +60,7 @@ def _fronts(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
             continue
         figure, axes = _panel()
         fronts.frame(axes, own, experiment.labels, experiment.box.of(split) if experiment.box else None)
-        fronts.draw_panel(axes, own, labels)
+        fronts.draw_panel(axes, own, looks, labels)
         _label(figure, axes, experiment.labels.aux, experiment.labels.main)
         yield f"fronts_{protocol}_{split}", figure
 

@@ -17,7 +17,7 @@ from ..analysis import multitask
 from ..analysis.analyses import Analysis, TrainingAnalysis
 from ..analysis.leaderboard import Leaderboard
 from ..analysis.summary import SPLITS
-from ..figures.style import order, title
+from ..figures.style import looks, order, title
 from ..messages import UserError
 from ..records import Record, check_replaceable, write_atomically
 from . import page_board, page_data, page_tables
@@ -49,12 +49,13 @@ def write_page(
     """
     check_replaceable(path)
     analyses = sorted(analyses, key=lambda a: a.experiment.place)
+    seen = looks(record.run.label for analysis in analyses for record in analysis.records)
     sections, blocks = [], []
     for index, analysis in enumerate(analyses):
         section = _section(analysis, f"e{index}")
         sections.append(section)
         if isinstance(analysis, TrainingAnalysis):
-            block, section["notice"] = page_data.block(analysis, page_data.NUMBERS // len(analyses))
+            block, section["notice"] = page_data.block(analysis, seen, page_data.NUMBERS // len(analyses))
             own = {"id": section["id"], "title": analysis.experiment.title, "place": section["place"]}
             blocks.append(own | block)
     claims = page_tables.of_all(analyses)

@@ -284,4 +284,7 @@ def test_a_report_of_several_experiments_has_it_beside_the_page_and_on_it(tmp_pa
 def test_a_page_of_one_experiment_has_one_interval_for_one_thing(folder) -> None:
     """Its front ratios stand in their own table; the leaderboard is beside it for later."""
     assert 'id="board"' not in (folder / "report.html").read_text()
-    assert list(pd.read_csv(folder / "leaderboard.csv")["experiment"].unique()) == ["all", "conditioning/smoke"]
+    assert list(pd.read_csv(folder / "leaderboard.csv")["experiment"].unique()) == [
+        "all",
+        "conditioning/smoke",
+    ]
