@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ..analysis.analyses import TrainingAnalysis
+from ..analysis.analyses import NO_FRONT, TrainingAnalysis
 from ..experiments.box import Bounds
 from ..experiments.schema import Labels
 from . import style
@@ -18,9 +18,11 @@ from .panels import (
     legend_below,
     name_at_the_end,
     plain_ticks,
+    say_inside,
     side_by_side,
 )
 
+NO_MEDIAN = "half of the seeds have no front in the box"
 _MARGIN = 0.04
 """Of the frame around a box, as a share of its sides."""
 
@@ -39,7 +41,8 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         for axes, split in zip(panels, splits, strict=True):
             box = experiment.box.of(split) if experiment.box else None
             own = medians[medians["split"] == split]
-            frame(axes, own, experiment.labels, box)
+            if not frame(axes, own, experiment.labels, box):
+                say_inside(axes, NO_FRONT if (protocol, split) in analysis.outside else NO_MEDIAN)
             draw_panel(axes, own, looks, coloured)
             axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(analysis.summary)}")
         if splits:
@@ -71,16 +74,25 @@ def draw_panel(axes: Axes, medians: pd.DataFrame, looks: style.Looks, coloured: 
     name_at_the_end(axes, ends)
 
 
-def frame(axes: Axes, medians: pd.DataFrame, labels: Labels, box: Bounds | None) -> None:
-    """Show the box from the best main loss in it, without a box all there is; axes as labels say."""
+def frame(axes: Axes, medians: pd.DataFrame, labels: Labels, box: Bounds | None) -> bool:
+    """Show the box from the best main loss in it; axes as labels say.
+
+    Without a box, and where no front enters it, all there is.
+
+    Returns:
+        whether fronts enter the box, if there is one.
+    """
     aux, main = ((medians[loss].min(), medians[loss].max()) for loss in ("aux", "main"))
+    entered = True
     if box:
         inside = medians[(medians["aux"] <= box.aux[1]) & (medians["main"] < box.main[1])]
-        aux, main = (
-            box.aux,
-            (inside["main"].clip(lower=box.main[0]).min() if len(inside) else box.main[0], box.main[1]),
-        )
-        corner, sides = (aux[0], box.main[0]), (aux[1] - aux[0], box.main[1] - box.main[0])
+        entered = len(inside) > 0
+        if entered:
+            aux, main = box.aux, (inside["main"].clip(lower=box.main[0]).min(), box.main[1])
+        else:
+            aux = min(aux[0], box.aux[0]), max(aux[1], box.aux[1])
+            main = min(main[0], box.main[0]), max(main[1], box.main[1])
+        corner, sides = (box.aux[0], box.main[0]), (box.aux[1] - box.aux[0], box.main[1] - box.main[0])
         axes.add_patch(Rectangle(corner, *sides, fill=False, ec="0.6", lw=0.8, ls=":", zorder=1))
     if labels.log_aux and aux[0] > 0:
         axes.set_xscale("log")
@@ -88,6 +100,7 @@ def frame(axes: Axes, medians: pd.DataFrame, labels: Labels, box: Bounds | None)
         axes.set_yscale("log")
     axes.set_xlim(_around(*aux, axes.get_xscale() == "log"))
     axes.set_ylim(_around(*main, axes.get_yscale() == "log"))
+    return entered
 
 
 def _around(low: float, high: float, log: bool) -> tuple[float, float]:

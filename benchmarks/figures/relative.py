@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ..analysis.analyses import TrainingAnalysis
+from ..analysis.analyses import NO_FRONT, TrainingAnalysis
 from ..analysis.protocols import REFERENCE
 from ..experiments.box import Boxes
 from . import style
@@ -20,6 +20,7 @@ from .panels import (
     legend_below,
     name_at_the_end,
     plain_ticks,
+    say_inside,
     side_by_side,
 )
 
@@ -44,6 +45,8 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         limit(panels, curves[curves["split"].isin(splits) & curves["method"].isin(coloured)])
         for axes, split in zip(panels, splits, strict=True):
             lines, ends = (of[of["split"] == split] for of in (curves, points))
+            if (protocol, split) in analysis.outside:
+                say_inside(axes, NO_FRONT)
             draw_panel(axes, lines, ends, experiment.box.of(split), looks, coloured)
             axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(analysis.summary)}")
         if splits:

@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..analysis.analyses import TrainingAnalysis
+from ..analysis.analyses import NO_FRONT, TrainingAnalysis
 from ..analysis.protocols import REFERENCE
 from . import fronts, panels, relative, style
 
@@ -44,6 +44,8 @@ def _relative(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
         ends = ends[ends["method"].isin(labels - {*own["method"], REFERENCE})]
         figure, axes = _panel()
         relative.limit([axes], own)
+        if (protocol, split) in analysis.outside:
+            panels.say_inside(axes, NO_FRONT)
         relative.draw_panel(axes, own, ends, box.of(split), looks, labels)
         _label(figure, axes, experiment.labels.aux, "main loss relative to the sum")
         yield f"relative_{protocol}_{split}", figure
@@ -59,7 +61,10 @@ def _fronts(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
         if split not in panels.SHOWN_SPLITS:
             continue
         figure, axes = _panel()
-        fronts.frame(axes, own, experiment.labels, experiment.box.of(split) if experiment.box else None)
+        box = experiment.box.of(split) if experiment.box else None
+        if not fronts.frame(axes, own, experiment.labels, box):
+            no_front = (protocol, split) in analysis.outside
+            panels.say_inside(axes, NO_FRONT if no_front else fronts.NO_MEDIAN)
         fronts.draw_panel(axes, own, looks, labels)
         _label(figure, axes, experiment.labels.aux, experiment.labels.main)
         yield f"fronts_{protocol}_{split}", figure

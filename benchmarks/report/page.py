@@ -56,6 +56,7 @@ def write_page(
         sections.append(section)
         if isinstance(analysis, TrainingAnalysis):
             block, section["notice"] = page_data.block(analysis, seen, page_data.NUMBERS // len(analyses))
+            section["quiet"] = any(method["quiet"] for method in block["methods"])
             own = {"id": section["id"], "title": analysis.experiment.title, "place": section["place"]}
             blocks.append(own | block)
     claims = page_tables.of_all(analyses)
@@ -130,6 +131,8 @@ def _section(analysis: Analysis, anchor: str) -> dict[str, Any]:
             filter(None, (experiment.paper, experiment.scale, f"{seeds} seed{'s' * (seeds != 1)}"))
         ),
         "notice": "",
+        "quiet": False,
+        "no_front": analysis.no_front if isinstance(analysis, TrainingAnalysis) else "",
         "endings": Counter(record.status for record in records),
         "by_method": _endings(records),
         "unfinished": [_unfinished(record) for record in records if record.status != "completed"],
