@@ -82,7 +82,8 @@ def legend_below(figure: Figure, panels: Sequence[Axes], letters: int = 120, siz
 
 def say_inside(axes: Axes, words: str) -> None:
     """Write a line across a panel that would not explain itself."""
-    axes.text(0.5, 0.96, words, transform=axes.transAxes, ha="center", va="top", color="0.25", zorder=6)
+    look: Any = {"ha": "center", "color": "0.25", "backgroundcolor": "white", "zorder": 6}
+    axes.text(0.5, 0.08, words, transform=axes.transAxes, **look)
 
 
 def name_at_the_end(axes: Axes, ends: Mapping[str, float]) -> None:

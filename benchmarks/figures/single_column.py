@@ -52,8 +52,8 @@ def _relative(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
 
 
 def _fronts(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
-    experiment, surfaces = analysis.compared, analysis.attainment
-    surfaces = surfaces[(surfaces["percentile"] == 50) & surfaces["method"].isin(labels)]
+    experiment, surfaces = analysis.compared, fronts.shown_surfaces(analysis)
+    surfaces = surfaces[surfaces["method"].isin(labels)]
     looks = style.looks(analysis.summary["method"])
     if not experiment.compares_fronts:
         return

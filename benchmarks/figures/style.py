@@ -15,7 +15,7 @@ from ...registry import attributes, catalogue
 _COLOURS = ["#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C8C8C"]
 _COLOURS += ["#882255", "#A6A600", "#332288", "#66C2B2", "#8B5A2B"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d", "*"]
-_FREE = ["#A100F2", "#0F5900", "#00CC00", "#005959", "#F29785", "#805BA6", "#804646", "#AA85F2"]
+_FREE = ["#805BA6", "#A100F2", "#005959", "#804646", "#F29785", "#0F5900", "#AA85F2", "#00CC00"]
 """Colours of labels without one of their own: far from those of the suite's methods and from each other."""
 _ON_DARK = {
     **{"#000000": "#FFFFFF", "#882255": "#D0699A", "#332288": "#8F86E0", "#8B5A2B": "#C8935F"},

@@ -29,7 +29,7 @@ def analysis(tmp_path) -> TrainingAnalysis:
 
 def framed(main: list[float], box: Bounds | None) -> Axes:
     axes = Figure().subplots()
-    fronts.frame(axes, pd.DataFrame({"main": main, "aux": [0.1, 0.2, 0.4]}), LOG, box)
+    fronts.frame(axes, pd.DataFrame({"main": main, "aux": [0.1, 0.2, 0.4], "percentile": 50}), LOG, box)
     panels.plain_ticks(axes.yaxis)
     return axes
 
@@ -44,6 +44,19 @@ def test_fronts_fill_the_height_and_the_axis_has_ticks(main, box) -> None:
     below, above = (axes.transData.transform((0.2, y))[1] for y in (min(main), top))
     assert above - below > 0.85 * axes.bbox.height
     assert sum(low <= tick <= high for tick in axes.get_yticks()) >= 3
+
+
+@pytest.mark.parametrize("seeds", [3, 4])
+def test_beside_a_front_is_the_band_between_what_a_quarter_and_most_of_the_seeds_attain(seeds) -> None:
+    experiment = conditioning(figure="fronts", lam=[0.1, 0.2], seeds=seeds, box=BOX)
+    runs = [run for run in plan(experiment) if run.label == "sum"]
+    records = [record(run, 0.1 * (run.seed + 1) / run.lam, 1 + 10 * run.lam) for run in runs]
+    axes = dict(fronts.draw(analysed(records, experiment, DATA.fingerprint)))["fronts"].axes[0]
+    bands = [each for each in axes.collections if each.get_alpha() == 0.16]
+    assert len(bands) == (seeds > 3)
+    for band in bands:
+        corners = {tuple(corner) for corner in band.get_paths()[0].vertices.round(9)}
+        assert {(3.0, 0.5), (3.0, 1.5)} <= corners  # at λ = 0.2 the first and the third of four seeds
 
 
 @pytest.mark.parametrize("scale", [4.0, 0.5])

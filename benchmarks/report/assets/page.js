@@ -109,7 +109,7 @@ class Experiment extends Sweep {
     }));
     const all = shown.flatMap(({ points }) => points);
     let [right, top] = box && !state.whole ? [box.aux[1], 2 * box.main[1]] : [Infinity, Infinity];
-    if (!all.some((p) => p.x <= right && p.y <= top)) [right, top] = [Infinity, Infinity];
+    if (!all.some((p) => p.x <= right && p.y < top / 2)) [right, top] = [Infinity, Infinity];
     const series = quietFirst(shown.map(({ method, index, runs, points }) => {
       const surfaces = own(data.attainment, index).sort((a, b) => a.percentile - b.percentile);
       const bands = state.bands && surfaces.length
