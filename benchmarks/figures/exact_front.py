@@ -36,7 +36,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         return
     own = points[(points["lr"] == experiment.training.lr) & (points["lam"] == points["lam"].min())]
     figure, (distance, plane, best) = side_by_side(3, width=4.2)
-    for name, runs, look in _lines(own, style.looks(analysis.summary["method"])):
+    for name, runs, look in _lines(own):
         by_batch = runs.groupby(BATCH)[["main", "aux", "regret"]].mean()
         spread = runs.groupby(BATCH)["regret"].agg(["min", "max"]).clip(lower=_LEAST)
         distance.plot(by_batch.index, by_batch["regret"].clip(lower=_LEAST), ms=5, lw=1, label=name, **look)
@@ -59,9 +59,10 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     yield "exact_front", figure
 
 
-def _lines(points: pd.DataFrame, looks: style.Looks) -> Iterator[tuple[str, pd.DataFrame, Mapping[str, Any]]]:
+def _lines(points: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, Mapping[str, Any]]]:
     """Legend, runs and look of each method, and of each ρ of those that have one, from dark to bright."""
-    for method in style.order(list(points["method"].unique())):
+    looks = style.looks(points["method"])
+    for method in style.order(list(looks)):
         runs = points[points["method"] == method]
         look, values = looks[method], sorted(runs[RHO].dropna().unique()) if RHO in runs else []
         if not values:

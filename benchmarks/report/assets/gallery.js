@@ -1,7 +1,7 @@
 /** The opening figures: what every experiment compares, a small figure each, with one set of controls. */
 class Gallery {
   constructor(root, blocks) {
-    const compared = blocks.filter(({ relative }) => relative.length);
+    const compared = blocks.filter(({ relative, relative_points: inside }) => relative.length && inside.length);
     this.sweeps = compared.map((data) => new Sweep(data));
     const methods = new Map(compared.flatMap((data) => data.methods.filter(({ quiet }) => !quiet)).map((m) => [m.label, m]));
     this.hidden = new Set();
