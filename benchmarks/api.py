@@ -21,7 +21,7 @@ from .analysis.leaderboard import Leaderboard
 from .analysis.ratio_table import over_all_seeds
 from .cli.parsing import execution_options
 from .commands import sweep as command
-from .commands.leaderboard import load_board
+from .commands.leaderboard import load_board, load_recorded_board
 from .commands.planning import with_methods
 from .experiments.loading import load
 from .messages import UserError
@@ -105,12 +105,13 @@ def leaderboard(*paths: str | Path) -> Leaderboard:
     """The methods of recorded sweeps, ranked: ``over_all``, ``by_experiment``, ``against("bloop")``, ….
 
     Args:
-        paths: folders such as ``results/fig5a/workstation``, or such as ``results``, the default.
+        paths: folders such as ``results/fig5a/workstation``, or such as ``results``: all sweeps in them. By
+            default those under ``results`` with at least three seeds of each method, none at scale smoke.
 
     Raises:
         UserError: a folder has no records, an experiment stands there twice, or nothing can be ranked.
     """
-    return load_board([Path(path) for path in paths or ("results",)])
+    return load_board([Path(path) for path in paths]) if paths else load_recorded_board(Path("results"))
 
 
 def fronts(

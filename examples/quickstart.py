@@ -33,12 +33,12 @@ for name in ("sum", "bloop"):
     points = []
     for lam in (3e-4, 1e-3, 3e-3, 1e-2):
         main, aux = train(methods.create(name, lam=lam))
-        points.append((main, aux))
+        points.append((aux, main))
         print(f"{name}, λ = {lam:g}: main loss {main:.4f}, auxiliary loss {aux:.1f}", flush=True)
     plt.loglog(*zip(*points, strict=True), "o-", label=name)
-plt.xlabel("main loss: cross-entropy")
-plt.ylabel("auxiliary loss: half the squared length of the weights")
+plt.xlabel("auxiliary loss: half the squared length of the weights")
+plt.ylabel("main loss: cross-entropy")
 plt.legend()
 plot = sys.argv[1] if len(sys.argv) > 1 else "quickstart.png"
-plt.savefig(plot)
+plt.savefig(plot, bbox_inches="tight")
 print(f"plot: {plot}")

@@ -30,6 +30,12 @@ def numbers(output: str, name: str) -> list[float]:
     return [float(number) for number in re.findall(rf"{name}\W+(-?[\d.]+(?:e-?\d+)?)", output)]
 
 
+def test_the_plot_of_the_quickstart_has_the_axes_of_the_suites_figures() -> None:
+    text = (ROOT / "examples" / "quickstart.py").read_text()
+    assert "points.append((aux, main))" in text
+    assert re.search(r'xlabel\("auxiliary loss.*\n.*ylabel\("main loss', text)
+
+
 def quickstart(output: str, folder: Path) -> None:
     assert matplotlib.image.imread(folder / "quickstart.png").std() > 0.05
     assert output.splitlines()[-1] == "plot: quickstart.png"

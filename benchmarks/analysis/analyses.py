@@ -38,6 +38,9 @@ FRONT_COLUMNS = ["protocol", "method", "split", "seed", "lam", "lr", "main", "au
 ATTAINMENT_COLUMNS = ["protocol", "method", "split", "percentile", "main", "aux"]
 
 
+NO_FRONT = "no front enters the box"
+
+
 class Analysis(ABC):
     """Tables, verdicts and an overview of one sweep.
 
@@ -181,6 +184,22 @@ class TrainingAnalysis(Analysis):
                     yield protocol, pair, split, self.compared.box.of(split)
 
     @cached_property
+    def outside(self) -> list[tuple[str, str]]:
+        """The protocols and splits at which no method has a front in the box: there, all ratios are 1."""
+        inside = set(self.relative_points[["protocol", "split"]].itertuples(index=False, name=None))
+        compared = dict.fromkeys((protocol.name, split) for protocol, _, split, _ in self._against_sum())
+        return [place for place in compared if place not in inside]
+
+    @property
+    def no_front(self) -> str:
+        """Says so, or nothing."""
+        if not self.outside:
+            return ""
+        several = len({protocol.name for protocol in self.protocols}) > 1
+        places = [f"{protocol} {split}" if several else split for protocol, split in self.outside]
+        return f"{NO_FRONT} ({', '.join(places)})"
+
+    @cached_property
     def selected(self) -> pd.DataFrame:
         """One λ per method and seed, chosen on validation values of the other seeds."""
         rows = [
@@ -221,7 +240,8 @@ class TrainingAnalysis(Analysis):
             return ": test losses relative to models trained on one alone, mean over seeds [95 %]"
         if not self.compared.compares_fronts:
             return ": end values, mean over seeds"
-        return ": main loss relative to sum at equal auxiliary loss, geometric mean over seeds [95 %]"
+        relative = ": main loss relative to sum at equal auxiliary loss, geometric mean over seeds [95 %]"
+        return f"{relative}; {self.no_front}, so ratios are 1" if self.outside else relative
 
     @property
     def overview(self) -> pd.DataFrame:

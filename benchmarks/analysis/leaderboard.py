@@ -29,6 +29,8 @@ SHARES = (0.9, 0.95, 1.0, 1.05)
 """The front ratios τ at which tables show the performance profile."""
 DRAWS = 2000
 """Of the bootstrap."""
+SEEDS = 3
+"""An interval is shown where every experiment has so many: drawn again, fewer seeds vary too little."""
 RULE = (
     "over all stand the methods and experiments that make the largest table without a gap: each of these "
     "methods has front ratios in each of these experiments; the others stand per experiment"
@@ -79,7 +81,8 @@ def middle_ratio(cells: Cells) -> Estimate:
     """The interquartile mean of the logarithms of ratios, as a ratio, with a 95 % interval.
 
     That is the percentile interval of a stratified bootstrap: seeds are drawn again within each experiment.
-    There is none where no experiment has a second seed.
+    There is none where no experiment has a second seed, and a `Leaderboard` shows none where an experiment
+    has fewer than `SEEDS`.
     """
     logs = [np.log(own) for own in cells]
     weights = np.concatenate([np.full(len(own), 1 / len(own)) for own in logs])
@@ -127,8 +130,9 @@ class Leaderboard:
         """A row per method of `shared`, best first.
 
         ``rank``; ``method``; ``trade_off``, whether λ moves it along the front; ``ratio`` with ``low`` and
-        ``high``, as `middle_ratio` says; ``within_<τ>``, the `profile`; ``wins`` against the other methods
-        of the table; ``experiments``, how many the method has among all that were given.
+        ``high``, as `middle_ratio` says, NaN where an experiment has fewer than `SEEDS`; ``within_<τ>``, the
+        `profile`; ``wins`` against the other methods of the table; ``experiments``, how many the method has
+        among all that were given.
         """
         return self._table(*self.shared)
 
@@ -187,8 +191,8 @@ class Leaderboard:
     def against(self, method: str) -> pd.DataFrame:
         """A method against each rival, over the experiments and seeds that both have, best first.
 
-        ``rival``; ``ratio`` of the method to it, with ``low`` and ``high`` (`middle_ratio`); ``wins``;
-        ``experiments``, how many both have.
+        ``rival``; ``ratio`` of the method to it, with ``low`` and ``high`` (`middle_ratio`), NaN where both
+        share fewer than `SEEDS` seeds of an experiment; ``wins``; ``experiments``, how many both have.
 
         Raises:
             UserError: the method has no front ratios.
@@ -199,7 +203,7 @@ class Leaderboard:
             shared = [name for name in self._ran[rival] if name in self._ran[method]]
             paired = [own for name in shared if len(own := self._ratios(method, rival, name))]
             if rival != method and paired:
-                told = _interval(middle_ratio(paired))
+                told = _told(paired)
                 rows.append({"rival": rival, **told, "wins": wins(paired), "experiments": len(paired)})
         columns = ["rival", "ratio", "low", "high", "wins", "experiments"]
         return pd.DataFrame(rows, columns=columns).sort_values("ratio", kind="stable", ignore_index=True)
@@ -252,7 +256,7 @@ class Leaderboard:
             yield {
                 "method": method,
                 "trade_off": method not in self.single_points,
-                **_interval(middle_ratio(cells)),
+                **_told(cells),
                 **{f"within_{t:g}": share for t, share in zip(SHARES, profile(cells, SHARES), strict=True)},
                 "wins": wins(pairs) if pairs else np.nan,
                 "experiments": len(self._ran[method]),
@@ -283,6 +287,17 @@ def leaderboard(measured: Iterable[tuple[Experiment, pd.DataFrame]]) -> Leaderbo
     return Leaderboard(pd.concat(cells.values(), ignore_index=True), frozenset(single_points))
 
 
+def seeds_of(experiment: Experiment, metrics: pd.DataFrame) -> int:
+    """The fewest seeds that a method of a sweep has front ratios of; 0 where there are none.
+
+    Args:
+        experiment: that was swept.
+        metrics: as of `cells_of`.
+    """
+    cells = cells_of(experiment, metrics)
+    return int(cells.groupby("method")["seed"].nunique().min()) if len(cells) else 0
+
+
 def of_analyses(analyses: Iterable[Analysis]) -> Leaderboard:
     """The leaderboard of the sweeps that compare methods.
 
@@ -293,5 +308,8 @@ def of_analyses(analyses: Iterable[Analysis]) -> Leaderboard:
     return leaderboard((analysis.compared, analysis.metrics) for analysis in compared)
 
 
-def _interval(of: Estimate) -> dict[str, Any]:
-    return {"ratio": of.value, "low": of.low, "high": of.high}
+def _told(cells: Cells) -> dict[str, float | None]:
+    """A ratio with its interval, NaN where an experiment has too few seeds for one."""
+    value, low, high, _ = middle_ratio(cells)
+    few = min(map(len, cells)) < SEEDS
+    return {"ratio": value, "low": np.nan if few else low, "high": np.nan if few else high}

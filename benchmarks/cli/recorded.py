@@ -46,7 +46,10 @@ def report(
 def leaderboard(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help="Folders of results or sweeps; default: results."),
+        typer.Argument(
+            metavar="[PATH]...",
+            help="Folders of results or sweeps; default: those under results with three seeds or more.",
+        ),
     ] = None,
     method: Annotated[
         str | None,
@@ -57,7 +60,7 @@ def leaderboard(
     """Rank the methods of recorded sweeps, over all and in each experiment."""
     from ..commands import leaderboard as command
 
-    board = command.load_board(paths or [Path("results")])
+    board = command.load_board(paths) if paths else command.load_recorded_board(Path("results"))
     if method is None:
         command.show_board(board, each)
     else:

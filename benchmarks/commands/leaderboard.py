@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..analysis import analyse
-from ..analysis.leaderboard import PROTOCOL, RULE, SPLIT, Leaderboard, of_analyses
+from ..analysis import TrainingAnalysis, analyse
+from ..analysis.leaderboard import PROTOCOL, RULE, SEEDS, SPLIT, Leaderboard, of_analyses, seeds_of
 from ..analysis.wording import with_interval
 from ..experiments.suite import SUITE
 from ..messages import UserError, terminal
 from ..records import Folder, has_manifest, load_sweep
+
+TRY = "smoke"
+"""A scale that only tries whether all runs."""
 
 
 def load_board(paths: Sequence[Path]) -> Leaderboard:
@@ -26,6 +29,31 @@ def load_board(paths: Sequence[Path]) -> Leaderboard:
     """
     folders = [folder for path in paths for folder in recorded_in(path)]
     return of_analyses(analyse(load_sweep(folder)) for folder in folders)
+
+
+def load_recorded_board(results: Path) -> Leaderboard:
+    """The leaderboard of a folder of results: of its sweeps that are more than a try.
+
+    Those at scale smoke, and those in which a method has fewer than `SEEDS` seeds, are left out, and counted.
+
+    Raises:
+        UserError: there are no records, or no such sweep.
+    """
+    analyses = [analyse(load_sweep(folder)) for folder in recorded_in(results)]
+    seeds = {a: seeds_of(a.compared, a.metrics) for a in analyses if isinstance(a, TrainingAnalysis)}
+    ranked = [a for a, count in seeds.items() if count >= SEEDS and a.experiment.scale != TRY]
+    tries = [a.sweep.folder.path for a, count in seeds.items() if count and a not in ranked]
+    if tries and not ranked:
+        raise UserError(
+            f"{results}: none of its sweeps has {SEEDS} seeds of every method at a scale other than {TRY}; "
+            f"to rank them, name folders, such as {tries[0]}"
+        )
+    if tries:
+        terminal.warn(
+            f"left out: {len(tries)} of {len(tries) + len(ranked)} sweeps, of scale {TRY} or with fewer than "
+            f"{SEEDS} seeds of a method; to rank them, name their folders"
+        )
+    return of_analyses(ranked)
 
 
 def recorded_in(path: Path) -> list[Folder]:
@@ -55,6 +83,7 @@ def show_board(board: Leaderboard, each: bool) -> None:
     terminal.table(f"over all: {count}", _shown(board.over_all, board))
     terminal.say(f"experiments: {', '.join(names)}")
     terminal.say(RULE)
+    _explain_intervals(board.over_all)
     if board.unranked:
         told = ", ".join(f"{method} ({count})" for method, count in board.unranked.items())
         terminal.say(f"not over all, with the number of their experiments: {told}")
@@ -83,6 +112,7 @@ def show_method(board: Leaderboard, method: str) -> None:
         }
     )
     terminal.table("paired by seed, over the experiments that both have; below 1 is better", shown)
+    _explain_intervals(rows)
     _explain_marks(board, {method, *rows["rival"]})
 
 
@@ -98,6 +128,11 @@ def _shown(rows: pd.DataFrame, board: Leaderboard) -> pd.DataFrame:
             "of": [f"{count}/{len(board.names)}" for count in rows["experiments"]],
         }
     )
+
+
+def _explain_intervals(rows: pd.DataFrame) -> None:
+    if rows["low"].isna().any():
+        terminal.say(f"no interval where an experiment has fewer than {SEEDS} seeds")
 
 
 def _explain_marks(board: Leaderboard, shown: set[str]) -> None:

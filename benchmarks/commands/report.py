@@ -84,7 +84,7 @@ def report_sweep(sweep: RecordedSweep, brief: bool = False) -> Analysis:
 
 
 def make_page(path: Path, analyses: list[Analysis], refused: list[str]) -> None:
-    """Write the page, and beside it the leaderboard, where there is one; say where the page is."""
+    """Write the page, and beside it the leaderboard, where there are front ratios; say where the page is."""
     board = None
     with suppress(UserError):
         board = of_analyses(analyses)

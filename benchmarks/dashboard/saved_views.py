@@ -43,15 +43,16 @@ def build(sweep: SentSweep, entity: str, project: str) -> list[Workspace]:
     from wandb_workspaces import workspaces as ws
 
     cells = {run.start["config"]["cell"]: run.start["job_type"] for run in sweep.runs}
+    looks = style.looks(cells.values())
     grouped = ws.RunsetSettings(
         filters=_filter(sweep),
         groupby=[expr.Config("cell")],
-        group_colors={cell: style.look(label)["color"] for cell, label in cells.items()},
+        group_colors={cell: looks[label]["color"] for cell, label in cells.items()},
     )
     single = ws.RunsetSettings(
         filters=_filter(sweep),
         run_settings={
-            run.id: ws.RunSettings(color=style.look(run.start["job_type"])["color"]) for run in sweep.runs
+            run.id: ws.RunSettings(color=looks[run.start["job_type"]]["color"]) for run in sweep.runs
         },
     )
     views = []

@@ -21,13 +21,14 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         return
     own = measured[measured["lr"] == experiment.training.lr]
     measured = own if len(own) else measured
+    looks = style.looks(analysis.summary["method"])
     shown = [name for name in PANELS if measured[name].notna().any()]
     figure, panels = side_by_side(len(shown), width=3.0, height=3.3)
     for axes, name in zip(panels, shown, strict=True):
         for method in style.order(list(measured["method"].unique())):
             mean = measured[measured["method"] == method].groupby("lam")[name].mean().dropna()
             if len(mean):
-                axes.plot(mean.index, mean, ms=4, lw=0.9, label=style.title(method), **style.look(method))
+                axes.plot(mean.index, mean, ms=4, lw=0.9, label=style.title(method), **looks[method])
         axes.set(xscale="log", xlabel="λ", title=PANELS[name])
         axes.xaxis.set_minor_formatter(NullFormatter())
         if len(lam := sorted(measured["lam"].unique())) <= MOST_TICKS:

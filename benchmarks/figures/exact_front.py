@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -59,11 +59,12 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     yield "exact_front", figure
 
 
-def _lines(points: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, dict[str, Any]]]:
+def _lines(points: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, Mapping[str, Any]]]:
     """Legend, runs and look of each method, and of each ρ of those that have one, from dark to bright."""
-    for method in style.order(list(points["method"].unique())):
+    looks = style.looks(points["method"])
+    for method in style.order(list(looks)):
         runs = points[points["method"] == method]
-        look, values = style.look(method), sorted(runs[RHO].dropna().unique()) if RHO in runs else []
+        look, values = looks[method], sorted(runs[RHO].dropna().unique()) if RHO in runs else []
         if not values:
             yield style.title(method), runs, look
         for value, color in zip(

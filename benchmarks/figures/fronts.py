@@ -1,12 +1,13 @@
-"""Fronts under each learning-rate protocol: what half of the seeds attain."""
+"""Fronts under each learning-rate protocol: what half of the seeds attain, and what the quartiles do."""
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ..analysis.analyses import TrainingAnalysis
+from ..analysis.analyses import NO_FRONT, TrainingAnalysis
 from ..experiments.box import Bounds
 from ..experiments.schema import Labels
 from . import style
@@ -18,29 +19,37 @@ from .panels import (
     legend_below,
     name_at_the_end,
     plain_ticks,
+    say_inside,
     side_by_side,
 )
 
+NO_MEDIAN = "half of the seeds have no front in the box"
+_SEEDS = 4
+"""The quartiles of fewer are but the best and the worst."""
 _MARGIN = 0.04
 """Of the frame around a box, as a share of its sides."""
 
 
 @figures_of(TrainingAnalysis)
 def draw(analysis: TrainingAnalysis) -> Drawn:
-    """A figure per protocol, a panel per split: the median attainment surface of each method."""
+    """A figure per protocol, a panel per split: the median attainment surface of each method.
+
+    Of methods in colour also the band between the surfaces that a quarter and three quarters of the seeds
+    attain, where the seeds are enough for that.
+    """
     experiment = analysis.compared
     if not experiment.compares_fronts:
         return
-    surfaces = analysis.attainment[analysis.attainment["percentile"] == 50]
-    coloured = style.in_colour(analysis.summary["method"])
-    for protocol, medians in surfaces.groupby("protocol", sort=False):
-        splits = [split for split in SHOWN_SPLITS if split in set(medians["split"])]
+    looks, coloured = style.looks(analysis.summary["method"]), style.in_colour(analysis.summary["method"])
+    for protocol, surfaces in shown_surfaces(analysis).groupby("protocol", sort=False):
+        splits = [split for split in SHOWN_SPLITS if split in set(surfaces["split"])]
         figure, panels = side_by_side(len(splits), width=4.4, beside=0.4)
         for axes, split in zip(panels, splits, strict=True):
             box = experiment.box.of(split) if experiment.box else None
-            own = medians[medians["split"] == split]
-            frame(axes, own, experiment.labels, box)
-            draw_panel(axes, own, coloured)
+            own = surfaces[surfaces["split"] == split]
+            if not frame(axes, own, experiment.labels, box):
+                say_inside(axes, NO_FRONT if (protocol, split) in analysis.outside else NO_MEDIAN)
+            draw_panel(axes, own, looks, coloured)
             axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(analysis.summary)}")
         if splits:
             panels[0].set_ylabel(experiment.labels.main)
@@ -49,17 +58,32 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         yield "fronts" if protocol == "fixed" else f"fronts_{protocol}", figure
 
 
-def draw_panel(axes: Axes, medians: pd.DataFrame, coloured: set[str]) -> None:
-    """Staircases in the frame, in colour with their corners; grey ones end on a name."""
+def shown_surfaces(analysis: TrainingAnalysis) -> pd.DataFrame:
+    """The attainment surfaces that figures show: of few seeds the medians alone."""
+    surfaces, seeds = analysis.attainment, analysis.summary["seed"].nunique()
+    return surfaces if seeds >= _SEEDS else surfaces[surfaces["percentile"] == 50]
+
+
+def draw_panel(axes: Axes, surfaces: pd.DataFrame, looks: style.Looks, coloured: set[str]) -> None:
+    """Median staircases in the frame, in colour with corners and quartiles; grey ones end on a name.
+
+    Args:
+        axes: framed.
+        surfaces: the attainment surfaces of one protocol and split.
+        looks: of its methods.
+        coloured: those that are not grey.
+    """
     (_, right), (_, top) = axes.get_xlim(), axes.get_ylim()
+    medians = surfaces[surfaces["percentile"] == 50]
     ends = {}
     for method in style.order(list(medians["method"].unique())):
-        own, look = medians[medians["method"] == method].sort_values("aux"), style.look(method)
+        own, look = medians[medians["method"] == method].sort_values("aux"), looks[method]
         own = own[own["aux"] <= right]
         if own.empty:
             continue
         aux, main = [own["aux"].iloc[0], *own["aux"], right], [top, *own["main"], own["main"].iloc[-1]]
         if method in coloured:
+            _draw_quartiles(axes, surfaces[surfaces["method"] == method], look["color"])
             axes.step(aux, main, where="post", color=look["color"], lw=1.6, zorder=3)
             axes.plot(own["aux"], own["main"], ls="", ms=4, mew=0, zorder=4, **look)
             axes.plot([], [], lw=1.6, ms=4, label=style.title(method), **look)
@@ -71,16 +95,40 @@ def draw_panel(axes: Axes, medians: pd.DataFrame, coloured: set[str]) -> None:
     name_at_the_end(axes, ends)
 
 
-def frame(axes: Axes, medians: pd.DataFrame, labels: Labels, box: Bounds | None) -> None:
-    """Show the box from the best main loss in it, without a box all there is; axes as labels say."""
+def _draw_quartiles(axes: Axes, surfaces: pd.DataFrame, color: str) -> None:
+    """The band between the surfaces that a quarter and three quarters of the seeds attain, if given."""
+    if set(surfaces["percentile"]) == {50}:
+        return
+    (_, right), (_, top) = axes.get_xlim(), axes.get_ylim()
+    sides = [surfaces[surfaces["percentile"] == share].sort_values("aux") for share in (25, 75)]
+    places = np.unique(np.concatenate([*(side["aux"] for side in sides), [right]]))
+    places = places[places <= right]
+    low, high = (
+        np.array([top, *side["main"]])[np.searchsorted(side["aux"], places, side="right")] for side in sides
+    )
+    axes.fill_between(places, low, high, step="post", color=color, alpha=0.16, lw=0, zorder=1)
+
+
+def frame(axes: Axes, surfaces: pd.DataFrame, labels: Labels, box: Bounds | None) -> bool:
+    """Show the box from the best main loss in it; axes as labels say.
+
+    Without a box all there is, and where no front enters it, that and the upper bounds of the box.
+
+    Returns:
+        whether the median of a front enters the box, if there is one.
+    """
+    medians = surfaces[surfaces["percentile"] == 50]
     aux, main = ((medians[loss].min(), medians[loss].max()) for loss in ("aux", "main"))
+    entered = True
     if box:
         inside = medians[(medians["aux"] <= box.aux[1]) & (medians["main"] < box.main[1])]
-        aux, main = (
-            box.aux,
-            (inside["main"].clip(lower=box.main[0]).min() if len(inside) else box.main[0], box.main[1]),
-        )
-        corner, sides = (aux[0], box.main[0]), (aux[1] - aux[0], box.main[1] - box.main[0])
+        entered = len(inside) > 0
+        if entered:
+            aux, main = box.aux, (inside["main"].clip(lower=box.main[0]).min(), box.main[1])
+        else:
+            aux = min(aux[0], box.aux[0]), max(aux[1], box.aux[1])
+            main = min(main[0], box.main[1]), max(main[1], box.main[1])
+        corner, sides = (box.aux[0], box.main[0]), (box.aux[1] - box.aux[0], box.main[1] - box.main[0])
         axes.add_patch(Rectangle(corner, *sides, fill=False, ec="0.6", lw=0.8, ls=":", zorder=1))
     if labels.log_aux and aux[0] > 0:
         axes.set_xscale("log")
@@ -88,6 +136,7 @@ def frame(axes: Axes, medians: pd.DataFrame, labels: Labels, box: Bounds | None)
         axes.set_yscale("log")
     axes.set_xlim(_around(*aux, axes.get_xscale() == "log"))
     axes.set_ylim(_around(*main, axes.get_yscale() == "log"))
+    return entered
 
 
 def _around(low: float, high: float, log: bool) -> tuple[float, float]:

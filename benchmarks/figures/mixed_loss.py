@@ -19,12 +19,13 @@ def draw(analysis: MixedLossAnalysis) -> Drawn:
     """Least mixed loss against t, mean over seeds and their range, on train and test."""
     frame = analysis.summary
     splits = [split for split in SHOWN_SPLITS if split in set(frame["split"])]
+    looks = style.looks(frame["method"])
     figure, panels = side_by_side(len(splits), height=3.6)
     for axes, split in zip(panels, splits, strict=True):
         rows = frame[frame["split"] == split]
         for method in style.order(list(rows["method"].unique())):
             by_t = rows[rows["method"] == method].groupby("t")["mixed_loss"]
-            mean, look = by_t.mean(), style.look(method)
+            mean, look = by_t.mean(), looks[method]
             axes.plot(mean.index, mean, lw=1.2, ms=4, markevery=0.2, label=style.title(method), **look)
             axes.fill_between(mean.index, by_t.min(), by_t.max(), color=look["color"], alpha=0.2, lw=0)
         axes.set(xlabel="t", title=f"{split}, {style.seeds(rows)}")

@@ -15,8 +15,9 @@ def draw(axes: Axes, frame: pd.DataFrame) -> None:
         frame: the rows of `simulations.noise`, with a column ``seed``.
     """
     looks = {1.0: (style.look("bloop_no_ema"), "no EMA"), 0.01: (style.look("bloop"), "EMA, ρ = 0.01")}
+    others = style.looks(f"rho {rho}" for rho in frame["rho"].unique())
     for rho, rows in frame.groupby("rho", sort=False):
-        look, name = looks.get(float(str(rho)), (style.look(f"rho {rho}"), f"EMA, ρ = {rho}"))
+        look, name = looks.get(float(str(rho)), (others[f"rho {rho}"], f"EMA, ρ = {rho}"))
         for column, line, end in (("to_bloop", "-", "Bloop's direction"), ("to_mixed", "--", "the sum")):
             by_sigma = rows.groupby("sigma")[column]
             mean, low, high = by_sigma.mean(), by_sigma.min(), by_sigma.max()

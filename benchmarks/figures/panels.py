@@ -80,6 +80,12 @@ def legend_below(figure: Figure, panels: Sequence[Axes], letters: int = 120, siz
     figure.legend(shown.values(), shown.keys(), fontsize=size, loc="outside lower center", ncols=columns)
 
 
+def say_inside(axes: Axes, words: str) -> None:
+    """Write a line across a panel that would not explain itself."""
+    look: Any = {"ha": "center", "color": "0.25", "backgroundcolor": "white", "zorder": 6}
+    axes.text(0.5, 0.08, words, transform=axes.transAxes, **look)
+
+
 def name_at_the_end(axes: Axes, ends: Mapping[str, float]) -> None:
     """Write names at the right end of lines, apart where the lines are not; an arrow says that one is off."""
     place, size = -1.0, 6.5

@@ -22,6 +22,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     }
     if not found:
         return
+    looks = style.looks(analysis.summary["method"])
     figure, panels = side_by_side(len(found))
     for axes, (split, losses) in zip(panels, found.items(), strict=True):
         by_method = losses.groupby(level="method")
@@ -31,7 +32,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
             median = middle.loc[method].to_numpy()
             error = [median - low.loc[method], high.loc[method] - median]
             axes.errorbar(
-                places, median, error, ms=5, lw=1, capsize=2, label=style.title(method), **style.look(method)
+                places, median, error, ms=5, lw=1, capsize=2, label=style.title(method), **looks[method]
             )
         axes.axhline(1, color="0.6", ls=":", lw=1, zorder=0)
         axes.set(yscale="log", title=f"{split}, {style.seeds(losses.reset_index())}")

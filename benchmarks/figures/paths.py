@@ -17,9 +17,10 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     positive = [lam for lam in experiment.lam if lam > 0]
     if experiment.figure != "paths" or not positive:
         return
+    looks = style.looks(summary["method"])
     figure, (plane, distance) = side_by_side(2, width=4.0)
     for method in style.order([m for m in summary["method"].unique() if not experiment.bounds(m)]):
-        look = style.look(method)
+        look = looks[method]
         runs = summary[summary["method"] == method]
         least = min(experiment.lams(method))
         for identity in runs.loc[runs["lam"] == least, "id"].sort_values().head(1):

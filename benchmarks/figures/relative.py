@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ..analysis.analyses import TrainingAnalysis
+from ..analysis.analyses import NO_FRONT, TrainingAnalysis
 from ..analysis.protocols import REFERENCE
 from ..experiments.box import Boxes
 from . import style
@@ -20,6 +20,7 @@ from .panels import (
     legend_below,
     name_at_the_end,
     plain_ticks,
+    say_inside,
     side_by_side,
 )
 
@@ -35,7 +36,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     experiment = analysis.compared
     if not experiment.compares_fronts or experiment.box is None:
         return
-    coloured = style.in_colour(analysis.summary["method"])
+    looks, coloured = style.looks(analysis.summary["method"]), style.in_colour(analysis.summary["method"])
     for protocol, curves in analysis.relative_curves.groupby("protocol", sort=False):
         points = analysis.relative_points[analysis.relative_points["protocol"] == protocol]
         points = points[~points["method"].isin({*curves["method"], REFERENCE})]
@@ -44,7 +45,9 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         limit(panels, curves[curves["split"].isin(splits) & curves["method"].isin(coloured)])
         for axes, split in zip(panels, splits, strict=True):
             lines, ends = (of[of["split"] == split] for of in (curves, points))
-            draw_panel(axes, lines, ends, experiment.box.of(split), coloured)
+            if (protocol, split) in analysis.outside:
+                say_inside(axes, NO_FRONT)
+            draw_panel(axes, lines, ends, experiment.box.of(split), looks, coloured)
             axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(analysis.summary)}")
         if splits:
             panels[0].set_ylabel("main loss relative to the sum")
@@ -54,14 +57,19 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
 
 
 def draw_panel(
-    axes: Axes, curves: pd.DataFrame, points: pd.DataFrame, box: Boxes, coloured: set[str]
+    axes: Axes,
+    curves: pd.DataFrame,
+    points: pd.DataFrame,
+    box: Boxes,
+    looks: style.Looks,
+    coloured: set[str],
 ) -> None:
     """Lines of the methods, in colour with quartiles; end points of those that have no line."""
     axes.axvspan(*box.tighter.aux, color="0.96", lw=0, zorder=0)
     axes.axhline(1.0, color=style.look(REFERENCE)["color"], lw=1.4, label=style.title(REFERENCE), zorder=2)
     ends = {}
     for method in style.order(list(curves["method"].unique())):
-        own, color = curves[curves["method"] == method], style.look(method)["color"]
+        own, color = curves[curves["method"] == method], looks[method]["color"]
         last = float(own["median"].iloc[-1])
         line: dict[str, Any] = {"where": "post", "color": style.GREY, "lw": 0.8, "zorder": 3}
         if method in coloured:
@@ -72,8 +80,8 @@ def draw_panel(
             ends[style.title(method)] = last
         axes.step(own["aux"], own["median"], **line)
     for method in style.order(list(points["method"].unique())):
-        own, look = points[points["method"] == method], style.look(method)
-        look |= {"ms": 5} if method in coloured else {"ms": 3.5, "color": style.GREY}
+        own = points[points["method"] == method]
+        look = {**looks[method], **({"ms": 5} if method in coloured else {"ms": 3.5, "color": style.GREY})}
         axes.plot(
             own["aux"], own["ratio"], ls="", mew=0, alpha=0.8, zorder=5, label=style.title(method), **look
         )

@@ -9,9 +9,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..analysis.analyses import TrainingAnalysis
+from ..analysis.analyses import NO_FRONT, TrainingAnalysis
 from ..analysis.protocols import REFERENCE
-from . import fronts, panels, relative
+from . import fronts, panels, relative, style
 
 WIDTH, HEIGHT = 3.25, 2.9
 """Inches."""
@@ -36,7 +36,7 @@ def _relative(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
     experiment, box = analysis.compared, analysis.compared.box
     assert box is not None
     curves, points = analysis.relative_curves, analysis.relative_points
-    curves = curves[curves["method"].isin(labels)]
+    curves, looks = curves[curves["method"].isin(labels)], style.looks(analysis.summary["method"])
     for (protocol, split), own in curves.groupby(["protocol", "split"], sort=False):
         if split not in panels.SHOWN_SPLITS:
             continue
@@ -44,22 +44,28 @@ def _relative(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
         ends = ends[ends["method"].isin(labels - {*own["method"], REFERENCE})]
         figure, axes = _panel()
         relative.limit([axes], own)
-        relative.draw_panel(axes, own, ends, box.of(split), labels)
+        if (protocol, split) in analysis.outside:
+            panels.say_inside(axes, NO_FRONT)
+        relative.draw_panel(axes, own, ends, box.of(split), looks, labels)
         _label(figure, axes, experiment.labels.aux, "main loss relative to the sum")
         yield f"relative_{protocol}_{split}", figure
 
 
 def _fronts(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
-    experiment, surfaces = analysis.compared, analysis.attainment
-    surfaces = surfaces[(surfaces["percentile"] == 50) & surfaces["method"].isin(labels)]
+    experiment, surfaces = analysis.compared, fronts.shown_surfaces(analysis)
+    surfaces = surfaces[surfaces["method"].isin(labels)]
+    looks = style.looks(analysis.summary["method"])
     if not experiment.compares_fronts:
         return
     for (protocol, split), own in surfaces.groupby(["protocol", "split"], sort=False):
         if split not in panels.SHOWN_SPLITS:
             continue
         figure, axes = _panel()
-        fronts.frame(axes, own, experiment.labels, experiment.box.of(split) if experiment.box else None)
-        fronts.draw_panel(axes, own, labels)
+        box = experiment.box.of(split) if experiment.box else None
+        if not fronts.frame(axes, own, experiment.labels, box):
+            no_front = (protocol, split) in analysis.outside
+            panels.say_inside(axes, NO_FRONT if no_front else fronts.NO_MEDIAN)
+        fronts.draw_panel(axes, own, looks, labels)
         _label(figure, axes, experiment.labels.aux, experiment.labels.main)
         yield f"fronts_{protocol}_{split}", figure
 

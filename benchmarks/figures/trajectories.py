@@ -83,4 +83,5 @@ def _looks(records: list[Record]) -> dict[str, dict[str, Any]]:
         label: {"color": mpl.colors.to_hex(colour), "marker": style.look(methods[label])["marker"]}
         for label, colour in zip(varied, colours, strict=False)
     }
-    return {label: style.look(label) for label in plain} | bright
+    looks = style.looks(axes)
+    return {label: looks[label] for label in plain} | bright

@@ -17,7 +17,7 @@ from ..analysis import multitask
 from ..analysis.analyses import Analysis, TrainingAnalysis
 from ..analysis.leaderboard import Leaderboard
 from ..analysis.summary import SPLITS
-from ..figures.style import order, title
+from ..figures.style import looks, order, title
 from ..messages import UserError
 from ..records import Record, check_replaceable, write_atomically
 from . import page_board, page_data, page_tables
@@ -42,19 +42,21 @@ def write_page(
         path: an ``.html`` file; its folder is made.
         analyses: one section each, in the paper's order; their files have been written.
         refused: a line for each folder of which nothing could be used.
-        board: their leaderboard, if there is one.
+        board: their leaderboard, if there is one; shown where it ranks over more than one experiment.
 
     Raises:
         UserError: the file cannot be written, or is a folder, a device or a pipe.
     """
     check_replaceable(path)
     analyses = sorted(analyses, key=lambda a: a.experiment.place)
+    seen = looks(record.run.label for analysis in analyses for record in analysis.records)
     sections, blocks = [], []
     for index, analysis in enumerate(analyses):
         section = _section(analysis, f"e{index}")
         sections.append(section)
         if isinstance(analysis, TrainingAnalysis):
-            block, section["notice"] = page_data.block(analysis, page_data.NUMBERS // len(analyses))
+            block, section["notice"] = page_data.block(analysis, seen, page_data.NUMBERS // len(analyses))
+            section["quiet"] = any(method["quiet"] for method in block["methods"])
             own = {"id": section["id"], "title": analysis.experiment.title, "place": section["place"]}
             blocks.append(own | block)
     claims = page_tables.of_all(analyses)
@@ -66,7 +68,7 @@ def write_page(
         why_not=page_tables.counted(unanswered),
         protocols=page_tables.protocols(claims),
         columns=page_tables.columns,
-        board=page_board.section(board) if board else None,
+        board=page_board.section(board) if board and len(board.shared[1]) > 1 else None,
         symbols=_SYMBOLS,
         notices=_mixtures(sections),
         refused=refused,
@@ -129,6 +131,8 @@ def _section(analysis: Analysis, anchor: str) -> dict[str, Any]:
             filter(None, (experiment.paper, experiment.scale, f"{seeds} seed{'s' * (seeds != 1)}"))
         ),
         "notice": "",
+        "quiet": False,
+        "no_front": analysis.no_front if isinstance(analysis, TrainingAnalysis) else "",
         "endings": Counter(record.status for record in records),
         "by_method": _endings(records),
         "unfinished": [_unfinished(record) for record in records if record.status != "completed"],

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..analysis.leaderboard import PROTOCOL, RULE, SHARES, SPLIT, Leaderboard
+from ..analysis.leaderboard import PROTOCOL, RULE, SEEDS, SHARES, SPLIT, Leaderboard
 from ..analysis.wording import with_interval
 from ..experiments.suite import SUITE
 from ..figures.style import title
@@ -25,6 +25,7 @@ def section(board: Leaderboard) -> dict[str, Any]:
     told = {_title(method, board): count for method, count in board.unranked.items()}
     return {
         "suite": SUITE,
+        "seeds": SEEDS,
         "of": f"{len(methods)} methods in {len(names)} of {len(board.names)} experiments: {', '.join(names)}",
         "measure": f"{SPLIT} losses, learning-rate protocol {PROTOCOL}",
         "rule": RULE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 from ..analysis.analyses import TrainingAnalysis
 from ..analysis.summary import SPLITS
 from ..experiments.box import Boxes
-from ..figures.style import in_colour, look, on_dark, order, title
+from ..figures.style import Looks, in_colour, on_dark, order, title
 from ..records import Record
 
 NUMBERS = 350_000
@@ -33,11 +34,12 @@ DIAGNOSTICS = {
 }
 
 
-def block(analysis: TrainingAnalysis, budget: int) -> tuple[dict[str, Any], str]:
+def block(analysis: TrainingAnalysis, looks: Looks, budget: int) -> tuple[dict[str, Any], str]:
     """The data of one experiment.
 
     Args:
         analysis: of its records.
+        looks: of its methods, and of all others of the page.
         budget: how many numbers the trajectories may have.
 
     Returns:
@@ -59,7 +61,11 @@ def block(analysis: TrainingAnalysis, budget: int) -> tuple[dict[str, Any], str]
         "labels": experiment.labels.model_dump(),
         "boxes": {split: _box(experiment.box.of(split)) for split in splits} if experiment.box else {},
         "methods": [
-            {**_method(label), "quiet": label not in coloured, "bound": experiment.bounds(label)}
+            {
+                **_method(label, looks[label]),
+                "quiet": label not in coloured,
+                "bound": experiment.bounds(label),
+            }
             for label in labels
         ],
         "splits": splits,
@@ -91,9 +97,8 @@ def block(analysis: TrainingAnalysis, budget: int) -> tuple[dict[str, Any], str]
     }, notice
 
 
-def _method(label: str) -> dict[str, str]:
-    seen = look(label)
-    return {"label": label, "title": title(label), **seen, "dark": on_dark(seen["color"])}
+def _method(label: str, look: Mapping[str, str]) -> dict[str, str]:
+    return {"label": label, "title": title(label), **look, "dark": on_dark(look["color"])}
 
 
 def shorten(value: Any, digits: int = 6) -> float | int | None:

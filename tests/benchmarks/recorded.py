@@ -18,18 +18,24 @@ FACTORS = {"sum": 1.0, "bloop": 0.8, HOSTILE: 1.1}
 CLAIM = {"id": "better", "text": "Bloop <b>is</b> better", "paper": "Section 3.3", "kind": "better"}
 
 
-def recorded(path: Path, fingerprint: str = "0" * 16, status: str = "completed") -> Path:
+def recorded(
+    path: Path,
+    fingerprint: str = "0" * 16,
+    status: str = "completed",
+    seeds: int = 2,
+    scale: str = "smoke",
+) -> Path:
     """Write the records into a folder; main = factor · exp(−2 λ), aux = 10 λ, both larger on test."""
     experiment = conditioning(
         figure="fronts",
         lam=LAMS,
-        seeds=2,
+        seeds=seeds,
         training={"lr": 0.1},
         axes={"training.lr": [0.1, 0.5]},
         methods={HOSTILE: {"name": "mgda"}},
         box=BOX,
         claims=[{**CLAIM, "method": "bloop", "than": "sum"}],
-    )
+    ).model_copy(update={"scale": scale})
     folder = Folder(path)
     folder.prepare()
     runs = [run for run in plan(experiment) if run.label in FACTORS]
@@ -67,10 +73,10 @@ def _record(run: TrainingRun) -> Record:
     return Record(id=run.id, run=run, status="completed", environment=environment, trajectory=rows)
 
 
-def reported(path: Path) -> Path:
-    """The records, and the page made of them; figures are not drawn."""
+def reported(path: Path, *beside: Path) -> Path:
+    """The records, and the page made of them and of other folders; figures are not drawn."""
     recorded(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "draw", lambda *arguments: [])
-        report([path], None)
+        report([path, *beside], None)
     return path

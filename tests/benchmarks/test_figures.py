@@ -11,10 +11,11 @@ from scalpel_bench.benchmarks.analysis.analyses import TrainingAnalysis
 from scalpel_bench.benchmarks.execution import ExecutionOptions, execute
 from scalpel_bench.benchmarks.experiments.box import Bounds
 from scalpel_bench.benchmarks.experiments.schema import Labels
-from scalpel_bench.benchmarks.figures import fronts, panels, paths, relative, style
+from scalpel_bench.benchmarks.figures import fronts, panels, paths, relative, single_column, style
 from scalpel_bench.benchmarks.records import Folder, load_sweep
+from scalpel_bench.benchmarks.report import write_page
 from tests.benchmarks.recorded import recorded
-from tests.benchmarks.runs import analysed, conditioning, jobs_of
+from tests.benchmarks.runs import BOX, DATA, analysed, conditioning, jobs_of, plan, record
 
 LOG = Labels(main="main", aux="aux", log_main=True, log_aux=True)
 
@@ -28,7 +29,7 @@ def analysis(tmp_path) -> TrainingAnalysis:
 
 def framed(main: list[float], box: Bounds | None) -> Axes:
     axes = Figure().subplots()
-    fronts.frame(axes, pd.DataFrame({"main": main, "aux": [0.1, 0.2, 0.4]}), LOG, box)
+    fronts.frame(axes, pd.DataFrame({"main": main, "aux": [0.1, 0.2, 0.4], "percentile": 50}), LOG, box)
     panels.plain_ticks(axes.yaxis)
     return axes
 
@@ -43,6 +44,57 @@ def test_fronts_fill_the_height_and_the_axis_has_ticks(main, box) -> None:
     below, above = (axes.transData.transform((0.2, y))[1] for y in (min(main), top))
     assert above - below > 0.85 * axes.bbox.height
     assert sum(low <= tick <= high for tick in axes.get_yticks()) >= 3
+
+
+@pytest.mark.parametrize("seeds", [3, 4])
+def test_beside_a_front_is_the_band_between_what_a_quarter_and_most_of_the_seeds_attain(seeds) -> None:
+    experiment = conditioning(figure="fronts", lam=[0.1, 0.2], seeds=seeds, box=BOX)
+    runs = [run for run in plan(experiment) if run.label == "sum"]
+    records = [record(run, 0.1 * (run.seed + 1) / run.lam, 1 + 10 * run.lam) for run in runs]
+    axes = dict(fronts.draw(analysed(records, experiment, DATA.fingerprint)))["fronts"].axes[0]
+    bands = [each for each in axes.collections if each.get_alpha() == 0.16]
+    assert len(bands) == (seeds > 3)
+    for band in bands:
+        corners = {tuple(corner) for corner in band.get_paths()[0].vertices.round(9)}
+        assert {(3.0, 0.5), (3.0, 1.5)} <= corners  # at λ = 0.2 the first and the third of four seeds
+
+
+@pytest.mark.parametrize("scale", [4.0, 0.5])
+def test_where_no_front_enters_the_box_fronts_are_shown_and_it_is_said(scale, tmp_path) -> None:
+    experiment = conditioning(figure="fronts", lam=[0.1, 0.2, 0.4], seeds=1, box=BOX)
+    runs = [run for run in plan(experiment) if run.label in ("sum", "bloop")]
+    records = [record(run, scale / run.lam**0.1, 1 + 10 * run.lam) for run in runs]
+    analysis = analysed(records, experiment, DATA.fingerprint)
+    assert isinstance(analysis, TrainingAnalysis)
+    outside = scale > 1
+    said = "no front enters the box (train, validation, test)"
+    assert (said in analysis.title, analysis.no_front) == (outside, said if outside else "")
+    both = {**fronts_and_relative(analysis), **single_column.drawn(analysis, ["sum", "bloop"])}
+    assert len(both) == 6
+    for name, figure in both.items():
+        for axes in figure.axes:
+            assert ("no front enters the box" in {text.get_text() for text in axes.texts}) == outside, name
+            if name.startswith("fronts") and outside:
+                assert axes.get_xlim()[1] > BOX["aux"][1]
+                assert axes.get_ylim()[1] > max(analysis.fronts["main"])
+    write_page(tmp_path / "page.html", [analysis], [])
+    page = (tmp_path / "page.html").read_text()
+    assert ("No front enters the box (train, validation, test)" in page) == outside
+
+
+def fronts_and_relative(analysis: TrainingAnalysis) -> dict[str, Figure]:
+    return dict(fronts.draw(analysis)) | dict(relative.draw(analysis))
+
+
+def test_where_only_few_seeds_have_a_front_in_the_box_the_figure_says_that() -> None:
+    experiment = conditioning(figure="fronts", lam=[0.1, 0.2], seeds=3, box=BOX)
+    runs = [run for run in plan(experiment) if run.label in ("sum", "bloop")]
+    records = [record(run, 0.5 if run.seed == 0 else 4.0, 1 + 10 * run.lam) for run in runs]
+    analysis = analysed(records, experiment, DATA.fingerprint)
+    assert isinstance(analysis, TrainingAnalysis)
+    axes = dict(fronts.draw(analysis))["fronts"].axes[0]
+    assert fronts.NO_MEDIAN in {text.get_text() for text in axes.texts}
+    assert not analysis.outside
 
 
 def test_a_front_is_the_median_surface_with_auxiliary_loss_to_the_right(analysis) -> None:

@@ -26,7 +26,7 @@ from scalpel_bench.benchmarks.analysis.leaderboard import (
 from scalpel_bench.benchmarks.experiments.suite import SUITE
 from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.report import documents, page_board
-from tests.benchmarks.recorded import reported
+from tests.benchmarks.recorded import recorded, reported
 from tests.benchmarks.runs import BOX, DATA, analysed, conditioning, plan, record
 from tests.benchmarks.test_cli import scalpel
 
@@ -92,6 +92,17 @@ def test_a_single_seed_has_no_interval() -> None:
     assert middle_ratio([np.array([0.9]), np.array([0.8])])[1:] == (None, None, "one seed: no interval")
 
 
+def test_no_interval_is_shown_where_an_experiment_has_fewer_than_three_seeds() -> None:
+    many, few = [0.8, 0.9, 0.85], [0.9, 0.95]
+    made = board(a={"x": many, "y": few}, b={"x": many})
+    assert made.over_all.set_index("method")["low"].isna().to_dict() == {"a": True, "sum": True}
+    each = made.by_experiment.set_index(["experiment", "method"])
+    assert each.loc[("x", "a"), ["low", "high"]].notna().all()
+    assert each.loc[("y", "a"), ["low", "high"]].isna().all()
+    against = made.against("a").set_index("rival")
+    assert against["high"].isna().to_dict() == {"sum": True, "b": False}
+
+
 def test_wins_are_the_share_of_pairs_and_ties_are_shared() -> None:
     found = board(a={"x": [0.8, 1.0], "y": [0.9]}, b={"x": [0.9, 1.0], "y": [0.9]}).over_all
     # x: a beats sum once and ties once, beats b once and ties once; y: it beats sum and ties with b.
@@ -102,7 +113,8 @@ def test_wins_are_the_share_of_pairs_and_ties_are_shared() -> None:
 
 
 def test_less_main_loss_ranks_first_and_equals_share_a_rank() -> None:
-    found = board(worse={"x": [1.2, 1.3]}, better={"x": [0.8, 0.9]}, as_sum={"x": [1.0, 1.0]}).over_all
+    own = {"worse": [1.2, 1.3, 1.3], "better": [0.8, 0.9, 0.9], "as_sum": [1.0, 1.0, 1.0]}
+    found = board(**{method: {"x": ratios} for method, ratios in own.items()}).over_all
     assert list(found["method"]) == ["better", "sum", "as_sum", "worse"]
     assert list(found["rank"]) == [1, 2, 2, 4]
     assert (found["low"] <= found["ratio"]).all()
@@ -212,32 +224,67 @@ def folder(tmp_path_factory) -> Path:
 
 def ranked(folder: Path, *options: str, status: int = 0) -> str:
     said = scalpel("leaderboard", *options, cwd=folder, status=status)
-    return " ".join((said.stdout if status == 0 else said.stderr).split())
+    return " ".join((said.stdout + said.stderr if status == 0 else said.stderr).split())
 
 
 def test_the_command_ranks_and_sets_one_method_against_the_rest(folder) -> None:
     said = ranked(folder, str(folder.parents[1]), "--each")
     assert f"suite {SUITE}; front ratios on test losses" in said
     assert "over all: 3 methods in 1 of 1 experiments" in said
-    assert re.search(r"│ 1 │ bloop │ 0\.\d{3} \[.+?\] │ 100% │ 100% │ 1/1 │", said)
+    assert re.search(r"│ 1 │ bloop │ 0\.\d{3} │ 100% │ 100% │ 1/1 │", said)
+    assert "no interval where an experiment has fewer than 3 seeds" in said
     assert "* λ is no trade-off to it" in said
     assert " conditioning/smoke ┏" in said
     alone = ranked(folder, ".", "--method", "bloop")
     assert "bloop among 3 methods in conditioning/smoke" in alone
-    assert re.search(r"│ sum │ 0\.\d{3} \[.+?\] │ 100% │ 1/1 │", alone)
+    assert re.search(r"│ sum │ 0\.\d{3} │ 100% │ 1/1 │", alone)
+    assert "no interval where an experiment has fewer than 3 seeds" in alone
     assert "did you mean bloop?" in ranked(folder, ".", "--method", "bloopp", status=2)
     assert "results: no records; give results, or folders such as" in ranked(folder, status=2)
 
 
-def test_reports_have_it_beside_the_page_and_on_it(folder) -> None:
-    table = pd.read_csv(folder / "leaderboard.csv")
-    assert list(table["experiment"].unique()) == ["all", "conditioning/smoke"]
+def test_without_paths_it_takes_no_tries_and_says_how_many_it_leaves_out(tmp_path, monkeypatch) -> None:
+    recorded(tmp_path / "results" / "conditioning" / "laptop", scale="laptop")
+    recorded(tmp_path / "results" / "conditioning" / "smoke", seeds=3)
+    none = ranked(tmp_path, status=2)
+    assert none.count("scalpel: error") == 1
+    assert "name folders, such as results/conditioning/laptop" in none
+    recorded(tmp_path / "results" / "conditioning" / "workstation", seeds=3, scale="workstation")
+    said = ranked(tmp_path)
+    assert "left out: 2 of 3 sweeps, of scale smoke or with fewer than 3 seeds of a method" in said
+    assert "experiments: conditioning/workstation" in said
+    assert re.search(r"│ 1 │ bloop │ 0\.\d{3} \[.+?\] │ 100% │ 100% │ 1/1 │", said)
+    monkeypatch.chdir(tmp_path)
+    assert api.leaderboard().names == ["conditioning/workstation"]
+    assert len(api.leaderboard("results").names) == 3
+
+
+def test_a_report_of_several_experiments_has_it_beside_the_page_and_on_it(tmp_path) -> None:
+    results = tmp_path / "results"
+    beside = recorded(results / "conditioning" / "laptop", seeds=3, scale="laptop")
+    folder = reported(results / "conditioning" / "smoke", beside)
+    table = pd.read_csv(folder.parent / "leaderboard.csv")
+    names = ["conditioning/smoke", "conditioning/laptop"]
+    assert list(table["experiment"].unique()) == ["all", *names]
     assert table["method"][0] == "bloop"
-    page = (folder / "report.html").read_text()
-    assert f"Suite {SUITE}, 3 methods in 1 of 1 experiments: conditioning/smoke" in page
-    ratio = page_board.section(api.leaderboard(folder))["rows"][0]["cells"][0][1]
+    page = (folder.parent / "report.html").read_text()
+    assert f"Suite {SUITE}, 3 methods in 2 of 2 experiments: {', '.join(names)}" in page
+    ratio = page_board.section(api.leaderboard(folder, beside))["rows"][0]["cells"][0][1]
     assert ratio == pytest.approx(table["ratio"][0], rel=1e-6)
-    assert f'<td class="number" data-value="{ratio}">{ratio:.3f} [' in page
+    assert f'<td class="number" data-value="{ratio}">{ratio:.3f}</td>' in page
     assert json.loads((folder / "provenance.json").read_text())["suite"] == SUITE
-    text = documents.render("<!-- leaderboard: conditioning/smoke -->\n<!-- end -->\n", folder.parents[1])
-    assert f"| 1 | `bloop` | {ratio:.3f} [" in text
+    filled = "<!-- leaderboard: {} -->\n<!-- end -->\n"
+    both = documents.render(filled.format("conditioning/smoke conditioning/laptop"), results)
+    assert f"| 1 | `bloop` | {ratio:.3f} |" in both
+    assert re.search(
+        r"\| 1 \| `bloop` \| [\d.]+ \[", documents.render(filled.format("conditioning/laptop"), results)
+    )
+
+
+def test_a_page_of_one_experiment_has_one_interval_for_one_thing(folder) -> None:
+    """Its front ratios stand in their own table; the leaderboard is beside it for later."""
+    assert 'id="board"' not in (folder / "report.html").read_text()
+    assert list(pd.read_csv(folder / "leaderboard.csv")["experiment"].unique()) == [
+        "all",
+        "conditioning/smoke",
+    ]

@@ -1,11 +1,20 @@
 """Looks of methods: no two alike among the suite's own, and none of a plugin like one of theirs."""
 
+import json
+import re
 import subprocess
 import sys
 
+import pytest
+
 from scalpel_bench import methods
-from scalpel_bench.benchmarks.figures import style
+from scalpel_bench.benchmarks.dashboard import saved_views
+from scalpel_bench.benchmarks.dashboard.runs import of_record, of_sweep
+from scalpel_bench.benchmarks.dashboard.saved_views import SentSweep
+from scalpel_bench.benchmarks.figures import fronts, style
+from scalpel_bench.benchmarks.report import write_page
 from scalpel_bench.registry import catalogue
+from tests.benchmarks.runs import DATA, analysed, conditioning, plan, record
 
 RECORDED = {
     "sum": ("#000000", "o", "Mixed (sum)"),
@@ -38,9 +47,49 @@ def test_recorded_figures_keep_their_looks() -> None:
 def test_own_methods_differ_and_labels_without_a_look_are_like_none_of_them() -> None:
     own = [name for name, entry in catalogue("methods").items() if entry.origin is None]
     assert all(catalogue("methods")[name].attributes.get("title") for name in own)
-    looks = [tuple(style.look(label).values()) for label in [*own, "bloop_faster"]]
+    looks = [tuple(look.values()) for look in style.looks([*own, "bloop_faster"]).values()]
     assert len(set(looks)) == len(looks)
-    assert all(tuple(style.look(f"plugin {i}").values()) not in looks for i in range(500))
+    known = {colour for label in [*own, *RECORDED] for colour in _in_both_modes(label)} | {style.GREY}
+    assert all(known.isdisjoint(_in_both_modes(f"plugin {i}")) for i in range(500))
+
+
+def _in_both_modes(label: str) -> set[str]:
+    colour = style.look(label)["color"]
+    return {colour, style.on_dark(colour)}
+
+
+def test_labels_without_a_look_differ_as_far_as_there_are_colours() -> None:
+    names = [f"mine {i}" for i in range(8)]
+    for count in range(2, 9):
+        assert len({look["color"] for look in style.looks(["bloop", *names[:count]]).values()}) == count + 1
+    assert style.looks(reversed(names)) == style.looks([*names, *names])
+    many = style.looks(f"mine {i}" for i in range(60)).values()
+    assert len({tuple(look.values()) for look in many}) == 60
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb_workspaces.*")
+def test_figures_page_and_dashboard_draw_a_method_of_ones_own_alike(tmp_path) -> None:
+    own = {"my_idea": {"name": "pcgrad"}, "halved": {"name": "agem"}, "mine": {"name": "mgda"}}
+    assert len({style.look(label)["color"] for label in own}) < 3  # alone, two of them are alike
+    experiment = conditioning(lam=[0.1, 0.2], seeds=1, methods=own)
+    kept = {label: experiment.methods[label] for label in ("sum", "bloop", *own)}
+    experiment = experiment.model_copy(update={"methods": kept, "figure": "fronts"})
+    records = [record(run, 0.1 / (1 + run.lam), 0.1 * run.lam) for run in plan(experiment)]
+    analysis = analysed(records, experiment, DATA.fingerprint)
+    wanted = {label: look["color"] for label, look in style.looks(kept).items()}
+    assert len(set(wanted.values())) == len(kept)
+
+    axes = dict(fronts.draw(analysis))["fronts"].axes[0]
+    drawn = {line.get_label(): line.get_color() for line in axes.lines}
+    assert {label: drawn[style.title(label)] for label in kept} == wanted
+    write_page(tmp_path / "page.html", [analysis], [])
+    page = (tmp_path / "page.html").read_text()
+    (data,) = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])
+    assert {method["label"]: method["color"] for method in data["methods"]} == wanted
+    sent = SentSweep([of_record(each) for each in records], of_sweep(analysis))
+    view, _ = saved_views.build(sent, "me", "scalpel")
+    colours = {each.start["job_type"]: view.runset_settings.run_settings[each.id].color for each in sent.runs}
+    assert colours == wanted
 
 
 def test_the_class_of_a_loose_file_names_its_own_title_and_colour(tmp_path) -> None:

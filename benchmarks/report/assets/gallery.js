@@ -1,7 +1,7 @@
 /** The opening figures: what every experiment compares, a small figure each, with one set of controls. */
 class Gallery {
   constructor(root, blocks) {
-    const compared = blocks.filter(({ relative }) => relative.length);
+    const compared = blocks.filter(({ relative, relative_points: inside }) => relative.length && inside.length);
     this.sweeps = compared.map((data) => new Sweep(data));
     const methods = new Map(compared.flatMap((data) => data.methods.filter(({ quiet }) => !quiet)).map((m) => [m.label, m]));
     this.hidden = new Set();
@@ -67,8 +67,23 @@ function picture(image) {
   const figure = card({ id, title, place });
   const copy = image.cloneNode();
   copy.removeAttribute("data-card");
-  figure.append(element("a", { href: `#${id}`, class: "picture" }, copy));
+  figure.append(copy);
+  enlargeable(copy);
   return figure;
+}
+
+/** Have a picture open as wide as the window, and no narrower than its words can be read. */
+function enlargeable(image) {
+  const button = element("button", { type: "button", class: "picture", title: "Show larger" });
+  image.replaceWith(button);
+  button.append(image);
+  button.addEventListener("click", () => {
+    const close = element("form", { method: "dialog" }, element("button", {}, "Close"));
+    const dialog = element("dialog", {}, close, element("div", { class: "scroll" }, image.cloneNode()));
+    dialog.addEventListener("close", () => dialog.remove());
+    document.body.append(dialog);
+    dialog.showModal();
+  });
 }
 
 /** Heads that sort the rows of their table: first the least, then the greatest; what has no value stays last. */
@@ -112,5 +127,6 @@ for (const data of blocks) {
 for (const place of document.querySelectorAll("table.sortable")) sortable(place);
 const gallery = document.getElementById("figures");
 if (gallery) new Gallery(gallery, blocks);
+for (const image of document.querySelectorAll("figure.plain img")) enlargeable(image);
 addEventListener("hashchange", reveal);
 if (location.hash) reveal();

@@ -103,10 +103,14 @@ class Experiment extends Sweep {
     const protocol = data.protocols[state.protocol]?.name;
     const own = (list, index) => this.own(list).filter((item) => item.method === index);
     const xy = (item) => item.aux.map((aux, i) => [aux, item.main[i]]);
-    const cap = data.boxes[split]?.main[1];
-    const top = state.whole ? Infinity : 2 * (cap ?? Infinity);
-    const series = quietFirst(this.shown.map(({ method, index, runs }) => {
-      const points = this.points(runs, (run) => this.ends(run, "aux"), (run) => this.ends(run, "main"));
+    const box = data.boxes[split];
+    const shown = this.shown.map((each) => ({
+      ...each, points: this.points(each.runs, (run) => this.ends(run, "aux"), (run) => this.ends(run, "main")),
+    }));
+    const all = shown.flatMap(({ points }) => points);
+    let [right, top] = box && !state.whole ? [box.aux[1], 2 * box.main[1]] : [Infinity, Infinity];
+    if (!all.some((p) => p.x <= right && p.y < top / 2)) [right, top] = [Infinity, Infinity];
+    const series = quietFirst(shown.map(({ method, index, runs, points }) => {
       const surfaces = own(data.attainment, index).sort((a, b) => a.percentile - b.percentile);
       const bands = state.bands && surfaces.length
         ? [{ area: method.quiet ? [[], []] : [xy(surfaces[0]), xy(surfaces.at(-1))], median: surfaces.length % 2 ? xy(surfaces[surfaces.length >> 1]) : null }]
@@ -120,16 +124,15 @@ class Experiment extends Sweep {
       }
       return { method, quiet: method.quiet, points, paths, bands };
     }));
-    const all = series.flatMap(({ points }) => points);
     const [x, y] = [this.axis("aux"), this.axis("main", `, ${split}`)];
-    const near = all.filter((p) => p.y <= top && (p.y > 0 || !y.log) && (p.x > 0 || !x.log));
+    const near = all.filter((p) => p.x <= right && p.y <= top && (p.y > 0 || !y.log) && (p.x > 0 || !x.log));
     const outside = all.length - near.length;
     const beyond = outside ? ` (${outside} end point${outside > 1 ? "s" : ""} outside)` : "";
     this.plots.front.draw({
       name: `Front of ${data.title}, ${split}, learning rate ${protocol}${beyond}`,
       x: { ...x, range: extent(near, "x", x.log) },
       y: { ...y, label: y.label + beyond, range: extent(near, "y", y.log, top) },
-      cap,
+      cap: box?.main[1],
       series,
       row: this.columns(),
     });
