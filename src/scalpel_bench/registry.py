@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from .entries import (
@@ -258,21 +259,17 @@ class Registry(Generic[T]):
         before = dict(self._classes)
         content = path.read_bytes()
         module_name = f"scalpel_file_{hashlib.sha256(str(key[0]).encode()).hexdigest()[:12]}"
+        earlier = sys.modules.get(module_name)  # for another class of the file
         try:
-            spec = importlib.util.spec_from_file_location(module_name, path)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[module_name] = module
-            with _unchanged(module_name):
-                spec.loader.exec_module(module)
+            module = earlier or _executed(path, module_name)
             found: Any = getattr(module, class_name, None)
             if found is None:
                 raise ValueError(f"it has no class {class_name}")
             self._check(found, None)
         except (Exception, SystemExit) as error:
             self._classes = before
-            sys.modules.pop(module_name, None)
+            if earlier is None:
+                sys.modules.pop(module_name, None)
             raise ValueError(f"{self.kind} file {path}: {cause(error)}") from error
         self._origins[found.name] = f"file {hashlib.sha256(content).hexdigest()[:12]}"
         cls: type[T] = found
@@ -284,6 +281,18 @@ class Registry(Generic[T]):
             raise ValueError(f"{getattr(cls, '__name__', cls)} is no {self.kind} with a name of its own")
         if name is not None and cls.name != name:
             raise ValueError(f"its class is named {cls.name!r}")
+
+
+def _executed(path: Path, module_name: str) -> ModuleType:
+    """The module that a loose file makes."""
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    with _unchanged(module_name):
+        spec.loader.exec_module(module)
+    return module
 
 
 @contextlib.contextmanager

@@ -81,6 +81,25 @@ labels = { main = "main", aux = "aux" }
 """
 
 
+def test_two_methods_may_stand_in_one_file(tmp_path) -> None:
+    new("method", "my_idea", tmp_path)
+    file = tmp_path / "my_idea.py"
+    text = file.read_text()
+    other = text[text.index("@dataclass") :].replace("MyIdea", "Other").replace('"my_idea"', '"other"')
+    file.write_text(f"{text}\n\n{other}")
+    one, another = (methods.get(f"{file}:{name}") for name in ("MyIdea", "Other"))
+    assert methods.REGISTRY.files({"my_idea", "other"}) == {
+        "my_idea": f"{file}:MyIdea",
+        "other": f"{file}:Other",
+    }
+    assert one.__module__ == another.__module__
+    with pytest.raises(ValueError, match="has no class Third"):
+        methods.get(f"{file}:Third")
+    assert methods.get("my_idea") is one
+    for name in ("my_idea", "other"):
+        methods.REGISTRY.remove(name)
+
+
 @pytest.mark.slow
 def test_an_experiment_file_may_name_task_and_method_files(tmp_path) -> None:
     new("method", "my_idea", tmp_path)
