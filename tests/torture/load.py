@@ -12,7 +12,7 @@ import time
 import traceback
 import unittest.mock
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,7 @@ def dashboards(most: int = 360) -> Iterator[dict[str, Any]]:
     """A row: W&B's own client, offline, on folders of a sixth, a third and all of so many runs."""
     counts, measured = [], []
     for count in (most // 6, most // 3, most):
-        with tempfile.TemporaryDirectory() as base:
+        with tempfile.TemporaryDirectory() as base, chdir(base):
             folder = Folder(Path(base) / "results" / "conditioning" / "smoke")
             swept(folder, most)
             for file in sorted(folder.runs.iterdir())[count:]:
