@@ -19,11 +19,12 @@ def list_(
     ] = None,
     results: Results = Path("results"),
 ) -> None:
-    """List methods, tasks and experiments; the records say which methods are evaluated."""
+    """List methods, tasks and experiments; packed records say which methods are evaluated."""
     if what in ("methods", None):
         if not results.is_dir():
             terminal.warn(f"{results}: no such folder, so no method counts as evaluated")
-        terminal.listing("methods", names.methods(results), names.METHOD_COLUMNS)
+        title = "methods; evaluated: by packed records (runs.jsonl.xz) alone"
+        terminal.listing(title, names.methods(results), names.METHOD_COLUMNS)
     if what in ("tasks", None):
         terminal.listing("tasks", names.tasks())
     if what in ("experiments", None):
