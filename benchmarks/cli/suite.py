@@ -45,9 +45,11 @@ def check(
     """Check a method or a task against the contract, and say in words what fails."""
     from ..commands import check as command
 
-    problems = command.check(parsing.checked(name))
-    terminal.checks(name, problems)
-    raise typer.Exit(2 if any(problems.values()) else 0)
+    found = command.check(parsing.checked(name, "method or task"))
+    terminal.checks(name, found.problems)
+    if found.note:
+        terminal.say(f"note: {found.note}")
+    raise typer.Exit(2 if any(found.problems.values()) else 0)
 
 
 def new(
@@ -67,7 +69,7 @@ def new(
     if kind == "experiment":
         from ..commands.new_experiment import new_experiment
 
-        lines = new_experiment(parsing.checked(name), folder)
+        lines = new_experiment(parsing.checked(name, "task"), folder)
     elif kind == "box":
         from ..commands.new_box import new_box
 
