@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...entries import Entry, plugins
 from ...registry import catalogue
 from .oracles import oracles_of
 
-_NAME = r"\b[A-ZÀ-Ý][\w'’-]+"
+_NAME = r"\b[^\W\d_a-zß-öø-ÿ][\w'’-]*"
+"""A name begins with no small letter of Latin-1; all other scripts are taken as they are."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Described:
         lam: what λ means to it.
         arbitrary_length: whether the length of its direction is a convention.
         needs: a fixed number of objectives, losses; what else it promises is in the documents.
-        recorded: the experiments and scales that it has completed a run of.
-        oracles: what the tests compare it with.
+        recorded: the experiments and scales that packed records have a completed run of it in.
+        oracles: what the tests compare it with; none where no test is known.
         origin: the plugin that it comes with; None for the suite's own.
     """
 
@@ -52,7 +53,7 @@ class Described:
 
     @property
     def evaluated(self) -> str:
-        """In how many sweeps, each an experiment at a scale, it is recorded: in words."""
+        """In how many sweeps, each an experiment at a scale, packed records have it: in words."""
         count = len(self.recorded)
         return f"in {count} sweep{'s' * (count > 1)}" if count else "not evaluated"
 
@@ -69,6 +70,9 @@ def described(recorded: Mapping[str, Sequence[str]]) -> dict[str, Described]:
 
 
 def _described(entry: Entry, recorded: Sequence[str]) -> Described:
+    signature = f"{entry.class_name.rpartition('.')[2]}("  # what a dataclass has in place of a docstring
+    if entry.doc.startswith(signature):
+        entry = replace(entry, doc="", summary="")
     objectives = entry.attributes.get("objectives")
     losses = "needs_losses" in entry.attributes.get("properties", ())
     return Described(
@@ -86,12 +90,15 @@ def _described(entry: Entry, recorded: Sequence[str]) -> Described:
 
 
 def works(docstring: str) -> list[Work]:
-    """The works that the paragraph ``Source:`` of a docstring names, before what differs from them."""
+    """The works that the paragraph ``Source:`` of a docstring names, before what differs from them.
+
+    None where it names nobody with a year, or there is no such paragraph.
+    """
     source = " ".join(docstring.partition("Source:")[2].partition("\n\n")[0].partition("Differs:")[0].split())
     named = list(re.finditer(rf"(?:{_NAME}(?:, | & ))*{_NAME}(?: et al\.)? \d{{4}}\b", source))
-    ends = [work.start() for work in named[1:]] + [len(source)]
+    starts = [*(work.start() for work in named), len(source)]
     found = []
-    for work, end in zip(named, ends, strict=True):
+    for work, end in zip(named, starts[1:], strict=True):
         arxiv = re.search(r"arXiv (\d{4}\.\d{4,5})", source[work.end() : end])
         found.append(Work(work[0], arxiv[1] if arxiv else None))
     return found

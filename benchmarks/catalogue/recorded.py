@@ -1,4 +1,4 @@
-"""Which methods have runs on record, from the records themselves and without what computes with them."""
+"""Which methods have runs on record, from packed records alone and without what computes with them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...own_files import is_own_file, unpacked
+from ...own_files import unpacked
 from ...words import first_line
 from ..messages.errors import UserError
 
@@ -21,6 +21,9 @@ def shipped_results() -> Path:
 
 def where_recorded(results: Path) -> dict[str, list[str]]:
     """The experiments and scales, as ``fig4/workstation``, that each method has completed a run of, sorted.
+
+    Only packed records (``runs.jsonl.xz``) count, as a repository holds them; a sweep that was just made here
+    has none, so that it changes no document.
 
     Raises:
         UserError: an archive of records cannot be read.
@@ -43,9 +46,6 @@ def _records(results: Path) -> Iterator[bytes]:
             yield from unpacked(archive)
         except (lzma.LZMAError, OSError, MemoryError) as error:
             raise UserError(f"{archive} is no archive of records: {first_line(error)}") from error
-    for file in sorted(results.glob("*/*/runs/*.json")):
-        if is_own_file(file) and not file.parent.is_symlink():
-            yield file.read_bytes()
 
 
 _HEAD_ENDS = b',"environment":'

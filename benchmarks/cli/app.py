@@ -6,7 +6,7 @@ import signal
 import sys
 from importlib.metadata import version
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -61,6 +61,20 @@ app.command()(suite.simulate)
 app.add_typer(recorded.app, name="results")
 
 
+UsageError: Any = typer.BadParameter.__base__
+"""What typer raises of arguments and options that are wrong; older versions take it from click."""
+
+
+def _tell_usage(error: Any) -> None:
+    """A usage error in one line; a command without the arguments that it needs shows its help."""
+    if type(error).show is not UsageError.show:
+        error.show()
+        return
+    text = " ".join(error.format_message().split()).rstrip(".")
+    command = error.ctx.command_path if error.ctx else "scalpel"
+    terminal.error(f"{text}{' Try' if text.endswith('?') else '; try'} {command} --help")
+
+
 def start() -> None:
     """Run the command; what a person can cause becomes one line and an exit status.
 
@@ -74,7 +88,10 @@ def start() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        sys.exit(app(prog_name="scalpel", standalone_mode=False))
+    except UsageError as error:
+        _tell_usage(error)
+        sys.exit(UserError.status)
     except OSError as error:  # whatever file or folder a person named, or lost
         where = f"{error.filename}: " if error.filename is not None else ""
         terminal.error(f"{where}{error.strerror or first_line(error)}")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...entries import cause
+from ...registry import catalogue
 from ..messages import UserError, as_user_error
 
 if TYPE_CHECKING:
@@ -54,19 +58,43 @@ def execution_options(
     )
 
 
-def checked(name: str) -> str:
+def checked(name: str, kind: str, known: Collection[str] = ()) -> str:
     """The name of a method or a task, which may be ``path/to/file.py:Class``.
 
+    Args:
+        name: as it was given.
+        kind: what it is of, for messages: ``"method"``, ``"task"`` or ``"method or task"``.
+        known: further names that there are.
+
     Raises:
-        UserError: it is a file without a class.
+        UserError: it is a file without a class, or no name but that of a file without its ending.
     """
-    file = Path(name)
-    if file.suffix == ".py" and file.is_file():
-        with as_user_error(name):
-            tree = ast.parse(file.read_bytes(), file.name)
-        classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
-        raise UserError(f"{name} is a file: say which class, {name}:{' or :'.join(classes) or 'Class'}")
-    return name
+    path, _, class_name = name.partition(":")
+    ends, packages = path.endswith(".py"), [f"{word}s" for word in kind.split(" or ")]
+    if (ends and class_name) or name in known or any(name in catalogue(package) for package in packages):
+        return name
+    file = path if ends else f"{path}.py"
+    if not os.path.isfile(file):  # noqa: PTH113 (which is False for any text)
+        if ends:
+            raise UserError(f"{file}: no such file")
+        return name
+    called = [f"{file}:{each}" for each in _classes(Path(file))]
+    if ends:
+        raise UserError(f"{name} is a file: say which class, {' or '.join(called)}")
+    raise UserError(f"unknown {kind} {name!r}: did you mean {' or '.join(called)}?")
+
+
+def _classes(file: Path) -> list[str]:
+    """The classes of a file that has not been imported; ``Class`` where it has none.
+
+    Raises:
+        UserError: it is no Python.
+    """
+    try:
+        tree = ast.parse(file.read_bytes(), file.name)
+    except (SyntaxError, ValueError) as error:
+        raise UserError(f"{file}: {cause(error)}") from error
+    return [node.name for node in tree.body if isinstance(node, ast.ClassDef)] or ["Class"]
 
 
 def numbers(flag: str, text: str) -> list[float]:

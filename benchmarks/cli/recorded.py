@@ -100,7 +100,11 @@ def verify(
     workers: Annotated[int | None, typer.Option(min=1, help="For --repair: worker processes.")] = None,
     device: Annotated[str | None, typer.Option(help="For --repair: cpu, cuda, …")] = None,
 ) -> None:
-    """Check records against their schema, their settings and the grid of their sweep."""
+    """Check records against their schema, their settings and the grids that their sweeps were asked for.
+
+    Says how many records are of other code, too: `scalpel results replay PATH` adopts them if the numbers
+    agree. That alone leaves the exit status 0.
+    """
     from ..commands import verify as command
 
     options = parsing.execution_options(data, device, workers) if repair else None

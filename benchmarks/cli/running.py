@@ -58,7 +58,7 @@ def run(
     if rho is not None:
         overrides.setdefault("method", {})["rho"] = rho
     options = parsing.execution_options(data, device, workers=1, run_timeout=run_timeout)
-    task, method = parsing.checked(task), parsing.checked(method)
+    task, method = parsing.checked(task, "task"), parsing.checked(method, "method")
     chosen = command.single_run(task, method, lam, seed, overrides, scale, options)
     raise typer.Exit(command.run(chosen, options, results, dry_run, wandb, retries))
 
@@ -104,7 +104,9 @@ def sweep(
         overrides["axes"] = axes
     experiment = load(name, options.scale, overrides)
     if method is not None:
-        labels = [parsing.checked(label.strip()) for label in method.split(",") if label.strip()]
+        own = getattr(experiment, "methods", ())
+        words = [word.strip() for word in method.split(",") if word.strip()]
+        labels = [parsing.checked(word, "method", own) for word in words]
         experiment = planning.with_methods(experiment, labels)
     execution = options.execution()
     status = command.sweep(
@@ -144,6 +146,7 @@ def compare(
     names = [name.strip().rstrip("/") for name in on.split(",") if name.strip()]
     if not names:
         raise UserError("--on: name an experiment, such as fig3a")
+    method = parsing.checked(method, "method")
     options = parsing.execution_options(data, device, workers)
     raise typer.Exit(command.compare(method, names, results or shipped_results(), out, options, dry_run))
 
@@ -160,8 +163,9 @@ def reproduce(
 ) -> None:
     """Run the paper's experiments at one scale, in its order, and draw each figure when its runs end."""
     from ..commands import sweep as command
-    from ..experiments.loading import available, load
+    from ..experiments.loading import available, check_scale, load
 
+    check_scale(options.scale, names or available())
     loaded = [load(name, options.scale, options.overrides) for name in names or available()]
     if not names:
         loaded = [experiment for experiment in loaded if not experiment.own_question]

@@ -19,11 +19,12 @@ def list_(
     ] = None,
     results: Results = Path("results"),
 ) -> None:
-    """List methods, tasks and experiments; the records say which methods are evaluated."""
+    """List methods, tasks and experiments; packed records say which methods are evaluated."""
     if what in ("methods", None):
         if not results.is_dir():
             terminal.warn(f"{results}: no such folder, so no method counts as evaluated")
-        terminal.listing("methods", names.methods(results), names.METHOD_COLUMNS)
+        title = "methods; evaluated: by packed records (runs.jsonl.xz) alone"
+        terminal.listing(title, names.methods(results), names.METHOD_COLUMNS)
     if what in ("tasks", None):
         terminal.listing("tasks", names.tasks())
     if what in ("experiments", None):
@@ -44,9 +45,11 @@ def check(
     """Check a method or a task against the contract, and say in words what fails."""
     from ..commands import check as command
 
-    problems = command.check(parsing.checked(name))
-    terminal.checks(name, problems)
-    raise typer.Exit(2 if any(problems.values()) else 0)
+    found = command.check(parsing.checked(name, "method or task"))
+    terminal.checks(name, found.problems)
+    if found.note:
+        terminal.say(f"note: {found.note}")
+    raise typer.Exit(2 if any(found.problems.values()) else 0)
 
 
 def new(
@@ -66,7 +69,7 @@ def new(
     if kind == "experiment":
         from ..commands.new_experiment import new_experiment
 
-        lines = new_experiment(parsing.checked(name), folder)
+        lines = new_experiment(parsing.checked(name, "task"), folder)
     elif kind == "box":
         from ..commands.new_box import new_box
 

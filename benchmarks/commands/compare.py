@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,7 +91,7 @@ def compare(
     if dry_run:
         return 0
     started = time.perf_counter()
-    ended = _train(missing, options, out)
+    ended = _train(missing, len(jobs) - len(missing), options, out)
     minutes = (time.perf_counter() - started) / 60
     show_method(load_board([each.folder.path for each in compared]), label)
     terminal.say(f"{ended.count} runs in {minutes:.1f} minutes")
@@ -133,7 +133,7 @@ def _rivals(folder: Folder) -> RecordedSweep:
         raise UserError(f"{folder.path}: no box, so that fronts have no ratio: {NO_BOX}")
     ended = [record for record in sweep.records if record.status != "failed"]
     if others := len(ended) - len(current(folder, ended)):
-        raise UserError(of_other_code(folder, others))
+        raise UserError(of_other_code(sweep.folder, others))
     if cells_of(experiment, TrainingAnalysis(sweep).metrics).empty:
         raise UserError(f"{folder.path}: no runs of {REFERENCE} at the experiment's own learning rate")
     return sweep
@@ -177,10 +177,9 @@ def _prepare(each: Comparison, options: ExecutionOptions) -> None:
     write_manifest(folder, rivals.experiment, data, source)
 
 
-def _train(jobs: Iterable[Job], options: ExecutionOptions, out: Path) -> Ended:
-    jobs = list(jobs)
+def _train(jobs: list[Job], before: int, options: ExecutionOptions, out: Path) -> Ended:
     if not jobs:
         return Ended()
     groups = populations(jobs, options.in_this_process)
     with Tracker("disabled", out) as tracker, closing(execute_all(groups, options, RETRIES)) as runs:
-        return collect(terminal.progress(runs, len(jobs), "runs"), tracker)
+        return collect(terminal.progress(runs, len(jobs), "runs"), tracker, before)

@@ -23,10 +23,15 @@ class Ended:
     last: FinishedJob | None = None
 
 
-def collect(runs: Iterable[FinishedJob], tracker: Tracker) -> Ended:
+def collect(runs: Iterable[FinishedJob], tracker: Tracker, before: int = 0) -> Ended:
     """Wait for jobs, send each to the tracker as it ends, and warn of what is not as it was asked for.
 
     Records are not kept: memory does not grow with the number of runs.
+
+    Args:
+        runs: the jobs as they end.
+        tracker: what their records are sent to.
+        before: how many runs of the same command were recorded already.
 
     Raises:
         Stopped: the person stopped the command.
@@ -47,8 +52,10 @@ def collect(runs: Iterable[FinishedJob], tracker: Tracker) -> Ended:
             if done.record.status == "diverged":
                 terminal.warn(f"{done.job.title} diverged at step {done.record.diverged_at}")
     except KeyboardInterrupt:
+        now = ended.count - len(ended.failed)
         raise Stopped(
-            f"stopped; {ended.count} finished runs are recorded, the same command continues with the rest"
+            f"stopped; {now} run{'s' * (now != 1)} finished now, {before + now} recorded in all; "
+            "the same command continues with the rest"
         ) from None
     for note, count in notes.items():
         terminal.warn(f"{note}: {count} were trained in smaller populations, or alone")

@@ -31,6 +31,8 @@ class {cls}(Method):
 
     name: ClassVar[str] = "{name}"
     objectives: ClassVar[int | None] = 2  # None if it works for any number
+    # If scaling g_a by λ first turns no direction, as where the formula normalises it, weight the result:
+    # lam_last: ClassVar[bool] = True
 
     # To remember gradients, override `memory`; anything else, override `start` and assign to `state`.
 

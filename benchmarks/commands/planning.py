@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ... import methods, tasks
@@ -12,7 +14,7 @@ from ..execution import ExecutionOptions, Job, code_of, describe_data
 from ..experiments.loading import AnyExperiment
 from ..experiments.schema import Experiment
 from ..messages import UserError, as_user_error, terminal
-from ..records import Content, Folder, Origin, Record, adopted, origin_of
+from ..records import Content, Folder, Origin, Record, adopted, origin_of, read_manifest
 
 
 def with_methods(experiment: AnyExperiment, labels: list[str]) -> AnyExperiment:
@@ -102,11 +104,21 @@ def current(folder: Folder, records: Iterable[Record]) -> list[Record]:
 
 
 def of_other_code(folder: Folder, count: int) -> str:
-    """That so many records of a folder are of other code, and what adopts them."""
+    """That so many records of a folder are of other code, and what adopts them, with the data they saw."""
     return (
         f"{folder.path}: {count} records are of other code, and do not count; "
-        f"`scalpel results replay {folder.path}` computes some again, and adopts them if they agree"
+        f"`scalpel results replay {folder.path}{_data_of(folder)}` computes some again, "
+        "and adopts them if they agree"
     )
+
+
+def _data_of(folder: Folder) -> str:
+    """The option ``--data`` of the commands that made a folder; nothing for embedded data."""
+    with suppress(UserError):
+        for command in read_manifest(folder).commands:
+            if found := re.search(r" --data ('[^']*'|\S+)", command):
+                return found[0]
+    return ""
 
 
 def _current(record: Record, known: set[tuple[Origin, str]]) -> bool:

@@ -92,7 +92,7 @@ def sweep(
         announce_cost(told, len(missing), results)
     with Tracker(wandb, results) as tracker:
         derived = _Derived(experiments, folders, found, missing, options, tracker, brief)
-        ended = _execute(missing, options, retries, tracker, told, derived)
+        ended = _execute(missing, len(jobs) - len(missing), options, retries, tracker, told, derived)
         analyses = derived.all()
     if len(analyses) > 1 and not brief:
         show_verdicts("all experiments", corrected(pd.concat([analysis.claims for analysis in analyses])))
@@ -198,6 +198,7 @@ def _prepare(
 
 def _execute(
     jobs: list[Job],
+    before: int,
     options: ExecutionOptions,
     retries: int,
     tracker: Tracker,
@@ -220,7 +221,7 @@ def _execute(
                 bar.advance(work[done.job.run.id], derived.running)
                 yield done
 
-        ended = collect(shown(derived.watch(runs)), tracker)
+        ended = collect(shown(derived.watch(runs)), tracker, before)
     shared = f" ({ended.elsewhere} of them by another sweep)" if ended.elsewhere else ""
     terminal.say(f"{ended.count} runs in {time.perf_counter() - started:.0f} s{shared}")
     return ended

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import pandas as pd
 
@@ -13,8 +16,8 @@ from ..experiments.schema import Experiment
 from ..experiments.settings import AnyRun, TrainingRun
 from ..experiments.simulated import MixedLossExperiment
 from ..messages import UserError, terminal
-from ..records import ANY_DATA, Folder, cell, read_manifest, sort_out
-from .planning import fingerprint_of
+from ..records import ANY_DATA, Folder, Manifest, cell, read_manifest, sort_out
+from .planning import current, fingerprint_of, of_other_code
 from .sweep import sweep
 
 COLUMNS = ["what", "where", "why"]
@@ -22,6 +25,8 @@ COLUMNS = ["what", "where", "why"]
 
 def verify(path: Path, repair: ExecutionOptions | None) -> int:
     """Show what is wrong with a folder. Returns the exit status.
+
+    Says how many records are of other code, too; these alone are nothing wrong.
 
     Args:
         path: of the folder.
@@ -34,8 +39,12 @@ def verify(path: Path, repair: ExecutionOptions | None) -> int:
     if repair is not None:
         experiment = _repairable(folder)
         _check_data(folder, fingerprint_of(experiment, repair))
-        sweep([experiment], repair, folder.results, False, "disabled")
+        for grid in _grids(read_manifest(folder)):
+            sweep([grid], repair, folder.results, False, "disabled")
     found = findings(folder)
+    ended = [record for record in folder.read()[0] if record.status != "failed"]
+    if others := len(ended) - len(current(folder, ended)):
+        terminal.say(of_other_code(folder, others))
     if found.empty:
         return 0
     terminal.table(f"{path}: {len(found)} findings", found)
@@ -45,8 +54,8 @@ def verify(path: Path, repair: ExecutionOptions | None) -> int:
 def findings(folder: Folder) -> pd.DataFrame:
     """What is wrong with a folder, a row each: ``bad``, ``foreign``, ``double``, ``failed``, ``missing``.
 
-    No data is loaded and no code of a plugin: cells are compared by all settings but the data, whose
-    fingerprint is that of the manifest ``experiment.json``.
+    Missing is what the sweeps of the manifest ``experiment.json`` were asked for. No data is loaded and no
+    code of a plugin: cells are compared by all settings but the data, whose fingerprint is the manifest's.
 
     Raises:
         UserError: the folder has no manifest.
@@ -62,9 +71,56 @@ def findings(folder: Folder) -> pd.DataFrame:
             reason = (record.reason or "no reason").splitlines()[0]
             found.append(("failed", record.id, f"{_title(record.run)}: {reason}"))
     recorded = {cell(record.run) for record in own}
-    planned: list[AnyRun] = list(experiment.plan(lambda settings: ANY_DATA))
+    planned: list[AnyRun] = [r for grid in _grids(manifest) for r in grid.plan(lambda settings: ANY_DATA)]
     found += [("missing", "–", _title(run)) for run in planned if cell(run) not in recorded]
     return pd.DataFrame(found, columns=COLUMNS)
+
+
+def _grids(manifest: Manifest) -> list[AnyExperiment]:
+    """The experiment of a manifest; two where sweeps of some methods had its axes, and of others none.
+
+    A manifest has the methods of all sweeps that wrote to the folder, and the axes of the last of them; its
+    commands say which methods these were. What has the axes comes last, as its sweep writes them.
+    """
+    experiment = manifest.experiment
+    if not isinstance(experiment, Experiment) or not experiment.axes:
+        return [experiment]
+    try:
+        commands = [_Command.of(line) for line in manifest.commands]
+    except ValueError:  # an open quotation mark
+        return [experiment]
+    if not any(experiment.axes.keys() <= command.axes for command in commands):
+        return [experiment]
+    without = {
+        label: settings
+        for label, settings in experiment.methods.items()
+        if (own := [command for command in commands if command.has(label)])
+        and not any(command.axes for command in own)
+    }
+    over = {label: settings for label, settings in experiment.methods.items() if label not in without}
+    plain = experiment.model_copy(update={"methods": without, "axes": {}})
+    swept = experiment.model_copy(update={"methods": over})
+    return [*([plain] if without else []), *([swept] if over else [])]
+
+
+class _Command(NamedTuple):
+    """What a command of a manifest says: its methods, None for all, and its axes."""
+
+    methods: set[str] | None
+    axes: set[str]
+
+    @classmethod
+    def of(cls, line: str) -> Self:
+        """Read a line as `sweep_command` writes it."""
+        words = shlex.split(line, comments=True)
+        given = [*pairwise(words)]
+        named = [value.split(",") for flag, value in given if flag == "--methods"]
+        axes = {value.partition("=")[0] for flag, value in given if flag == "--axis"}
+        return cls(set(named[0]) if named else None, axes)
+
+    def has(self, label: str) -> bool:
+        """Whether it ran a method."""
+        return self.methods is None or label in self.methods
 
 
 def _repairable(folder: Folder) -> AnyExperiment:

@@ -7,7 +7,8 @@ import math
 import torch
 
 from ... import tasks
-from ..training import FlatModel
+from ...words import first_line
+from ..training import FlatModel, StackedModels
 from .rules import Rule, require, require_close, violations
 
 
@@ -24,6 +25,24 @@ def task_rules() -> dict[str, Rule]:
 def check_task(name: str) -> dict[str, str]:
     """What is wrong with a task, by rule; an empty text where the rule holds."""
     return violations(task_rules(), name)
+
+
+def alone(name: str) -> str:
+    """Why the runs of a task cannot train in lock step; nothing where they can.
+
+    A sweep then trains them one by one, whatever the population that it is asked for.
+    """
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            task = tasks.create(name)
+            both = StackedModels([task.build(), task.build()], "cpu", shared_batch=True)
+        batch = next(task.batches(torch.Generator().manual_seed(0)))
+        for loss in both.losses(task, batch):
+            both.gradient(loss, torch.empty_like(both.theta, requires_grad=False), keep=True)
+    except Exception as error:
+        return first_line(error).partition(". ")[0]
+    return ""
 
 
 def _task(name: str) -> tuple[tasks.Task, FlatModel]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,6 +67,21 @@ def load(name: str, scale: str, overrides: dict[str, Any] | None = None) -> AnyE
     except ValueError as error:
         raise UserError(_at(called, located(str(error), lines, overrides or {}))) from error
     return loaded
+
+
+def check_scale(scale: str, names: Iterable[str]) -> None:
+    """Refuse a scale that some of several experiments lack; what is wrong with their names is left to `load`.
+
+    Raises:
+        UserError: one lacks it; the message says which scales all of them have.
+    """
+    files = [Path(name) if name.lower().endswith(".toml") else available().get(name) for name in names]
+    stated = [list(read_toml(file).get("scales", ["laptop"])) for file in files if file is not None]
+    if all(scale in scales for scales in stated):
+        return
+    known = [name for name in stated[0] if all(name in scales for scales in stated)]
+    wrong = "not every experiment has it" if any(scale in scales for scales in stated) else "no such scale"
+    raise UserError(f"--scale {scale}: {wrong}, choose from {', '.join(known)}")
 
 
 def no_experiment(name: str) -> str:

@@ -40,7 +40,8 @@ class Owned:
             self._items = list(given)  # type: ignore[arg-type]
         for parameter, _ in self._pairs():
             if not isinstance(parameter, Tensor) or not parameter.is_leaf:
-                what = "a tensor that is no leaf" if isinstance(parameter, Tensor) else repr(parameter)
+                tensor = isinstance(parameter, Tensor)
+                what = "a tensor that is no leaf" if tensor else f"a {type(parameter).__name__} among them"
                 raise ValueError(f"Surgeon got {what}: give it the optimiser, or model.parameters()")
 
         self._shared = None if shared is None else list(shared)

@@ -101,9 +101,12 @@ class Surgeon:
         seed: int = 0,
         memory: Memory = "rows",
     ) -> None:
+        if isinstance(parameters, BaseMethod) or hasattr(method, "param_groups"):
+            raise ValueError("Surgeon takes the optimiser first, then the method")
         if not isinstance(method, BaseMethod):
             name = method if isinstance(method, str) else getattr(method, "name", None) or "bloop"
-            raise ValueError(f'{method!r} is no method: make one, methods.create("{name}", lam=0.3)')
+            given = repr(method) if isinstance(method, str | type) else f"a {type(method).__name__}"
+            raise ValueError(f'{given} is no method: make one, methods.create("{name}", lam=0.3)')
         self._owned = Owned(parameters, shared)
         self.method = method
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None

@@ -194,5 +194,5 @@ def test_a_command_that_is_cut_off_goes_on_from_its_checkpoint(number, tmp_path)
     assert len(list(runs.glob("*.checkpoint"))) == 1
     assert list(runs.glob("*.json")) == []
     assert process.returncode == 130
-    assert "0 finished runs are recorded, the same command continues with the rest" in errors
+    assert "0 runs finished now, 0 recorded in all; the same command continues with the rest" in errors
     assert list(runs.glob("*.lease")) == []

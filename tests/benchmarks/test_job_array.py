@@ -81,7 +81,7 @@ def test_a_job_whose_time_is_up_queues_again_and_the_array_does_each_run_once(tm
     before = stamps_of(runs)
     jobs[0].send_signal(signal.SIGUSR1)
     said = jobs[0].communicate()[0]
-    assert "finished runs are recorded, the same command continues with the rest" in said
+    assert "recorded in all; the same command continues with the rest" in said
     assert (tmp_path / "queue").read_text() == "requeue 7_0\n"
     before |= stamps_of(runs)
     jobs[0] = array.start(0)

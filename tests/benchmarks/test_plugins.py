@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 
 from scalpel_bench import methods, tasks
+from scalpel_bench.benchmarks.commands.check import check
 from scalpel_bench.benchmarks.commands.new import new
+from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, execute
 from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.entries import of_class
 from scalpel_bench.registry import catalogue
+from tests.benchmarks import regression
 
 ROOT = Path(__file__).parents[2]
 
@@ -200,6 +204,44 @@ def test_a_file_that_breaks_the_contract_is_refused_before_anything_is_run(tmp_p
     assert not (tmp_path / "results").exists()
     assert "FAIL  no NaN on zero" in output
     assert "ok    equal calls give equal directions" in output
+
+
+def test_losses_that_cannot_be_vectorised_are_noted(tmp_path) -> None:
+    """A sweep trains such runs one by one, in a population too, and fails none."""
+    new("task", "branching", tmp_path)
+    file = tmp_path / "branching.py"
+    assert check(f"{file}:Branching").note == ""
+    tasks.REGISTRY.remove("branching")
+    (tmp_path / "value.py").write_text(
+        file.read_text().replace("yield aux\n", "yield aux if aux > 0 else 0 * aux\n")
+    )
+    found = check(f"{tmp_path}/value.py:Branching")
+    assert not any(found.problems.values())
+    assert "data-dependent control flow): a sweep trains its runs one by one" in found.note
+    runs = [
+        regression.run_of(lam=lam).model_copy(update={"task": {"name": "branching"}}) for lam in (0.1, 1.0)
+    ]
+    ended = execute([Job(run, Folder(tmp_path)) for run in runs], ExecutionOptions())
+    tasks.REGISTRY.remove("branching")
+    assert [done.record.status for done in ended] == ["completed", "completed"]
+    assert {done.record.environment["population"] for done in ended} == {1}
+
+
+def test_a_method_without_lam_last_is_told_of_it(tmp_path) -> None:
+    new("method", "balanced", tmp_path)
+    file = tmp_path / "balanced.py"
+    text = file.read_text()
+    assert "# lam_last: ClassVar[bool] = True" in text
+    text = text.replace("1 - divide(agreement, gram[..., 0, 0])", "torch.ones_like(agreement)")
+    text = text.replace("torch.ones_like(main)]", "divide(gram[..., 0, 0].sqrt(), gram[..., 1, 1].sqrt())]")
+    rule = "lambda is to it what it says"
+    for name, remedied in (("without", False), ("with_it", True)):
+        copy = text.replace('"balanced"', f'"{name}"')
+        copy = copy.replace("# lam_last:", "lam_last:") if remedied else copy
+        (tmp_path / f"{name}.py").write_text(copy)
+        problem = check(f"{tmp_path}/{name}.py:Balanced").problems[rule]
+        methods.REGISTRY.remove(name)
+        assert ("set lam_last = True" in problem, problem == "") == (not remedied, remedied)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from scalpel_bench.benchmarks.execution import (
     execute_all,
     get_task,
 )
-from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.messages.errors import Stopped, UserError
 from scalpel_bench.benchmarks.records import Folder, Record
 from tests.benchmarks.runs import conditioning, plan, record
 
@@ -89,6 +89,17 @@ def test_records_are_plain_json_without_what_json_lacks(jobs, tmp_path) -> None:
     assert record["schema_version"] == 1
     assert record["environment"]["torch"] == torch.__version__
     assert record["run"]["method"]["name"] == "sum"
+
+
+@pytest.mark.parametrize(("status", "told"), [("completed", "1 run finished"), ("failed", "0 runs finished")])
+def test_a_stopped_command_says_what_is_recorded(jobs, tmp_path, status, told) -> None:
+    def runs() -> Iterator[FinishedJob]:
+        yield FinishedJob(jobs[0], record(jobs[0].run, 0.1, 0.2, status))
+        raise KeyboardInterrupt
+
+    total = 5 + (status == "completed")
+    with pytest.raises(Stopped, match=f"^stopped; {told} now, {total} recorded in all; the same command"):
+        collect(runs(), Tracker("disabled", tmp_path), before=5)
 
 
 def test_records_of_runs_that_ended_are_not_kept(jobs, tmp_path) -> None:

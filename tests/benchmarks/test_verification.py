@@ -9,7 +9,7 @@ import pytest
 from scalpel_bench.benchmarks.commands.report import report_folder
 from scalpel_bench.benchmarks.commands.sweep import sweep
 from scalpel_bench.benchmarks.commands.verify import findings, verify
-from scalpel_bench.benchmarks.execution import ExecutionOptions
+from scalpel_bench.benchmarks.execution import ExecutionOptions, code_of
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import Folder, write_manifest
 from tests.benchmarks.runs import conditioning, plan, record
@@ -34,6 +34,51 @@ def kinds(folder: Folder) -> list[str]:
 def test_a_whole_folder_has_nothing_wrong(swept, capsys) -> None:
     assert kinds(swept) == []
     assert verify(swept.path, None) == 0
+
+
+def test_records_of_other_code_are_told_with_what_adopts_them(swept, capsys) -> None:
+    write_manifest(swept, conditioning(lam=[0.1, 1.0]), "0" * 16, "folder")
+    assert verify(swept.path, None) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    count = len(swept.read()[0])
+    assert f"{count} records are of other code" in said
+    assert f"`scalpel results replay {swept.path} --data PATH`" in said
+
+
+def test_records_of_todays_code_are_not_told(tmp_path, capsys) -> None:
+    folder = Folder(tmp_path / "conditioning" / "smoke")
+    folder.prepare()
+    experiment = conditioning(lam=[0.1])
+    for run in plan(experiment):
+        made = record(run, 0.1, 0.2)
+        folder.write(made.model_copy(update={"environment": {"code": code_of(run)}}))
+    write_manifest(folder, experiment, "0" * 16)
+    assert verify(folder.path, None) == 0
+    assert "of other code" not in capsys.readouterr().out
+
+
+def test_methods_that_were_swept_without_the_axes_miss_nothing(tmp_path) -> None:
+    """Some methods at the experiment's own rate, then others over several, into one folder."""
+    folder = Folder(tmp_path / "conditioning" / "smoke")
+    folder.prepare()
+    first = conditioning(lam=[0.1], methods={"pcgrad": {}}, seeds=1)
+    rates = {"training.lr": [0.05, first.training.lr]}
+    second = conditioning(lam=[0.1], methods={"bloop": {"rho": 0.5}}, seeds=1, axes=rates)
+    for experiment, kept in ((first, "pcgrad"), (second, "bloop")):
+        swept = experiment.model_copy(update={"methods": {kept: experiment.methods[kept]}})
+        for run in plan(swept):
+            folder.write(record(run, 0.1, 0.2))
+        write_manifest(folder, swept, "0" * 16)
+    assert kinds(folder) == []
+    manifest = json.loads((folder.path / "experiment.json").read_text())
+    assert len(manifest["commands"]) == 2
+    for run in (run for run in plan(second) if run.label == "bloop"):
+        folder.file(run.id).unlink()
+    missing = len(kinds(folder))
+    assert set(findings(folder)["why"].str.split().str[0]) == {"bloop"}
+    manifest["commands"][0] += " '"
+    (folder.path / "experiment.json").write_text(json.dumps(manifest))
+    assert len(kinds(folder)) > missing
 
 
 def test_every_fault_is_named(swept) -> None:

@@ -140,6 +140,24 @@ def test_what_is_no_method_is_refused(method: object) -> None:
         Surgeon(network().parameters(), method)
 
 
+@pytest.mark.parametrize("first", [bloop(), "optimizer"])
+def test_swapped_arguments_are_told_in_one_line(first: object) -> None:
+    optimizer = torch.optim.SGD(network().parameters())
+    given = (optimizer, optimizer) if first == "optimizer" else (first, optimizer)
+    with pytest.raises(ValueError, match=r"^Surgeon takes the optimiser first, then the method$"):
+        Surgeon(*given)
+
+
+def test_what_is_given_in_their_place_is_called_by_its_type() -> None:
+    model = network()
+    with pytest.raises(ValueError, match=r"^a Sequential is no method: make one, [^\n]*$"):
+        Surgeon(model.parameters(), model)
+    with pytest.raises(
+        ValueError, match=r"^Surgeon got a Sequential among them: give it the optimiser, [^\n]*$"
+    ):
+        Surgeon([model], bloop())
+
+
 def test_another_state_is_refused() -> None:
     model, (batch,) = network(), batches(1)
     surgeon = Surgeon(model.parameters(), bloop())

@@ -100,6 +100,6 @@ def _runs(words: list[str]) -> bool:
             main()
         except SystemExit as end:
             status = end.code or 0
-    last = error.getvalue().splitlines()[-1:]
-    clear = status != 2 or "Usage:" in error.getvalue() or last[0].startswith(("scalpel: error:", "Error: "))
+    lines = error.getvalue().splitlines()
+    clear = status != 2 or (bool(lines) and lines[-1].startswith("scalpel: error:"))
     return status in (0, 2, 3) and clear and "Traceback" not in error.getvalue()
