@@ -14,6 +14,7 @@ from scalpel_bench.benchmarks.execution import ExecutionOptions
 from scalpel_bench.benchmarks.experiments.command_line import sweep_command
 from scalpel_bench.benchmarks.experiments.schema import MANIFEST, Experiment
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
+from scalpel_bench.benchmarks.figures import style
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import sort_out
 from scalpel_bench.benchmarks.report.page_data import block
@@ -152,7 +153,7 @@ def test_its_front_is_measured_followed_and_selected() -> None:
 
 def test_the_page_knows_that_its_lambda_is_on_no_axis_of_weights() -> None:
     loaded, records = made()
-    data, _ = block(analysed(records, loaded, "0" * 16), 10_000)
+    data, _ = block(analysed(records, loaded, "0" * 16), style.looks(loaded.methods), 10_000)
     assert [m["label"] for m in data["methods"] if m["bound"]] == ["lagrangian"]
     assert {-2, 0, 3} <= set(json.loads(json.dumps(data["runs"]["lam"])))
 
