@@ -13,8 +13,9 @@ from .. import contract
 from ..execution import ExecutionOptions, Job, code_of, describe_data
 from ..experiments.loading import AnyExperiment
 from ..experiments.schema import Experiment
+from ..experiments.settings import AnyRun, TrainingRun
 from ..messages import UserError, as_user_error, terminal
-from ..records import Content, Folder, Origin, Record, adopted, origin_of, read_manifest
+from ..records import Content, Folder, Record, adopted, origin_of, read_manifest
 
 
 def with_methods(experiment: AnyExperiment, labels: list[str]) -> AnyExperiment:
@@ -100,7 +101,17 @@ def recorded(found: Mapping[Folder, Content]) -> dict[str, Record]:
 def current(folder: Folder, records: Iterable[Record]) -> list[Record]:
     """Those of a folder's records that hold what today's code computes."""
     known = adopted(folder)
-    return [record for record in records if _current(record, known)]
+    codes: dict[Any, str | None] = {}
+    kept = []
+    for record in records:
+        run = record.run
+        used = (frozenset(run.methods), run.task["name"]) if isinstance(run, TrainingRun) else run.kind
+        if used not in codes:
+            codes[used] = _code(run)
+        code = codes[used]
+        if code in (None, record.environment.get("code")) or (origin_of(record), code) in known:
+            kept.append(record)
+    return kept
 
 
 def of_other_code(folder: Folder, count: int) -> str:
@@ -121,13 +132,12 @@ def _data_of(folder: Folder) -> str:
     return ""
 
 
-def _current(record: Record, known: set[tuple[Origin, str]]) -> bool:
-    """Whether a record holds what today's code computes; one of a plugin that is not here is kept."""
+def _code(run: AnyRun) -> str | None:
+    """The code that a run's numbers depend on; None of a plugin that is not here, whose records are kept."""
     try:
-        code = code_of(record.run)
+        return code_of(run)
     except ValueError:
-        return True
-    return record.environment.get("code") == code or (origin_of(record), code) in known
+        return None
 
 
 def announce(jobs: list[Job], missing: list[Job], options: ExecutionOptions) -> None:

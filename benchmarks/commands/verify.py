@@ -16,7 +16,7 @@ from ..experiments.schema import Experiment
 from ..experiments.settings import AnyRun, TrainingRun
 from ..experiments.simulated import MixedLossExperiment
 from ..messages import UserError, terminal
-from ..records import ANY_DATA, Folder, Manifest, cell, read_manifest, sort_out
+from ..records import ANY_DATA, Folder, Manifest, Record, cell, read_manifest, sort_out
 from .planning import current, fingerprint_of, of_other_code
 from .sweep import sweep
 
@@ -41,8 +41,9 @@ def verify(path: Path, repair: ExecutionOptions | None) -> int:
         _check_data(folder, fingerprint_of(experiment, repair))
         for grid in _grids(read_manifest(folder)):
             sweep([grid], repair, folder.results, False, "disabled")
-    found = findings(folder)
-    ended = [record for record in folder.read()[0] if record.status != "failed"]
+    records, rejected = folder.read()
+    found = findings(folder, records, rejected)
+    ended = [record for record in records if record.status != "failed"]
     if others := len(ended) - len(current(folder, ended)):
         terminal.say(of_other_code(folder, others))
     if found.empty:
@@ -51,18 +52,22 @@ def verify(path: Path, repair: ExecutionOptions | None) -> int:
     return 3
 
 
-def findings(folder: Folder) -> pd.DataFrame:
+def findings(folder: Folder, records: list[Record], rejected: list[str]) -> pd.DataFrame:
     """What is wrong with a folder, a row each: ``bad``, ``foreign``, ``double``, ``failed``, ``missing``.
 
     Missing is what the sweeps of the manifest ``experiment.json`` were asked for. No data is loaded and no
     code of a plugin: cells are compared by all settings but the data, whose fingerprint is the manifest's.
+
+    Args:
+        folder: that has a manifest.
+        records: what was read of it.
+        rejected: a line for each file that is no record.
 
     Raises:
         UserError: the folder has no manifest.
     """
     manifest = read_manifest(folder)
     experiment = manifest.experiment
-    records, rejected = folder.read()
     own, left_out = sort_out(records, experiment, manifest.fingerprint)
     found = [("bad", *line.split(": ", 1)) for line in rejected]
     found += [("double" if each.second else "foreign", each.record.id, each.reason) for each in left_out]

@@ -28,7 +28,7 @@ def swept(tmp_path) -> Folder:
 
 
 def kinds(folder: Folder) -> list[str]:
-    return sorted(findings(folder)["what"])
+    return sorted(findings(folder, *folder.read())["what"])
 
 
 def test_a_whole_folder_has_nothing_wrong(swept, capsys) -> None:
@@ -75,7 +75,7 @@ def test_methods_that_were_swept_without_the_axes_miss_nothing(tmp_path) -> None
     for run in (run for run in plan(second) if run.label == "bloop"):
         folder.file(run.id).unlink()
     missing = len(kinds(folder))
-    assert set(findings(folder)["why"].str.split().str[0]) == {"bloop"}
+    assert set(findings(folder, *folder.read())["why"].str.split().str[0]) == {"bloop"}
     manifest["commands"][0] += " '"
     (folder.path / "experiment.json").write_text(json.dumps(manifest))
     assert len(kinds(folder)) > missing
@@ -144,9 +144,9 @@ def test_a_manifest_names_no_code_and_no_other_folder(swept, tmp_path) -> None:
     ]
     for key, value in tricks:
         file.write_text(json.dumps({**manifest, "experiment": {**manifest["experiment"], key: value}}))
-        for command in (findings, lambda folder: report_folder(folder.path)):
+        for command in (lambda: verify(swept.path, None), lambda: report_folder(swept.path)):
             with pytest.raises(UserError, match="not a manifest of this version"):
-                command(swept)
+                command()
     assert not (tmp_path / "sprung").exists()
 
 

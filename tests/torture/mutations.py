@@ -131,7 +131,7 @@ def _manifest(draw: random.Random, inside: Path) -> bool:
     try:
         content = json.dumps(tricked(draw, json.loads(before))).encode()
         file.write_bytes(content if draw.random() < 0.6 else damaged(draw, before))
-        _quietly(lambda: findings(folder))
+        _quietly(lambda: findings(folder, *folder.read()))
         _quietly(lambda: read_manifest(folder))
     finally:
         file.write_bytes(before)
@@ -154,7 +154,7 @@ def _record(draw: random.Random, inside: Path) -> bool:
             file.write_bytes(json.dumps(changed).encode())
         sealed = b"sha256" in file.read_bytes()
         read, rejected = folder.read()
-        _quietly(lambda: findings(folder))
+        _quietly(lambda: findings(folder, *folder.read()))
         _quietly(lambda: folder.set_aside(folder.content()))
         if sealed and any(sound != written[sound.id] for sound in read):
             return False
@@ -176,7 +176,7 @@ def _sealed_again(draw: random.Random, inside: Path) -> None:
     text = json.dumps({**content, key: tricked(draw, content[key])})[:-1]
     try:
         file.write_text(f'{text},"sha256":"{hashlib.sha256(text.encode()).hexdigest()}"}}\n')
-        _quietly(lambda: findings(folder))
+        _quietly(lambda: findings(folder, *folder.read()))
         _quietly(lambda: recorded({folder: folder.content()}))
         for record in folder.read()[0]:
             of_record(record).line()
