@@ -29,7 +29,7 @@ from ..records import (
 from .finished_jobs import Ended, collect, tell_failures
 from .forecast import announce_cost, forecast
 from .leaderboard import load_board, show_method, sweeps_in
-from .planning import announce, current, fingerprint_of, of_other_code, plan_jobs, recorded
+from .planning import announce, current, fingerprint_of, plan_jobs, recorded
 
 RETRIES = 2
 
@@ -131,9 +131,9 @@ def _rivals(folder: Folder) -> RecordedSweep:
         raise UserError(f"{folder.path}: {experiment.name} compares no methods")
     if experiment.box is None:
         raise UserError(f"{folder.path}: no box, so that fronts have no ratio: {NO_BOX}")
-    ended = [record for record in sweep.records if record.status != "failed"]
-    if others := len(ended) - len(current(folder, ended)):
-        raise UserError(of_other_code(sweep.folder, others))
+    _, others = current(sweep.folder, sweep.records)
+    if others:
+        raise UserError(others)
     if cells_of(experiment, TrainingAnalysis(sweep).metrics).empty:
         raise UserError(f"{folder.path}: no runs of {REFERENCE} at the experiment's own learning rate")
     return sweep

@@ -90,20 +90,23 @@ def recorded(found: Mapping[Folder, Content]) -> dict[str, Record]:
     """
     usable: dict[str, Record] = {}
     for folder, content in found.items():
-        ended = [record for record in content.records if record.status != "failed"]
-        known = current(folder, ended)
+        known, others = current(folder, content.records)
         usable |= {record.id: record for record in known}
-        if others := len(ended) - len(known):
-            terminal.warn(of_other_code(folder, others))
+        if others:
+            terminal.warn(others)
     return usable
 
 
-def current(folder: Folder, records: Iterable[Record]) -> list[Record]:
-    """Those of a folder's records that hold what today's code computes."""
+def current(folder: Folder, records: Iterable[Record]) -> tuple[list[Record], str]:
+    """Those of a folder's records that hold what today's code computes, and what to say of the others.
+
+    Runs that failed are neither; where there are no others, nothing is said.
+    """
     known = adopted(folder)
+    ended = [record for record in records if record.status != "failed"]
     codes: dict[Any, str | None] = {}
     kept = []
-    for record in records:
+    for record in ended:
         run = record.run
         used = (frozenset(run.methods), run.task["name"]) if isinstance(run, TrainingRun) else run.kind
         if used not in codes:
@@ -111,10 +114,11 @@ def current(folder: Folder, records: Iterable[Record]) -> list[Record]:
         code = codes[used]
         if code in (None, record.environment.get("code")) or (origin_of(record), code) in known:
             kept.append(record)
-    return kept
+    others = len(ended) - len(kept)
+    return kept, _of_other_code(folder, others) if others else ""
 
 
-def of_other_code(folder: Folder, count: int) -> str:
+def _of_other_code(folder: Folder, count: int) -> str:
     """That so many records of a folder are of other code, and what adopts them, with the data they saw."""
     return (
         f"{folder.path}: {count} records are of other code, and do not count; "

@@ -17,7 +17,7 @@ from ..experiments.settings import AnyRun, TrainingRun
 from ..experiments.simulated import MixedLossExperiment
 from ..messages import UserError, terminal
 from ..records import ANY_DATA, Folder, Manifest, Record, cell, read_manifest, sort_out
-from .planning import current, fingerprint_of, of_other_code
+from .planning import current, fingerprint_of
 from .sweep import sweep
 
 COLUMNS = ["what", "where", "why"]
@@ -43,9 +43,9 @@ def verify(path: Path, repair: ExecutionOptions | None) -> int:
             sweep([grid], repair, folder.results, False, "disabled")
     records, rejected = folder.read()
     found = findings(folder, records, rejected)
-    ended = [record for record in records if record.status != "failed"]
-    if others := len(ended) - len(current(folder, ended)):
-        terminal.say(of_other_code(folder, others))
+    _, others = current(folder, records)
+    if others:
+        terminal.say(others)
     if found.empty:
         return 0
     terminal.table(f"{path}: {len(found)} findings", found)
