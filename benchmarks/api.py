@@ -21,7 +21,7 @@ from .analysis.leaderboard import Leaderboard
 from .analysis.ratio_table import over_all_seeds
 from .cli.parsing import execution_options
 from .commands import sweep as command
-from .commands.leaderboard import load_board, load_recorded_board
+from .commands.leaderboard import load_board
 from .commands.planning import with_methods
 from .experiments.loading import load
 from .messages import UserError
@@ -111,7 +111,7 @@ def leaderboard(*paths: str | Path) -> Leaderboard:
     Raises:
         UserError: a folder has no records, an experiment stands there twice, or nothing can be ranked.
     """
-    return load_board([Path(path) for path in paths]) if paths else load_recorded_board(Path("results"))
+    return load_board([Path(path) for path in paths])
 
 
 def fronts(

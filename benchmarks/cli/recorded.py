@@ -60,7 +60,7 @@ def leaderboard(
     """Rank the methods of recorded sweeps, over all and in each experiment."""
     from ..commands import leaderboard as command
 
-    board = command.load_board(paths) if paths else command.load_recorded_board(Path("results"))
+    board = command.load_board(paths or [])
     if method is None:
         command.show_board(board, each)
     else:

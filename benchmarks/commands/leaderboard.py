@@ -22,16 +22,19 @@ def load_board(paths: Sequence[Path]) -> Leaderboard:
     """The leaderboard of recorded sweeps.
 
     Args:
-        paths: folders of sweeps, such as ``results/fig5a/workstation``, or folders that hold such ones.
+        paths: folders of sweeps, such as ``results/fig5a/workstation``, or folders that hold such ones; none
+            for those under ``results`` that are more than a try.
 
     Raises:
         UserError: a folder has no records, an experiment stands there twice, or nothing can be ranked.
     """
+    if not paths:
+        return _more_than_tries(Path("results"))
     folders = [folder for path in paths for folder in recorded_in(path)]
     return of_analyses(analyse(load_sweep(folder)) for folder in folders)
 
 
-def load_recorded_board(results: Path) -> Leaderboard:
+def _more_than_tries(results: Path) -> Leaderboard:
     """The leaderboard of a folder of results: of its sweeps that are more than a try.
 
     Those at scale smoke, and those in which a method has fewer than `SEEDS` seeds, are left out, and counted.
