@@ -45,10 +45,8 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         splits = [split for split in SHOWN_SPLITS if split in set(surfaces["split"])]
         figure, panels = side_by_side(len(splits), width=4.4, beside=0.4)
         for axes, split in zip(panels, splits, strict=True):
-            box = experiment.box.of(split) if experiment.box else None
             own = surfaces[surfaces["split"] == split]
-            if not frame(axes, own, experiment.labels, box):
-                say_inside(axes, NO_FRONT if (protocol, split) in analysis.outside else NO_MEDIAN)
+            frame_of(axes, analysis, own, str(protocol), split)
             draw_panel(axes, own, looks, coloured)
             axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(analysis.summary)}")
         if splits:
@@ -107,6 +105,16 @@ def _draw_quartiles(axes: Axes, surfaces: pd.DataFrame, color: str) -> None:
         np.array([top, *side["main"]])[np.searchsorted(side["aux"], places, side="right")] for side in sides
     )
     axes.fill_between(places, low, high, step="post", color=color, alpha=0.16, lw=0, zorder=1)
+
+
+def frame_of(
+    axes: Axes, analysis: TrainingAnalysis, surfaces: pd.DataFrame, protocol: str, split: str
+) -> None:
+    """Frame the surfaces of one protocol and split, and say so where no front enters the box."""
+    experiment = analysis.compared
+    box = experiment.box.of(split) if experiment.box else None
+    if not frame(axes, surfaces, experiment.labels, box):
+        say_inside(axes, NO_FRONT if (protocol, split) in analysis.outside else NO_MEDIAN)
 
 
 def frame(axes: Axes, surfaces: pd.DataFrame, labels: Labels, box: Bounds | None) -> bool:

@@ -61,10 +61,7 @@ def _fronts(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
         if split not in panels.SHOWN_SPLITS:
             continue
         figure, axes = _panel()
-        box = experiment.box.of(split) if experiment.box else None
-        if not fronts.frame(axes, own, experiment.labels, box):
-            no_front = (protocol, split) in analysis.outside
-            panels.say_inside(axes, NO_FRONT if no_front else fronts.NO_MEDIAN)
+        fronts.frame_of(axes, analysis, own, str(protocol), str(split))
         fronts.draw_panel(axes, own, looks, labels)
         _label(figure, axes, experiment.labels.aux, experiment.labels.main)
         yield f"fronts_{protocol}_{split}", figure
