@@ -20,7 +20,6 @@ from tests.benchmarks.runs import conditioning, jobs_of
 from tests.torture.kills import ROOT
 
 HEAD = {"num_cpus": 0, "include_dashboard": False}
-os.environ.setdefault("RAY_worker_niceness", "0")  # else they wait for whatever else this machine does
 
 
 def node_killed() -> Iterator[dict[str, Any]]:
@@ -119,6 +118,7 @@ def many_runs(count: int = 1000) -> Iterator[dict[str, Any]]:
 def _cluster(port: int | None = None) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
+    os.environ.setdefault("RAY_worker_niceness", "0")  # else workers wait for whatever else this machine does
     where = {} if port is None else {"gcs_server_port": port}
     cluster = Cluster(initialize_head=True, head_node_args={**HEAD, **where})
     try:
