@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ...entries import Entry, plugins
 from ...registry import catalogue
@@ -70,9 +70,6 @@ def described(recorded: Mapping[str, Sequence[str]]) -> dict[str, Described]:
 
 
 def _described(entry: Entry, recorded: Sequence[str]) -> Described:
-    signature = f"{entry.class_name.rpartition('.')[2]}("  # what a dataclass has in place of a docstring
-    if entry.doc.startswith(signature):
-        entry = replace(entry, doc="", summary="")
     objectives = entry.attributes.get("objectives")
     losses = "needs_losses" in entry.attributes.get("properties", ())
     return Described(

@@ -67,7 +67,17 @@ def _scan(file: Path, changed: int) -> tuple[str, tuple[Path, ...]]:
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         if documented and ast.get_docstring(node) is not None:  # type: ignore[arg-type]
             node.body = node.body[1:]  # type: ignore[attr-defined]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
+    return hashlib.sha256(_program(tree).encode()).hexdigest(), imported
+
+
+def _program(node: object) -> str:
+    """A syntax tree in words that are the same in every version of Python: what is empty is left out."""
+    if isinstance(node, ast.AST):
+        fields = ((name, value) for name, value in ast.iter_fields(node) if value is not None and value != [])
+        return f"{type(node).__name__}({', '.join(f'{name}={_program(value)}' for name, value in fields)})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(_program, node))}]"
+    return repr(node)
 
 
 def _imported(tree: ast.Module, file: Path) -> Iterator[Path]:

@@ -103,6 +103,8 @@ def of_class(cls: type[Any], origin: str | None) -> Entry:
         own = {name: value for name, value in vars(base).items() if not name.startswith("_")}
         attributes |= {name: value for name, value in own.items() if isinstance(value, _LITERALS)}
     doc = inspect.cleandoc(cls.__doc__ or "")
+    if doc.startswith(f"{cls.__name__}("):  # what a dataclass has in place of a docstring
+        doc = ""
     return Entry(
         attributes["name"], cls.__module__, cls.__qualname__, doc, _first_line(doc), attributes, origin
     )

@@ -45,6 +45,15 @@ def test_separates_crowded_singular_values() -> None:
     assert error < 1e-3 * torch.linalg.matrix_norm(exact_gradient(weight))
 
 
+def test_the_rows_of_a_gpu_are_orthonormal_and_span_the_same() -> None:
+    """Its Cholesky decompositions against QR, for a population of two, one with rows nearly dependent."""
+    rows = torch.randn(2, WIDTH, 200, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows[1] = rows[1, :1] + 1e-4 * rows[1]
+    found, exact = spectral._by_cholesky(rows), torch.linalg.qr(rows.mT).Q.mT
+    torch.testing.assert_close(found @ found.mT, torch.eye(WIDTH).double().expand(2, -1, -1))
+    torch.testing.assert_close(found.mT @ found, exact.mT @ exact)
+
+
 @pytest.mark.parametrize(
     ("name", "lam", "lr"),
     [

@@ -131,6 +131,19 @@ def test_smooth_mlp_sees_standardised_pixels_by_train_alone() -> None:
     assert abs(splits["test"]["images"].mean()) > 1e-4
 
 
+def test_lecun_normal_draws_the_same_in_every_version_of_pytorch() -> None:
+    torch.manual_seed(0)
+    linear = lecun_normal(torch.nn.Linear(3, 400))
+    normal = torch.empty(400, 3)
+    torch.manual_seed(0)
+    torch.nn.Linear(3, 400)
+    normal.normal_()
+    inside = normal.abs() <= 2
+    ratio = (linear.weight.detach() / normal)[inside]
+    torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio))
+    assert 0.9 < inside.double().mean() < 1
+
+
 def test_lecun_normal_has_the_variance_after_truncation() -> None:
     torch.manual_seed(0)
     linear = lecun_normal(torch.nn.Linear(400, 2000))
