@@ -9,6 +9,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...methods import kept_graph
 from ...tasks import Batch, Known, Loss, Model, Task
@@ -207,8 +208,12 @@ class StackedModels(FlatModel):
         return gradient
 
     def _vectorised(self, task: Task) -> Callable[..., tuple[Loss, ...]]:
+        """Attention is computed as it is written: the fused kernels take one replica after the other on the
+        CPU, and on a GPU refuse the gradients of some numbers of replicas."""
+
         def of_one(theta: Tensor, buffers: dict[str, Tensor], batch: Batch) -> tuple[Loss, ...]:
-            return tuple(task.losses(Model(self.module, self.parts(theta), buffers, self.call), batch))
+            with sdpa_kernel(SDPBackend.MATH):
+                return tuple(task.losses(Model(self.module, self.parts(theta), buffers, self.call), batch))
 
         of_all = vmap(of_one, self.in_dims)
         return torch.compile(of_all) if self.compile else of_all

@@ -28,6 +28,7 @@ METHODS = {"sum": {}, "bloop": {"rho": 0.1}, "pcgrad": {}}
 RANDOM = {"rlw": {}, "graddrop": {}}
 
 
+@pytest.mark.filterwarnings("error:There is a performance drop")
 @pytest.mark.parametrize("name", ["fig3a", "fig3b", "fig5a"])
 def test_start_batches_and_first_directions_are_those_of_single_runs(name: str) -> None:
     runs, task = runs_of(name, methods=METHODS | (RANDOM if name == "fig3a" else {}))
