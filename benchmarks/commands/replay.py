@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterator
+import statistics
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,17 @@ import pandas as pd
 from ..execution import ExecutionOptions, code_of, describe_data, get_task, threads
 from ..experiments.settings import TrainingRun
 from ..messages import UserError, terminal
-from ..records import Folder, Origin, Record, adopt, adopted, load_sweep, origin_of
+from ..records import Folder, Origin, Record, adopt, adopted, environment, load_sweep, origin_of
 from ..simulations import SIMULATIONS
 from ..training import train
 
 ROUNDING = 1e-3
-"""Relative difference up to which a run of a population agrees with the same run trained alone."""
+"""Relative difference up to which a run agrees that was trained in a population, or on another device."""
+DEVIATIONS = 3.0
+"""Training may have made more of the rounding: such a run agrees if its losses differ by no more than so many
+standard deviations over the seeds of its sweep."""
+MADE_BY = ("device", "torch", "platform")
+"""What of a record's environment decides its bits."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +35,18 @@ class Replayed:
     record: Record
     steps: int
     difference: str = ""
+    agreement: str = "the same bits"
 
     @property
     def verdict(self) -> str:
         """In words."""
-        return self.difference or "the same bits"
+        return self.difference or self.agreement
 
 
 def replay(path: Path, sample: int, whole: bool, options: ExecutionOptions, seed: int = 0) -> int:
     """Compute recorded runs of a folder again and compare them bit by bit. Returns the exit status.
+
+    Runs of another device or version, or of a population, agree up to `ROUNDING` or `DEVIATIONS`.
 
     Where every run of a group (the same code, method and task) that was drawn agrees, the group's records
     are adopted: a sweep uses them again, though the code has changed since.
@@ -58,7 +68,8 @@ def replay(path: Path, sample: int, whole: bool, options: ExecutionOptions, seed
             groups.setdefault(origin_of(record), []).append(record)
     drawn = list(_drawn(groups, sample, random.Random(seed)))
     _check_data(drawn, options)
-    replayed = [_again(r, whole, options) for r in terminal.progress(drawn, len(drawn), "replayed")]
+    seeds = _Seeds(sweep.records)
+    replayed = [_again(r, whole, options, seeds) for r in terminal.progress(drawn, len(drawn), "replayed")]
     rows = [
         {"run": each.record.id, "of": _title(each.record), "steps": each.steps, "found": each.verdict}
         for each in replayed
@@ -93,7 +104,40 @@ def _check_data(records: list[Record], options: ExecutionOptions) -> None:
             )
 
 
-def _again(record: Record, whole: bool, options: ExecutionOptions) -> Replayed:
+class _Seeds:
+    """How far the losses of runs that differ in their seeds alone lie apart."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._alike: dict[Hashable, list[Record]] = {}
+        for record in records:
+            if isinstance(record.run, TrainingRun):
+                self._alike.setdefault(self._cell(record.run), []).append(record)
+
+    def distance(self, record: Record, computed: list[dict[str, Any]]) -> float:
+        """The largest distance of a loss from the recorded one, in standard deviations over the other seeds.
+
+        Infinite where these are fewer than two, or have not all the rows.
+        """
+        assert isinstance(record.run, TrainingRun)
+        alike = [r.trajectory for r in self._alike[self._cell(record.run)] if r.id != record.id]
+        if len(alike) < 2 or len(computed) > min(map(len, alike)):
+            return math.inf
+        found = [0.0]
+        for then, now, *others in zip(record.trajectory, computed, *alike, strict=False):
+            spreads = [dict(_values(other)) for other in others]
+            again = dict(_values(now))
+            for key, value in _values(then):
+                if key.endswith((".main", ".aux")) and not _close(value, again[key], ROUNDING):
+                    spread = statistics.stdev(other[key] for other in spreads)
+                    found.append(abs(again[key] - value) / spread if spread else math.inf)
+        return max(found)
+
+    @staticmethod
+    def _cell(run: TrainingRun) -> Hashable:
+        return str(run.task), str(run.method), run.training, run.lam
+
+
+def _again(record: Record, whole: bool, options: ExecutionOptions, seeds: _Seeds) -> Replayed:
     run = record.run
     count = record.environment.get("threads")
     with threads(count if isinstance(count, int) and count > 0 else 1):
@@ -104,8 +148,17 @@ def _again(record: Record, whole: bool, options: ExecutionOptions) -> Replayed:
         outcome = train([run], get_task(run.task, options), evaluations=evaluations)[0]
     known = record.trajectory[: None if whole else 2]
     steps = outcome.trajectory[-1]["step"] if outcome.trajectory else outcome.diverged_at or 0
-    tolerance = 0.0 if origin_of(record).population == 1 else ROUNDING
-    return Replayed(record, steps, _difference(known, outcome.trajectory, tolerance))
+    here = environment(options.device)
+    if origin_of(record).population == 1 and all(record.environment.get(k) == here[k] for k in MADE_BY):
+        return Replayed(record, steps, _difference(known, outcome.trajectory, 0.0))
+    if not (difference := _difference(known, outcome.trajectory, ROUNDING)):
+        return Replayed(record, steps, agreement="the same, up to rounding")
+    if len(known) == len(outcome.trajectory):
+        distance = seeds.distance(record, outcome.trajectory)
+        if distance <= DEVIATIONS:
+            words = f"losses within {distance:.1f} standard deviations over seeds"
+            return Replayed(record, steps, agreement=words)
+    return Replayed(record, steps, difference)
 
 
 def _difference(recorded: list[dict[str, Any]], computed: list[dict[str, Any]], tolerance: float) -> str:
@@ -145,8 +198,9 @@ def _adopt(folder: Folder, groups: dict[Origin, list[Record]], replayed: list[Re
         if not own:
             terminal.say(f"{words}: none was drawn; a larger --sample tries them")
         elif not any(each.difference for each in own):
-            adopt(folder, origin, code, [each.record.id for each in own], min(each.steps for each in own))
-            terminal.say(f"{words}: adopted, as {len(own)} of them computed again gave the same")
+            found = sorted({each.agreement for each in own})
+            adopt(folder, origin, code, [each.record.id for each in own], min(e.steps for e in own), found)
+            terminal.say(f"{words}: adopted, as of {len(own)} computed again was found: {'; '.join(found)}")
 
 
 def _title(record: Record) -> str:

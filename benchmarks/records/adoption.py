@@ -1,6 +1,6 @@
 """Records of older code that are known to hold what today's code computes.
 
-``replays.json`` beside the records says for which: runs of them were computed again, and gave the same bits.
+``replays.json`` beside the records says for which: runs of them were computed again, and agreed.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def origin_of(record: Record) -> Origin:
 
 
 def adopted(folder: Folder) -> set[tuple[Origin, str]]:
-    """The groups of records that were replayed with the same bits, each with the code that did."""
+    """The groups of records that were replayed and agreed, each with the code that did."""
     return {(Origin(*entry["of"]), entry["code"]) for entry in _read(folder)}
 
 
-def adopt(folder: Folder, origin: Origin, code: str, runs: list[str], steps: int) -> None:
+def adopt(folder: Folder, origin: Origin, code: str, runs: list[str], steps: int, found: list[str]) -> None:
     """Note that a group's records hold what this code computes.
 
     Args:
@@ -50,12 +50,13 @@ def adopt(folder: Folder, origin: Origin, code: str, runs: list[str], steps: int
         code: the fingerprint of the code that computed some of its runs again.
         runs: ids of these runs.
         steps: how many steps each was computed again.
+        found: how they agreed, in words.
 
     Raises:
         UserError: the folder cannot be written.
     """
     kept = [e for e in _read(folder) if (Origin(*e["of"]), e["code"]) != (origin, code)]
-    kept.append({"of": list(origin), "code": code, "runs": sorted(runs), "steps": steps})
+    kept.append({"of": list(origin), "code": code, "runs": sorted(runs), "steps": steps, "found": found})
     write_atomically(folder.path / FILE, json.dumps(sorted(kept, key=lambda e: e["of"]), indent=1) + "\n")
 
 

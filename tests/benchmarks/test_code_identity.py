@@ -2,14 +2,16 @@
 
 import ast
 import json
+import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import scalpel_bench
 from scalpel_bench.benchmarks.commands.planning import recorded
-from scalpel_bench.benchmarks.commands.replay import replay
+from scalpel_bench.benchmarks.commands.replay import ROUNDING, _Seeds, replay
 from scalpel_bench.benchmarks.commands.sweep import sweep
 from scalpel_bench.benchmarks.execution import ExecutionOptions, code_of
 from scalpel_bench.benchmarks.records import Folder, Record, code_identity, fingerprint
@@ -153,6 +155,36 @@ def test_a_bit_that_differs_is_found_and_its_group_is_not_adopted(swept, capsys)
     shown = " ".join(capsys.readouterr().out.split())
     assert "train.main was" in shown
     assert current(swept) == {"sum"}
+
+
+def test_distances_are_in_deviations_over_the_other_seeds() -> None:
+    runs = plan(conditioning(lam=[0.1], seeds=4))
+    runs = [run for run in runs if run.label == "sum" and run.lam == 0.1]
+    losses = [9.0, 1.0, 2.0, 3.0]
+    records = [
+        Record(id=run.id, run=run, status="completed", environment={}, trajectory=rows(loss))
+        for run, loss in zip(runs, losses, strict=True)
+    ]
+    seeds = _Seeds(records)
+    assert seeds.distance(records[0], rows(9 + 2.5)) == pytest.approx(2.5)
+    assert seeds.distance(records[0], rows(9 * (1 + ROUNDING / 2))) == 0
+    assert seeds.distance(records[0], [*rows(9.0), *rows(9.0)]) == math.inf
+    assert _Seeds(records[:2]).distance(records[0], rows(9.0)) == math.inf
+
+
+def rows(loss: float) -> list[dict[str, Any]]:
+    return [{"step": 3, "train": {"main": loss, "aux": 1.0, "accuracy": loss}}]
+
+
+@pytest.mark.parametrize(("factor", "status"), [(1 + 1e-4, 0), (1 + 1e-2, 3)])
+def test_a_run_of_another_device_agrees_up_to_rounding(swept, capsys, factor, status) -> None:
+    for record in swept.read()[0]:
+        trajectory = json.loads(json.dumps(record.trajectory))
+        trajectory[1]["train"]["main"] *= factor
+        environment = {**record.environment, "device": "another"}
+        swept.write(record.model_copy(update={"environment": environment, "trajectory": trajectory}))
+    assert replay(swept.path, 2, False, ExecutionOptions()) == status
+    assert ("the same, up to" in " ".join(capsys.readouterr().out.split())) == (status == 0)
 
 
 def test_a_record_of_a_plugin_that_is_not_here_is_kept(folder) -> None:

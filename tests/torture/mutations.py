@@ -207,12 +207,12 @@ def _replays(draw: random.Random, inside: Path) -> None:
     origin = origin_of(folder.read()[0][0])
     file = folder.path / adoption.FILE
     file.unlink(missing_ok=True)
-    adopt(folder, origin, "0" * 12, ["0" * 16], 3)
+    adopt(folder, origin, "0" * 12, ["0" * 16], 3, ["the same bits"])
     before = file.read_bytes()
     changed = json.dumps(tricked(draw, json.loads(before))).encode()
     file.write_bytes(changed if draw.random() < 0.6 else damaged(draw, before))
     adopted(folder)
-    adopt(folder, origin, "1" * 12, ["0" * 16], 3)
+    adopt(folder, origin, "1" * 12, ["0" * 16], 3, ["the same bits"])
 
 
 def _checkpoint(draw: random.Random, inside: Path) -> bool:
