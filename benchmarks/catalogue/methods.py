@@ -89,10 +89,12 @@ def _described(entry: Entry, recorded: Sequence[str]) -> Described:
 def works(docstring: str) -> list[Work]:
     """The works that the paragraph ``Source:`` of a docstring names, before what differs from them.
 
-    None where it names nobody with a year, or there is no such paragraph.
+    Its first sentence where that has a year but no name like a person's; none without a year.
     """
     source = " ".join(docstring.partition("Source:")[2].partition("\n\n")[0].partition("Differs:")[0].split())
     named = list(re.finditer(rf"(?:{_NAME}(?:, | & ))*{_NAME}(?: et al\.)? \d{{4}}\b", source))
+    if not named and (sentence := re.match(r"[^.]*\b(?:19|20)\d\d\b(?!\.\d)[^.]*", source)):
+        return [Work(sentence[0], None)]
     starts = [*(work.start() for work in named), len(source)]
     found = []
     for work, end in zip(named, starts[1:], strict=True):

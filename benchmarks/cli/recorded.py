@@ -108,10 +108,7 @@ def verify(
     from ..commands import verify as command
 
     options = parsing.execution_options(data, device, workers) if repair else None
-    status = max(command.verify(path, options) for path in paths)
-    if status == 0:
-        terminal.say("nothing is missing")
-    raise typer.Exit(status)
+    raise typer.Exit(max(command.verify(path, options) for path in paths))
 
 
 @app.command()

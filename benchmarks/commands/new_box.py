@@ -57,7 +57,7 @@ def new_box(name: str, scale: str, results: Path) -> list[str]:
     count = runs["seed"].nunique()
     lines = [*([""] if own else []), f"[scales.{scale}.box]", *_written(box)]
     lines += [
-        f'reason = "proposed from {split} losses of {REFERENCE} ({count} seeds)"',
+        f'reason = "proposed from {split} losses of {REFERENCE} ({count} seed{"s" * (count > 1)})"',
         f"date = {datetime.date.today()}",
         *_alternatives(box),
     ]

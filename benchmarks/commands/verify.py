@@ -47,6 +47,7 @@ def verify(path: Path, repair: ExecutionOptions | None) -> int:
     if others:
         terminal.say(others)
     if found.empty:
+        terminal.say(f"{path}: {len(records)} records checked, nothing is missing")
         return 0
     terminal.table(f"{path}: {len(found)} findings", found)
     return 3

@@ -33,7 +33,7 @@ def first_line(error: BaseException) -> str:
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """That there is no such name, and which are near it; all that there are where none is."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=3)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.65)
     if near:
         return f"unknown {kind} {name!r}: did you mean {' or '.join(near)}?"
     return f"unknown {kind} {name!r}; known: {', '.join(known)}"

@@ -38,7 +38,7 @@ def test_the_source_of_a_docstring_is_who_and_when() -> None:
 TEMPLATE = "d = g_m.\n\nSource: who, when, arXiv id, equation."
 DOCSTRINGS = {
     "the template's": (TEMPLATE, []),
-    "no capital": ("d = g_m.\n\nSource: yours 2026.", []),
+    "no capital": ("d = g_m.\n\nSource: yours 2026, a note.", [Work("yours 2026, a note")]),
     "none": ("", []),
     "no source": ("d = g_m.", []),
     "an empty source": ("d = g_m.\n\nSource:", []),
