@@ -189,7 +189,8 @@ def evidence(claim: Claim, found: Runs | Quantities) -> Iterator[list[Evidence]]
 @evidence.register
 def _(claim: Cost, found: Runs) -> Iterator[list[Evidence]]:
     measured = step_ratio(found.results, claim.method, claim.on)
-    name = f"step of {claim.method} / step of {REFERENCE} (bench, {claim.on}; median and quartiles)"
+    where = f"`scalpel bench` on {claim.on}, not these runs; median and quartiles"
+    name = f"step of {claim.method} / step of {REFERENCE} ({where})"
     yield [Evidence(name, ({}, measured.note), claim.bounds, measured=measured)]
 
 
