@@ -35,7 +35,7 @@ for name in ("sum", "bloop"):
         main, aux = train(methods.create(name, lam=lam))
         points.append((aux, main))
         print(f"{name}, λ = {lam:g}: main loss {main:.4f}, auxiliary loss {aux:.1f}", flush=True)
-    plt.loglog(*zip(*points, strict=True), "o-", label=name)
+    plt.plot(*zip(*points, strict=True), "o-", label=name)
 plt.xlabel("auxiliary loss: half the squared length of the weights")
 plt.ylabel("main loss: cross-entropy")
 plt.legend()

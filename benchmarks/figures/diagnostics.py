@@ -9,6 +9,8 @@ from ..analysis.diagnostics import LOGARITHMIC, PANELS
 from . import style
 from .panels import Drawn, caption, figures_of, legend, side_by_side
 
+WIDE = 3
+"""How many times the least the largest value of a logarithmic axis must be."""
 MOST_TICKS = 7
 
 
@@ -33,7 +35,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         axes.xaxis.set_minor_formatter(NullFormatter())
         if len(lam := sorted(measured["lam"].unique())) <= MOST_TICKS:
             axes.set_xticks(lam, [f"{value:g}" for value in lam])
-        if name in LOGARITHMIC:
+        if name in LOGARITHMIC and measured[name].max() > WIDE * measured[name].min():
             axes.set_yscale("log")
     if shown:
         legend(figure, panels[0], fontsize=6)
