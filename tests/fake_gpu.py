@@ -135,6 +135,7 @@ def fake_gpu() -> Iterator[GPU]:
     make = torch.Tensor._make_subclass
     with (
         patch.object(passes, "_compiled", lambda function: function),
+        patch.object(passes, "_apart", lambda tensors: tensors),
         patch.object(torch.Tensor, "_make_subclass", hidden),
         patch.object(FakeTensor, "is_cuda", property(lambda self: self.device.type == "cuda"), create=True),
     ):

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.dlpack import from_dlpack
 
 PIECE = 2**18
 """Numbers of a row, over all replicas, that are worked on at once: 1 MiB in float32."""
@@ -100,7 +101,7 @@ def write_parts(
     if directions[0].is_cuda:
         factors = [list(factor.to(dtype)[..., None].unbind(-2)) for factor in _factors(coefficients)]
         for rows, direction in zip(parts, directions, strict=True):
-            _compiled(_fused_write)(*factors, list(rows), direction, list(moves))
+            _write_fused(factors, rows, direction, moves)
         return
     values = (coefficients if coefficients.dim() == 1 else coefficients.flatten()).tolist()
     if not all(c == 0 or HELD[0] < abs(c) < HELD[1] for c in values):
@@ -211,7 +212,37 @@ def _write(
 
 
 def _is_same(a: Tensor, b: Tensor) -> bool:
-    return a.data_ptr() == b.data_ptr() and a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+    return _storage(a) == _storage(b) and bool(a.storage_offset() == b.storage_offset())
+
+
+def _write_fused(
+    factors: Sequence[list[Tensor]],
+    rows: Sequence[Tensor],
+    direction: Tensor,
+    moves: Sequence[tuple[int, int, float]],
+) -> None:
+    """Of one part, in one kernel that gets the direction once, though it be a row."""
+    place = next((i for i, row in enumerate(rows) if _is_same(row, direction)), len(rows))
+    tensors = [*rows, direction] if place == len(rows) else list(rows)
+    weights, powers = factors
+    _compiled(_fused_write)(weights, powers, _apart(tensors), place, list(moves))
+
+
+def _apart(tensors: list[Tensor]) -> list[Tensor]:
+    """The same memory, as if each lay in a storage of its own.
+
+    What is compiled for views of one storage, some of which it writes, goes by the places where the first
+    views lay: given others, it would write there.
+    """
+    if len({_storage(tensor) for tensor in tensors}) == len(tensors):
+        return tensors
+    return [from_dlpack(tensor) for tensor in tensors]
+
+
+def _storage(tensor: Tensor) -> int:
+    """What tells its memory from that of others; views share it."""
+    place: int = tensor.untyped_storage()._cdata
+    return place
 
 
 def _fused_products(rows: list[Tensor]) -> Tensor:
@@ -222,16 +253,17 @@ def _fused_products(rows: list[Tensor]) -> Tensor:
 def _fused_write(
     weights: list[Tensor],
     powers: list[Tensor],
-    rows: list[Tensor],
-    direction: Tensor,
+    tensors: list[Tensor],
+    place: int,
     moves: list[tuple[int, int, float]],
 ) -> None:
-    exact = [working(row) for row in rows]
+    """The rows are the first of the tensors, as many as weights; the direction is the one at ``place``."""
+    exact = [working(row) for row in tensors[: len(weights)]]
     terms = [row * weight * power for row, weight, power in zip(exact, weights, powers, strict=True)]
     total = sum(terms)
     for moved, source, rho in moves:
-        rows[moved].lerp_(exact[source], rho)
-    direction.copy_(total)  # type: ignore[arg-type]
+        tensors[moved].lerp_(exact[source], rho)
+    tensors[place].copy_(total)  # type: ignore[arg-type]
 
 
 def _factors(coefficients: Tensor) -> tuple[Tensor, Tensor]:

@@ -69,9 +69,39 @@ def test_the_fused_passes_are_the_same_passes() -> None:
     factors = [list(factor.float()[..., None].unbind(-2)) for factor in passes._factors(coefficients)]
     one, other = torch.empty(2, 1000), torch.empty(2, 1000)
     passes._write(weights, rows, one, [(2, 0, 0.1)], torch.float32)
-    passes._compiled(passes._fused_write)(*factors, copies, other, [(2, 0, 0.1)])
+    passes._write_fused(factors, copies, other, [(2, 0, 0.1)])
     torch.testing.assert_close(other, one)
     torch.testing.assert_close(copies[2], rows[2])
+
+
+@pytest.fixture
+def without_kernels(monkeypatch):
+    """The fused passes with all that compiling does to them before it makes kernels."""
+    import torch._dynamo
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    passes._compiled.cache_clear()
+    yield
+    passes._compiled.cache_clear()
+    torch._dynamo.reset()
+
+
+def test_fused_passes_write_where_the_views_lie_that_they_are_given(without_kernels) -> None:
+    """Of three methods in a population, whose rows are views of the same storages at other places."""
+    generator = torch.Generator().manual_seed(0)
+    main, aux = (torch.randn(6, 3, 50, generator=generator) for _ in range(2))
+    memory = torch.randn(6, 3, 2, 50, generator=generator)
+    before, moved = main.clone(), memory.clone()
+    weights = torch.arange(6.0)[:, None, None].expand(6, 3, 1)
+    for where in (slice(0, 2), slice(2, 4), slice(4, 6)):
+        rows = [main[where], aux[where], *memory[where].unbind(-2)]
+        one = torch.ones(2, 3, 1)
+        factors = [[one, weights[where], one / 2, -one / 2], [one] * 4]
+        passes._write_fused(factors, rows, main[where], [(2, 0, 0.1), (3, 1, 0.2)])
+    expected = before + weights * aux + (moved[..., 0, :] - moved[..., 1, :]) / 2
+    torch.testing.assert_close(main, expected)
+    torch.testing.assert_close(memory[..., 0, :], torch.lerp(moved[..., 0, :], before, 0.1))
+    torch.testing.assert_close(memory[..., 1, :], torch.lerp(moved[..., 1, :], aux, 0.2))
 
 
 def inputs(shape: tuple[int, ...], dtype: torch.dtype) -> list[torch.Tensor]:
@@ -158,16 +188,10 @@ def test_what_a_formula_does_not_compare_is_not_a_number() -> None:
     assert not seen[0][1:, 1:].isnan().any()
 
 
-def test_a_fused_pass_is_compiled_for_many_numbers_of_rows(monkeypatch) -> None:
-    import torch._dynamo
-
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
-    passes._compiled.cache_clear()
+def test_a_fused_pass_is_compiled_for_many_numbers_of_rows(without_kernels) -> None:
     with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
         for count in range(1, 10):
             rows = rows_of(4, count=count)
             found = passes._compiled(passes._fused_products)(rows)
             pairs = combinations_with_replacement([row.double() for row in rows], 2)
             torch.testing.assert_close(found, torch.stack([a @ b for a, b in pairs]))
-    passes._compiled.cache_clear()
-    torch._dynamo.reset()

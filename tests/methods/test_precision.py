@@ -68,7 +68,7 @@ def test_a_coefficient_that_float32_does_not_hold() -> None:
     passes.write(coefficients, rows, found, [])
     torch.testing.assert_close(found, expected.float())
     weights, powers = (list(factor.float()[:, None]) for factor in passes._factors(coefficients))
-    passes._fused_write(weights, powers, rows, found, [])
+    passes._fused_write(weights, powers, [*rows, found], 2, [])
     torch.testing.assert_close(found, expected.float())
 
 
