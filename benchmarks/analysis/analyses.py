@@ -14,7 +14,7 @@ from ..experiments.box import Bounds
 from ..experiments.loading import AnyExperiment
 from ..experiments.schema import Experiment
 from ..experiments.simulated import MixedLossExperiment
-from ..records import Record, RecordedSweep
+from ..records import Record, RecordedSweep, under_other_labels
 from ..simulations import SIMULATIONS
 from . import (
     diagnostics,
@@ -106,8 +106,9 @@ class TrainingAnalysis(Analysis):
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """A row per run."""
-        return summary.summarise(self.records, self.compared.aux)
+        """A row per run and method that it is of."""
+        records = [*self.records, *under_other_labels(self.records, self.compared)]
+        return summary.summarise(records, self.compared.aux)
 
     @cached_property
     def protocols(self) -> list[Protocol]:

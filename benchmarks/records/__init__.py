@@ -6,7 +6,7 @@ from .environment import anonymous, environment
 from .fingerprint import code_identity
 from .folder import Content, Folder, Stamp, none_of, refuse_link
 from .manifest import Manifest, has_manifest, read_manifest, write_manifest
-from .membership import ANY_DATA, LeftOut, cell, sort_out
+from .membership import ANY_DATA, LeftOut, cell, sort_out, under_other_labels
 from .record import Record
 from .sweep import RecordedSweep, load_sweep, source_of
 
@@ -36,6 +36,7 @@ __all__ = [
     "sort_out",
     "source_of",
     "take_over",
+    "under_other_labels",
     "write_atomically",
     "write_manifest",
 ]

@@ -14,6 +14,7 @@ from ..experiments.settings import (
     AnyRun,
     DataRecord,
     TrainingRun,
+    variation,
 )
 from .record import Record
 
@@ -57,6 +58,26 @@ def sort_out(
                 reason = f"a second record of the same method, λ, learning rate and seed as {twin.id}"
                 left_out.append(LeftOut(record, reason, second=True))
     return list(own.values()), left_out
+
+
+def under_other_labels(records: list[Record], experiment: Experiment) -> list[Record]:
+    """The records that count for another of the experiment's methods too, whose settings are the same there.
+
+    Such a run is planned and trained once, under the last of its labels.
+    """
+    found = []
+    for record in records:
+        run = record.run
+        if not isinstance(run, TrainingRun):
+            continue
+        for label in experiment.methods.keys() - {run.method_label}:
+            same = experiment.methods[label]["name"] == run.method["name"]
+            if not same or run.lam not in experiment.lams(label):
+                continue
+            twin = run.model_copy(update={"label": label + variation(run.axes)})
+            if _foreign(record, twin, experiment) is None:
+                found.append(record.model_copy(update={"run": twin}))
+    return found
 
 
 def cell(run: AnyRun) -> tuple[Any, ...]:

@@ -274,3 +274,25 @@ def test_attainment_of_one_seed_is_its_front() -> None:
         surface = tables.attainment[tables.attainment["percentile"] == percentile]
         surface = surface.sort_values(["method", "split", "aux"])[["method", "split", "main", "aux"]]
         assert surface.to_numpy().tolist() == fronts.to_numpy().tolist()
+
+
+def test_a_run_that_is_of_two_methods_counts_for_both() -> None:
+    """Where a setting follows the rate, and is another method's at one of the rates."""
+    experiment = conditioning(
+        lam=LAMS,
+        seeds=1,
+        axes={"training.lr": [0.1, 0.5]},
+        methods={
+            "sum": {},
+            "bloop": {"rho": 0.1},
+            "follows": {"name": "bloop", "rho": {"training.lr": [0.1, 0.3]}},
+        },
+    )
+    runs = plan(experiment)
+    assert len({run.id for run in runs}) == len(runs)
+    summary = analysed([record(run, run.lam, 1.0) for run in runs], experiment, DATA.fingerprint).summary
+    cells = summary[summary["lam"] > 0].groupby(["method", "lr"])["lam"].apply(list).to_dict()
+    expected = {(name, lr): LAMS for name in ("bloop", "follows", "sum") for lr in (0.1, 0.5)}
+    assert cells.items() >= expected.items()
+    shared = summary[(summary["lr"] == 0.1) & (summary["lam"] == 0.1)].set_index("method")["id"]
+    assert shared["bloop"] == shared["follows"] != shared["sum"]
