@@ -143,7 +143,7 @@ def separations(
 
 
 def missing(runs: pd.DataFrame, labels: Sequence[str], seeds: int) -> str:
-    """Which runs the methods lack at the λ and rates that they were swept at, or nothing.
+    """Which runs the methods lack at the λ and rates that they were swept at, or share all; or nothing.
 
     What one method was never swept at, and another was, is no missing run: they are compared without it.
 
@@ -155,6 +155,9 @@ def missing(runs: pd.DataFrame, labels: Sequence[str], seeds: int) -> str:
     of = runs[runs["method"].isin(labels)]
     if absent := [label for label in labels if label not in set(of["method"])]:
         return f"no runs of {', '.join(absent)}"
+    ids = {label: set(of.loc[of["method"] == label, "id"]) for label in dict.fromkeys(labels)}
+    if same := [f"{a} and {b}" for a, b in combinations(ids, 2) if ids[a] == ids[b]]:
+        return f"the runs of {same[0]} are the same"
     planned = {*range(seeds), *of["seed"]}
     wanted = {
         (label, lam, lr, seed)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from scalpel_bench.benchmarks.analysis.comparisons import missing
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import Folder, Record, load_sweep, write_manifest
 from tests.benchmarks.runs import BOX, DATA, analysed, conditioning, plan, record
@@ -296,3 +297,6 @@ def test_a_run_that_is_of_two_methods_counts_for_both() -> None:
     assert cells.items() >= expected.items()
     shared = summary[(summary["lr"] == 0.1) & (summary["lam"] == 0.1)].set_index("method")["id"]
     assert shared["bloop"] == shared["follows"] != shared["sum"]
+    assert missing(summary, ["bloop", "follows"], 1) == ""
+    at_one_rate = summary[summary["lr"] == 0.1]
+    assert missing(at_one_rate, ["bloop", "follows"], 1) == "the runs of bloop and follows are the same"
