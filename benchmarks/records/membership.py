@@ -70,9 +70,9 @@ def under_other_labels(records: list[Record], experiment: Experiment) -> list[Re
         run = record.run
         if not isinstance(run, TrainingRun):
             continue
-        for label in experiment.methods.keys() - {run.method_label}:
-            same = experiment.methods[label]["name"] == run.method["name"]
-            if not same or run.lam not in experiment.lams(label):
+        for label, settings in experiment.methods.items():
+            like_it = label != run.method_label and settings["name"] == run.method["name"]
+            if not like_it or run.lam not in experiment.lams(label):
                 continue
             twin = run.model_copy(update={"label": label + variation(run.axes)})
             if _foreign(record, twin, experiment) is None:
