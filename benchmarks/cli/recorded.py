@@ -133,13 +133,17 @@ def replay(
 
 @app.command()
 def pack(paths: Folders) -> None:
-    """Write all records of a folder into one compressed file, runs.jsonl.xz, which stands for them in git."""
+    """Write all records of a folder into a compressed file, runs.jsonl.xz, which stands for them in git.
+
+    Where it would be larger than 0.9 MB, further files take a part of them: runs.2.jsonl.xz and so on.
+    """
     from ..records import Folder
 
     for path in paths:
         folder = Folder(path)
         count = folder.pack()
-        terminal.say(f"{folder.archive}: {count} records, {folder.archive.stat().st_size / 1e6:.2f} MB")
+        sizes = " + ".join(f"{file.stat().st_size / 1e6:.2f}" for file in folder.archives)
+        terminal.say(f"{folder.archive}: {count} records, {sizes} MB")
 
 
 @app.command()

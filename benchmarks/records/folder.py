@@ -35,6 +35,10 @@ class Content(NamedTuple):
         return [f"{file.name}: {reason}" for file, reason in self.bad_files.items()] + self.damaged
 
 
+LARGEST = 900_000
+"""Bytes of a file of packed records with more than one in it."""
+
+
 @dataclass(frozen=True)
 class Folder:
     """``results/<experiment>/<scale>``: the records of one sweep and what is derived from them."""
@@ -93,12 +97,18 @@ class Folder:
         return self.path / "runs.jsonl.xz"
 
     @property
+    def archives(self) -> list[Path]:
+        """`archive`, and ``runs.2.jsonl.xz`` and so on where it would be large: those that are there."""
+        further = sorted(self.path.glob("runs.[0-9]*.jsonl.xz"))
+        return [*([self.archive] if self.archive.exists() else []), *further]
+
+    @property
     def has_records(self) -> bool:
         """Whether there are any, valid or not."""
-        return self.archive.exists() or any(self.runs.glob("*.json"))
+        return bool(self.archives) or any(self.runs.glob("*.json"))
 
     def pack(self) -> int:
-        """Write all valid records into `archive`, and say how many; `read` finds them there without `runs`.
+        """Write all valid records into `archives`, and say how many; `read` finds them there without `runs`.
 
         Raises:
             UserError: it cannot be written, or there are no records.
@@ -110,13 +120,24 @@ class Folder:
         return len(records)
 
     def archive_of(self, records: Iterable[Record]) -> None:
-        """Write these records as `archive`.
+        """Write these records as `archives`, of at most `LARGEST` bytes each.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: they cannot be written.
         """
-        lines = "".join(record.sealed() for record in records)
-        write_atomically(self.archive, lzma.compress(lines.encode(), preset=9))
+        lines = [record.sealed().encode() for record in records]
+        parts = [lzma.compress(b"".join(lines), preset=9)]
+        while max(map(len, parts)) > LARGEST and len(parts) < len(lines):
+            size = -(-len(lines) // (len(parts) + 1))
+            parts = [
+                lzma.compress(b"".join(lines[start : start + size]), preset=9)
+                for start in range(0, len(lines), size)
+            ]
+        files = [self.archive, *(self.path / f"runs.{n}.jsonl.xz" for n in range(2, len(parts) + 1))]
+        for file, part in zip(files, parts, strict=True):
+            write_atomically(file, part)
+        for file in {*self.archives} - {*files}:
+            file.unlink()
 
     def file(self, run_id: str) -> Path:
         """Where the record of a run is."""
@@ -179,21 +200,21 @@ class Folder:
         return content.records, content.rejected
 
     def _packed(self) -> tuple[list[Record], list[str]]:
-        """The records of the archive, and what is wrong with it."""
-        if not self.archive.exists():
-            return [], []
-        try:
-            lines = unpacked(self.archive)
-        except (lzma.LZMAError, OSError, MemoryError) as error:
-            return [], [f"{self.archive.name}: not an archive of records ({first_line(error)})"]
+        """The records of the archives, and what is wrong with them."""
         records: dict[str, Record] = {}
         damaged = []
-        for number, line in enumerate(lines, 1):
-            record, reason = parse(line)
-            if record is None:
-                damaged.append(f"{self.archive.name}, line {number}: {reason}")
-            else:
-                records[record.id] = record
+        for archive in self.archives:
+            try:
+                lines = unpacked(archive)
+            except (lzma.LZMAError, OSError, MemoryError) as error:
+                damaged.append(f"{archive.name}: not an archive of records ({first_line(error)})")
+                continue
+            for number, line in enumerate(lines, 1):
+                record, reason = parse(line)
+                if record is None:
+                    damaged.append(f"{archive.name}, line {number}: {reason}")
+                else:
+                    records[record.id] = record
         return list(records.values()), damaged
 
     def _files(self) -> tuple[list[Record], dict[Path, str]]:

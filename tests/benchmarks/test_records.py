@@ -76,6 +76,18 @@ class TestArchive:
         assert records == []
         assert "runs.jsonl.xz: not an archive of records" in line
 
+    def test_large_ones_are_packed_into_several_files(self, folder, written, monkeypatch) -> None:
+        monkeypatch.setattr("scalpel_bench.benchmarks.records.folder.LARGEST", 10)
+        assert folder.pack() == 3
+        names = ["runs.jsonl.xz", "runs.2.jsonl.xz", "runs.3.jsonl.xz"]
+        assert [file.name for file in folder.archives] == names
+        shutil.rmtree(folder.runs)
+        assert folder.read() == (written, [])
+        monkeypatch.undo()
+        folder.pack()
+        assert [file.name for file in folder.archives] == names[:1]
+        assert folder.read() == (written, [])
+
     def test_no_records_are_not_packed(self, folder) -> None:
         with pytest.raises(UserError, match="no valid records"):
             folder.pack()
