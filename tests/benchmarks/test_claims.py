@@ -13,7 +13,7 @@ EQUAL = {**STATED, "kind": "equal", "methods": ["pcgrad"], "than": "sum"}
 APART = {**STATED, "kind": "apart", "method": "bloop", "than": ["sum", "pcgrad"]}
 
 BAD = {
-    "unknown kind": ({**BETTER, "kind": "best"}, "claims.0.kind: unknown kind 'best': did you mean better"),
+    "unknown kind": ({**BETTER, "kind": "beter"}, "claims.0.kind: unknown kind 'beter': did you mean better"),
     "unknown key": ({**BETTER, "bound": 1}, "claims.0.bound: unknown key"),
     "no method": (
         {k: v for k, v in BETTER.items() if k != "method"},

@@ -107,14 +107,20 @@ def test_it_is_the_same_in_every_version_of_python(tmp_path) -> None:
     assert code_identity(file) == "4190207c42f8"
 
 
-@pytest.fixture
-def swept(tmp_path) -> Folder:
+@pytest.fixture(scope="module")
+def recorded_once(tmp_path_factory) -> Folder:
     experiment = conditioning(lam=[0.1, 1.0], seeds=1)
     experiment = experiment.model_copy(
         update={"methods": {name: experiment.methods[name] for name in ("sum", "bloop")}}
     )
-    assert sweep([experiment], ExecutionOptions(), tmp_path, False, "disabled") == 0
-    return Folder(tmp_path / "conditioning" / "smoke")
+    results = tmp_path_factory.mktemp("results")
+    assert sweep([experiment], ExecutionOptions(), results, False, "disabled") == 0
+    return Folder(results / "conditioning" / "smoke")
+
+
+@pytest.fixture
+def swept(recorded_once, tmp_path) -> Folder:
+    return Folder(shutil.copytree(recorded_once.path, tmp_path / "conditioning" / "smoke"))
 
 
 def of_older_code(folder: Folder, changed: str | None = None) -> None:
