@@ -41,7 +41,7 @@ def where_recorded(results: Path) -> dict[str, list[str]]:
 
 
 def _records(results: Path) -> Iterator[bytes]:
-    for archive in sorted(results.glob("*/*/runs*.jsonl.xz")):
+    for archive in sorted(results.glob("*/*/runs.*jsonl.xz")):
         try:
             yield from unpacked(archive)
         except (lzma.LZMAError, OSError, MemoryError) as error:

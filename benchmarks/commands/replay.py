@@ -15,7 +15,7 @@ import pandas as pd
 from ..execution import ExecutionOptions, code_of, describe_data, get_task, threads
 from ..experiments.settings import TrainingRun
 from ..messages import UserError, terminal
-from ..records import Folder, Origin, Record, adopt, adopted, environment, load_sweep, origin_of
+from ..records import Folder, Origin, Record, adopt, adopted, cell, environment, load_sweep, origin_of
 from ..simulations import SIMULATIONS
 from ..training import train
 
@@ -110,16 +110,14 @@ class _Seeds:
     def __init__(self, records: Sequence[Record]) -> None:
         self._alike: dict[Hashable, list[Record]] = {}
         for record in records:
-            if isinstance(record.run, TrainingRun):
-                self._alike.setdefault(self._cell(record.run), []).append(record)
+            self._alike.setdefault(cell(record.run)[:-1], []).append(record)
 
     def distance(self, record: Record, computed: list[dict[str, Any]]) -> float:
         """The largest distance of a loss from the recorded one, in standard deviations over the other seeds.
 
         Infinite where these are fewer than two, or have not all the rows.
         """
-        assert isinstance(record.run, TrainingRun)
-        alike = [r.trajectory for r in self._alike[self._cell(record.run)] if r.id != record.id]
+        alike = [r.trajectory for r in self._alike[cell(record.run)[:-1]] if r.id != record.id]
         if len(alike) < 2 or len(computed) > min(map(len, alike)):
             return math.inf
         found = [0.0]
@@ -131,10 +129,6 @@ class _Seeds:
                     spread = statistics.stdev(other[key] for other in spreads)
                     found.append(abs(again[key] - value) / spread if spread else math.inf)
         return max(found)
-
-    @staticmethod
-    def _cell(run: TrainingRun) -> Hashable:
-        return str(run.task), str(run.method), run.training, run.lam
 
 
 def _again(record: Record, whole: bool, options: ExecutionOptions, seeds: _Seeds) -> Replayed:
@@ -153,11 +147,10 @@ def _again(record: Record, whole: bool, options: ExecutionOptions, seeds: _Seeds
         return Replayed(record, steps, _difference(known, outcome.trajectory, 0.0))
     if not (difference := _difference(known, outcome.trajectory, ROUNDING)):
         return Replayed(record, steps, agreement="the same, up to rounding")
-    if len(known) == len(outcome.trajectory):
-        distance = seeds.distance(record, outcome.trajectory)
-        if distance <= DEVIATIONS:
-            words = f"losses within {distance:.1f} standard deviations over seeds"
-            return Replayed(record, steps, agreement=words)
+    alike = len(known) == len(outcome.trajectory)
+    if alike and (distance := seeds.distance(record, outcome.trajectory)) <= DEVIATIONS:
+        words = f"losses within {distance:.1f} standard deviations over seeds"
+        return Replayed(record, steps, agreement=words)
     return Replayed(record, steps, difference)
 
 

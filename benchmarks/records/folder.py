@@ -126,13 +126,9 @@ class Folder:
             UserError: they cannot be written.
         """
         lines = [record.sealed().encode() for record in records]
-        parts = [lzma.compress(b"".join(lines), preset=9)]
-        while max(map(len, parts)) > LARGEST and len(parts) < len(lines):
-            size = -(-len(lines) // (len(parts) + 1))
-            parts = [
-                lzma.compress(b"".join(lines[start : start + size]), preset=9)
-                for start in range(0, len(lines), size)
-            ]
+        size = max(len(lines), 1)
+        while max(map(len, parts := _compressed(lines, size))) > LARGEST and size > 1:
+            size = -(-size // 2)
         files = [self.archive, *(self.path / f"runs.{n}.jsonl.xz" for n in range(2, len(parts) + 1))]
         for file, part in zip(files, parts, strict=True):
             write_atomically(file, part)
@@ -227,6 +223,12 @@ class Folder:
             elif reason:
                 rejected[file] = reason
         return records, rejected
+
+
+def _compressed(lines: list[bytes], size: int) -> list[bytes]:
+    """Parts of ``size`` lines each, one at least."""
+    starts = range(0, max(len(lines), 1), size)
+    return [lzma.compress(b"".join(lines[start : start + size]), preset=9) for start in starts]
 
 
 def none_of(folder: Folder, rejected: list[str]) -> str:

@@ -83,6 +83,8 @@ class TestArchive:
         assert [file.name for file in folder.archives] == names
         shutil.rmtree(folder.runs)
         assert folder.read() == (written, [])
+        folder.archive_of(4 * written)
+        assert len(folder.archives) == 12
         monkeypatch.undo()
         folder.pack()
         assert [file.name for file in folder.archives] == names[:1]
