@@ -9,53 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import chdir, redirect_stderr, redirect_stdout
-from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 import pytest
 
 from scalpel_bench import methods
-from scalpel_bench.benchmarks.cli import main
-from scalpel_bench.benchmarks.cli.parsing import checked
-from scalpel_bench.benchmarks.messages import terminal
+from tests.benchmarks.command_line import SMALL, SOURCE, process, scalpel
 from tests.benchmarks.conftest import KILLER
-
-SOURCE = str(Path(__file__).parents[2] / "src")
-SMALL = ["--scale", "smoke", "--workers", "1"]
-
-
-class Said(NamedTuple):
-    """What a command wrote."""
-
-    stdout: str
-    stderr: str
-
-
-def process(*arguments: str, cwd: Path, status: int = 0, **environment: str) -> Said:
-    """The command, or other Python, as a process of its own."""
-    given = arguments if arguments[0] == "-c" else ("-m", "scalpel_bench.benchmarks.cli", *arguments)
-    command = [sys.executable, *given]
-    variables = {**os.environ, "PYTHONPATH": SOURCE, "COLUMNS": "120", **environment}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=variables, timeout=240)
-    assert done.returncode == status, done.stdout + done.stderr
-    return Said(done.stdout, done.stderr)
-
-
-def scalpel(*arguments: str, cwd: Path, status: int = 0) -> Said:
-    """The command in this process; its workers are processes of their own."""
-    out, error = StringIO(), StringIO()
-    with pytest.MonkeyPatch.context() as patch, chdir(cwd), redirect_stdout(out), redirect_stderr(error):
-        patch.setattr(sys, "argv", ["scalpel", *arguments])
-        patch.setenv("COLUMNS", "120")
-        patch.setattr(terminal.console, "_width", 120)  # which has read the variable long ago
-        with pytest.raises(SystemExit) as caught:
-            main()
-    said = Said(out.getvalue(), error.getvalue())
-    assert (caught.value.code or 0) == status, said
-    return said
 
 
 def test_a_signal_that_comes_after_the_end_changes_nothing(tmp_path) -> None:
@@ -268,116 +229,6 @@ def test_help_lists_and_templates_import_nothing_heavy(tmp_path) -> None:
     assert re.search(r"^scalpel \d+\.\d+\.\d+, suite \d+\.\d+$", done.stdout, re.M)
 
 
-WRONG = {
-    "unknown method": (
-        ["run", "--task", "quadratic", "--method", "blop"],
-        "unknown method 'blop': did you mean bloop",
-    ),
-    "unknown task": (["run", "--task", "mlp", "--method", "sum"], "unknown task 'mlp'"),
-    "unknown experiment": (["sweep", "fig99"], "unknown experiment 'fig99': did you mean fig"),
-    "unknown scale": (["sweep", "fig3a", "--scale", "big"], "unknown scale 'big'"),
-    "scale of none": (
-        ["reproduce", "--scale", "huge"],
-        "--scale huge: no such scale, choose from smoke, laptop, workstation, paper",
-    ),
-    "scale of one": (["reproduce", "--scale", "released"], "--scale released: not every experiment has it"),
-    "no argument": (["sweep"], "Missing argument 'EXPERIMENT'; try scalpel sweep --help"),
-    "unknown option": (["sweep", "fig3a", "--sed", "1"], "No such option: --sed"),
-    "unknown command": (["swep"], "No such command 'swep'. Did you mean 'sweep'? Try scalpel --help"),
-    "unknown inner command": (["results", "verfy"], "Did you mean 'verify'? Try scalpel results --help"),
-    "word for a number": (["sweep", "fig3a", "--seeds", "x"], "Invalid value for '--seeds': "),
-    "no choice": (["list", "nonsense"], "'nonsense' is not one of"),
-    "option without a value": (["sweep", "fig3a", "--seeds"], "'--seeds' requires an argument"),
-    "neither method nor task": (["check", "multi_digit"], "'multi_digit': did you mean multi_digits?"),
-    "no such file": (["check", "nowhere.py"], "nowhere.py: no such file"),
-    "unknown key": (["sweep", "fig3a", "--set", "training.speed=1"], "training.speed: unknown key"),
-    "negative lam": (["run", "--task", "quadratic", "--method", "sum", "--lam", "-1"], "lam must be finite"),
-    "infinite lam": (["sweep", "quadratic", "--lam", "0.1,inf"], "λ must be finite and at least 0"),
-    "bad rho": (["run", "--task", "quadratic", "--method", "bloop", "--rho", "0"], "rho must lie in (0, 1]"),
-    "rho without EMA": (["run", "--task", "quadratic", "--method", "sum", "--rho", "0.1"], "rho"),
-    "empty grid": (["sweep", "quadratic", "--lam", ","], "--lam: the grid is empty"),
-    "no methods": (["sweep", "quadratic", "--methods", ""], "--methods: the grid is empty"),
-    "word in grid": (["sweep", "quadratic", "--lr", "fast"], "could not convert string to float: 'fast'"),
-    "missing folder": (["sweep", "fig3a", "--data", "nowhere"], "nowhere: no such folder"),
-    "name too long": (["sweep", "fig3a", "--data", "x" * 300], "xxx: File name too long"),
-    "folder lacks it": (["sweep", "fig3a", "--data", "."], "ylecun/mnist could not be read"),
-    "embedded at workstation": (["sweep", "fig3a", "--scale", "workstation"], "needs its real data"),
-    "unwritable results": (["sweep", "fig2", "--results", "/proc/x"], "results folder /proc/x"),
-    "no device": (["sweep", "fig2", "--device", "warp"], "--device warp"),
-    "device of nothing": (["sweep", "fig2", "--device", "meta"], "--device meta: it holds no numbers"),
-    "report of nothing": (["report", "nowhere"], "experiment.json: no such file"),
-    "half a seed": (["simulate", "verdicts", "--seeds", "2.5"], "--seeds 2.5: write whole numbers"),
-    "no noise": (["simulate", "verdicts", "--noise-of", "nowhere"], "results/nowhere"),
-    "batch too large": (
-        ["run", "--task", "smooth_mlp", "--method", "sum", "--set", "task.batch_size=99999"],
-        "batch_size",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_gets_one_line_and_status_2(case, tmp_path, monkeypatch, capfd) -> None:
-    arguments, message = WRONG[case]
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["scalpel", *arguments])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    error = capfd.readouterr().err
-    assert caught.value.code == 2
-    assert message in error
-    assert error.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
-
-
-FILES = {
-    "idea.py": "class Idea: pass\n",
-    "broken.py": "def :\n",
-    "neither.py": "from scalpel_bench.tasks import Task\nclass Neither(Task): pass\n",
-}
-MEANT = {
-    "check": (["check", "idea"], "unknown method or task 'idea': did you mean idea.py:Idea?"),
-    "check, with its class": (["check", "idea:Idea"], "did you mean idea.py:Idea?"),
-    "sweep": (["sweep", "fig3a", "--methods", "sum,idea"], "method 'idea': did you mean idea.py:Idea?"),
-    "compare": (["compare", "idea", "--on", "fig3a"], "unknown method 'idea': did you mean idea.py:Idea?"),
-    "method": (["run", "--task", "mlp", "--method", "idea"], "method 'idea': did you mean idea.py:Idea?"),
-    "task": (["run", "--task", "idea", "--method", "sum"], "task 'idea': did you mean idea.py:Idea?"),
-    "no class": (["check", "idea.py"], "idea.py is a file: say which class, idea.py:Idea"),
-    "no Python": (["check", "broken.py"], "error: broken.py: SyntaxError: invalid syntax (line 1)"),
-    "no Python, with a class": (["check", "broken.py:X"], "error: broken.py: SyntaxError: invalid syntax"),
-    "no name": (["check", "neither.py:Neither"], "neither a method nor a task with a name of its own"),
-}
-
-
-@pytest.mark.parametrize("case", MEANT)
-def test_a_file_that_is_meant_is_named(case, tmp_path, monkeypatch, capfd) -> None:
-    arguments, message = MEANT[case]
-    for name, text in FILES.items():
-        (tmp_path / name).write_text(text)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["scalpel", *arguments])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    error = capfd.readouterr().err
-    assert (caught.value.code, error.count("\n")) == (2, 1)
-    assert message in error
-
-
-def test_a_name_of_the_suite_is_no_file(tmp_path, monkeypatch) -> None:
-    (tmp_path / "sum.py").write_text("")
-    (tmp_path / "mine.py").write_text("")
-    monkeypatch.chdir(tmp_path)
-    assert checked("sum", "method") == "sum"
-    assert checked("mine", "method", ["mine"]) == "mine"
-
-
-def test_a_command_that_only_has_others_shows_its_help(capfd, monkeypatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["scalpel", "results"])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == 2
-    assert "Commands:" in "".join(capfd.readouterr())
-
-
 def test_a_terminal_that_lacks_letters_is_shown_their_numbers(tmp_path) -> None:
     done = process("list", "methods", cwd=tmp_path, PYTHONIOENCODING="ascii", LC_ALL="C")
     assert r"\u03bb" in done.stdout
@@ -396,10 +247,3 @@ def test_standard_output_may_be_closed(tmp_path) -> None:
     assert listing.wait() in (0, 1)
     assert "Traceback" not in errors
     assert "BrokenPipe" not in errors
-
-
-def test_a_wrong_flag_exits_with_2_from_a_real_process(tmp_path) -> None:
-    done = process("sweep", "fig3a", "--data", "nowhere", cwd=tmp_path, status=2)
-    assert done.stderr.startswith("scalpel: error: --data nowhere: no such folder")
-    assert "Traceback" not in done.stderr
-    assert "No such option" in scalpel("sweep", "fig3a", "--colour", "red", cwd=tmp_path, status=2).stderr

@@ -10,8 +10,8 @@ import scalpel_bench
 from scalpel_bench import methods
 from scalpel_bench.benchmarks.execution import ExecutionOptions, code_of, describe_data
 from scalpel_bench.benchmarks.records import Folder, write_manifest
+from tests.benchmarks.command_line import scalpel
 from tests.benchmarks.runs import conditioning, plan, record
-from tests.benchmarks.test_cli import scalpel
 
 MINE = '''
 from dataclasses import dataclass

@@ -13,8 +13,8 @@ from scalpel_bench.benchmarks.commands.report import report
 from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.records import Folder, load_sweep
 from scalpel_bench.benchmarks.report.latex import escape, table
+from tests.benchmarks.command_line import scalpel
 from tests.benchmarks.recorded import HOSTILE, recorded
-from tests.benchmarks.test_cli import scalpel
 
 COMMANDS = {"textbackslash": "\\", "textasciitilde": "~", "textasciicircum": "^", "textless": "<"}
 COMMANDS |= {"textgreater": ">", "textbar": "|", "`": "`"}

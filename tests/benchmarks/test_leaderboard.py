@@ -26,9 +26,9 @@ from scalpel_bench.benchmarks.analysis.leaderboard import (
 from scalpel_bench.benchmarks.experiments.suite import SUITE
 from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.report import documents, page_board
+from tests.benchmarks.command_line import scalpel
 from tests.benchmarks.recorded import recorded, reported
 from tests.benchmarks.runs import BOX, DATA, analysed, conditioning, plan, record
-from tests.benchmarks.test_cli import scalpel
 
 RNG = np.random.default_rng(3)
 CELLS = [np.exp(0.2 * RNG.standard_normal(count)) for count in (2, 3, 6)]

@@ -21,8 +21,8 @@ from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.records import Folder, load_sweep, read_manifest
+from tests.benchmarks.command_line import SOURCE, scalpel
 from tests.benchmarks.recorded import recorded
-from tests.benchmarks.test_cli import SOURCE, scalpel
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text()
 CLAIM = """

@@ -12,8 +12,8 @@ from scalpel_bench.benchmarks.execution import ExecutionOptions, FinishedJob, ge
 from scalpel_bench.benchmarks.experiments.loading import available, load
 from scalpel_bench.benchmarks.messages import terminal
 from scalpel_bench.benchmarks.records import Folder, Record
+from tests.benchmarks.command_line import SMALL, scalpel
 from tests.benchmarks.runs import conditioning
-from tests.benchmarks.test_cli import SMALL, scalpel
 
 STEP, EVALUATION = 0.5, 3.0
 

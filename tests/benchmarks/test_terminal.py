@@ -5,8 +5,8 @@ import pytest
 
 from scalpel_bench.benchmarks.commands.plan import Cost, Measured, _total
 from scalpel_bench.benchmarks.messages import terminal
+from tests.benchmarks.command_line import process
 from tests.benchmarks.runs import conditioning, plan
-from tests.benchmarks.test_cli import process
 
 
 def shown(frame: pd.DataFrame, monkeypatch, capsys) -> list[str]:
