@@ -18,6 +18,8 @@ from .bases import Batch, Model, Task
 from .data import SPECIALISED, Data, load_text, on_device
 
 VOCABULARY = 256
+EVALUATED = 2**14
+"""Bytes of a forward pass in evaluations: many, as a population is evaluated one replica after the other."""
 
 
 @dataclass
@@ -133,9 +135,14 @@ class LanguageModel(Task):
         count = min(self.evaluation_windows, len(corpus) // (self.context + 1))
         starts = np.linspace(0, len(corpus) - self.context - 1, count).astype(int)
         total = 0.0
-        for some in np.array_split(starts, math.ceil(count / self.batch_size)):
+        for some in np.array_split(starts, math.ceil(count / self._at_once)):
             total += _loss(model, self._windows(corpus, some)).item() * len(some)
         return total / count
+
+    @property
+    def _at_once(self) -> int:
+        """Windows of a forward pass in evaluations."""
+        return max(EVALUATED // self.context, 1)
 
     def _windows(self, corpus: Tensor, starts: np.ndarray) -> Tensor:
         rows = torch.from_numpy(starts)[:, None] + torch.arange(self.context + 1)

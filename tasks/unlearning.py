@@ -86,7 +86,7 @@ class Unlearning(Finetuned):
         corpora = self.dataset.splits[split]
         main = self._evaluate(model, corpora["main"])
         windows = self._evaluated(corpora["aux"])
-        nats = torch.cat([byte_losses(model, some) for some in torch.split(windows, self.batch_size)])
+        nats = torch.cat([byte_losses(model, some) for some in torch.split(windows, self._at_once)])
         if self.forget == "npo" and split not in self._references:
             self._references[split] = self._reference(windows)
         forget = nats.mean().item()
@@ -109,7 +109,7 @@ class Unlearning(Finetuned):
     @torch.no_grad()
     def _reference(self, windows: Tensor) -> Tensor:
         """The checkpoint's log-probabilities ``(N,)`` of windows."""
-        parts = [byte_losses(self._start, some) for some in torch.split(windows, self.batch_size)]
+        parts = [byte_losses(self._start, some) for some in torch.split(windows, self._at_once)]
         return -torch.cat(parts).sum(-1)
 
     @cached_property
