@@ -183,6 +183,7 @@ class TestCost:
         figure = "step of bloop / step of sum with two gradients (MLP)"
         row = self.verdict(tmp_path, figure=figure, value=1.05, low=1.0, high=1.09)
         assert (row["verdict"], row["effect"], row["high"], row["split"]) == ("supported", 1.05, 1.09, "")
+        assert side_by_side(row.to_frame().T)["seeds"].item() == ""
         assert self.verdict(tmp_path, figure=figure, low=1.0, high=1.2)["verdict"] == "inconclusive"
         assert (
             self.verdict(tmp_path, figure=figure, value=1.3, low=1.2, high=1.4)["verdict"] == "contradicted"
