@@ -80,7 +80,10 @@ def loss_ratios(pair: Pair, split: str, loss: str, box: Bounds | None, lam: floa
     of = (pair.of(name) for name in (pair.method, pair.other))
     runs = (own if lam is None else own[own["lam"] == lam] for own in of)
     ours, theirs = (own.set_index(["seed", *CELL])[column] for own in runs)
-    both = pd.concat([ours, theirs], axis=1, join="inner", keys=["ours", "theirs"]).dropna(how="all")
+    ran = pd.concat([ours, theirs], axis=1, join="inner", keys=["ours", "theirs"])
+    both = ran.dropna(how="all")
+    if lost := set(ran.index.unique("seed")) - set(both.index.unique("seed")):
+        return {}, f"neither method has an end value of {loss} at seed {', '.join(map(str, sorted(lost)))}"
     if both.isna().to_numpy().any():
         if box is None or loss not in ("main", "aux"):
             return {}, "a run diverged, and no box says what that costs"
