@@ -106,7 +106,8 @@ def leaderboard(*paths: str | Path) -> Leaderboard:
 
     Args:
         paths: folders such as ``results/fig5a/workstation``, or such as ``results``: all sweeps in them. By
-            default those under ``results`` with at least three seeds of each method, none at scale smoke.
+            default those under ``results`` with at least three seeds of each method, none at scale smoke, and
+            none with controls.
 
     Raises:
         UserError: a folder has no records, an experiment stands there twice, or nothing can be ranked.

@@ -14,6 +14,7 @@ from ..experiments.box import Bounds
 from ..experiments.loading import AnyExperiment
 from ..experiments.schema import Experiment
 from ..experiments.simulated import MixedLossExperiment
+from ..messages import UserError
 from ..records import Record, RecordedSweep, under_other_labels
 from ..simulations import SIMULATIONS
 from . import (
@@ -28,7 +29,7 @@ from . import (
     verdicts,
 )
 from .fronts import attainment, front
-from .protocols import REFERENCE, Pair, Protocol
+from .protocols import FIXED, REFERENCE, Pair, Protocol
 from .ratio_table import ratio_table
 from .summary import splits
 
@@ -36,8 +37,6 @@ PERCENTILES = (25, 50, 75)
 METRIC_COLUMNS = ["protocol", "method", "split", "statistic", "seed", "value", "low", "high", "note"]
 FRONT_COLUMNS = ["protocol", "method", "split", "seed", "lam", "lr", "main", "aux"]
 ATTAINMENT_COLUMNS = ["protocol", "method", "split", "percentile", "main", "aux"]
-
-
 NO_FRONT = "no front enters the box"
 
 
@@ -240,7 +239,10 @@ class TrainingAnalysis(Analysis):
         if self.compared.alone:
             return ": test losses relative to models trained on one alone, mean over seeds [95 %]"
         if not self.compared.compares_fronts:
-            return ": end values, mean over seeds"
+            diverged = int((self.summary["status"] == "diverged").sum())
+            return ": end values, mean over seeds" + (
+                f", without {diverged} that diverged" if diverged else ""
+            )
         relative = ": main loss relative to sum at equal auxiliary loss, geometric mean over seeds [95 %]"
         return f"{relative}; {self.no_front}, so ratios are 1" if self.outside else relative
 
@@ -293,7 +295,11 @@ class MixedLossAnalysis(Analysis):
     def _runs(self) -> pd.DataFrame:
         assert self.sweep.source is not None
         source = TrainingAnalysis(self.sweep.source)
-        return source.protocols[0].runs
+        for protocol in source.protocols:
+            if protocol.name == FIXED:
+                return protocol.runs
+        rate = source.compared.training.lr
+        raise UserError(f"{self.sweep.source.folder.path} has no runs at lr {rate:g}: sweep it at that rate")
 
     @property
     def records(self) -> list[Record]:

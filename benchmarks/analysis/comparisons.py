@@ -80,7 +80,10 @@ def loss_ratios(pair: Pair, split: str, loss: str, box: Bounds | None, lam: floa
     of = (pair.of(name) for name in (pair.method, pair.other))
     runs = (own if lam is None else own[own["lam"] == lam] for own in of)
     ours, theirs = (own.set_index(["seed", *CELL])[column] for own in runs)
-    both = pd.concat([ours, theirs], axis=1, join="inner", keys=["ours", "theirs"]).dropna(how="all")
+    ran = pd.concat([ours, theirs], axis=1, join="inner", keys=["ours", "theirs"])
+    both = ran.dropna(how="all")
+    if lost := set(ran.index.unique("seed")) - set(both.index.unique("seed")):
+        return {}, f"neither method has an end value of {loss} at seed {', '.join(map(str, sorted(lost)))}"
     if both.isna().to_numpy().any():
         if box is None or loss not in ("main", "aux"):
             return {}, "a run diverged, and no box says what that costs"
@@ -152,9 +155,9 @@ def missing(runs: pd.DataFrame, labels: Sequence[str], seeds: int) -> str:
         labels: the methods.
         seeds: how many are planned; those recorded of any of the methods count too.
     """
+    if lacking := absent(runs, labels):
+        return f"no runs of {', '.join(lacking)}"
     of = runs[runs["method"].isin(labels)]
-    if absent := [label for label in labels if label not in set(of["method"])]:
-        return f"no runs of {', '.join(absent)}"
     ids = {label: set(of.loc[of["method"] == label, "id"]) for label in dict.fromkeys(labels)}
     if same := [f"{a} and {b}" for a, b in combinations(ids, 2) if ids[a] == ids[b]]:
         return f"the runs of {same[0]} are the same"
@@ -166,8 +169,14 @@ def missing(runs: pd.DataFrame, labels: Sequence[str], seeds: int) -> str:
         for seed in planned
     }
     ended = of[of["status"] != "failed"]
-    lacking = len(wanted - set(ended[["method", *CELL, "seed"]].itertuples(index=False, name=None)))
-    return f"{lacking} of {len(wanted)} runs are missing" if lacking else ""
+    count = len(wanted - set(ended[["method", *CELL, "seed"]].itertuples(index=False, name=None)))
+    return f"{count} of {len(wanted)} runs are missing" if count else ""
+
+
+def absent(runs: pd.DataFrame, labels: Sequence[str]) -> list[str]:
+    """The methods that have no runs."""
+    there = set(runs["method"])
+    return [label for label in labels if label not in there]
 
 
 def _several_rates(runs: pd.DataFrame) -> bool:

@@ -23,12 +23,11 @@ def step_ratio(results: Path, method: str, model: str) -> Estimate:
         no value where the record, or its row, is missing; ``note`` says so.
     """
     path = results / "bench" / "quick.json"
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    except (OSError, ValueError, KeyError):
-        return Estimate(None, note=f"{path.parent.name}/{path.name} cannot be read: `scalpel bench` makes it")
     start = f"step of {method} / step of {REFERENCE} with two gradients ({model}"
-    for row in rows:
-        if row["part"] == "a" and row["figure"].startswith(start) and row["value"] is not None:
-            return Estimate(row["value"], row.get("low"), row.get("high"))
+    try:
+        for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+            if row["part"] == "a" and row["figure"].startswith(start) and row["value"] is not None:
+                return Estimate(row["value"], row.get("low"), row.get("high"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Estimate(None, note=f"{path.parent.name}/{path.name} cannot be read: `scalpel bench` makes it")
     return Estimate(None, note=f"the bench has no row {start} …): {MEASURE}")

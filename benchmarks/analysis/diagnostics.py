@@ -21,8 +21,8 @@ LOGARITHMIC = ("relative_length", "step_norm")
 def frame(summary: pd.DataFrame, records: Mapping[str, Record]) -> pd.DataFrame:
     """The diagnostics of every run, averaged over the evaluations of the second half of its training.
 
-    Lengths are averaged as logarithms. A run without diagnostics has no row; a method without an EMA no
-    ``direction_memory_cosine``.
+    Lengths are averaged as logarithms, those that are 0 left out. A run without diagnostics has no row; a
+    method without an EMA no ``direction_memory_cosine``.
 
     Returns:
         columns ``id``, ``method``, ``lam``, ``lr``, ``seed`` and those of `PANELS`.
@@ -35,10 +35,12 @@ def frame(summary: pd.DataFrame, records: Mapping[str, Record]) -> pd.DataFrame:
         )
         if "direction_norm" not in late:
             continue
+        late = late.astype(float)
         with np.errstate(divide="ignore", invalid="ignore"):
-            late["relative_length"] = late["direction_norm"].astype(float) / late["main_norm"].astype(float)
-            late = late.astype(float).replace([np.inf, -np.inf, 0.0], np.nan)
-            late[[n for n in LOGARITHMIC if n in late]] = np.log(late[[n for n in LOGARITHMIC if n in late]])
+            late["relative_length"] = late["direction_norm"] / late["main_norm"]
+            lengths = [name for name in LOGARITHMIC if name in late]
+            late[lengths] = np.log(late[lengths])
+        late = late.replace([np.inf, -np.inf], np.nan)
         mean = late.reindex(columns=list(PANELS)).mean()
         mean[list(LOGARITHMIC)] = np.exp(mean[list(LOGARITHMIC)])
         rows.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,18 +35,23 @@ def attainment(by_seed: Sequence[Points], percentiles: Sequence[float]) -> Point
     """Empirical attainment surfaces: what a share of the seeds reaches (Grunert da Fonseca et al. 2001).
 
     Args:
-        by_seed: ``(n, 2)`` points of each seed; a seed without a finite point counts for nothing.
+        by_seed: ``(n, 2)`` points of each seed; a seed without a finite point reaches nothing.
         percentiles: shares in percent; 25 is the surface of the best quarter, 50 the median.
 
     Returns:
-        ``(k, 3)``: main, aux, percentile; the corners of each surface in order of aux.
+        ``(k, 3)``: main, aux, percentile; the corners of each surface in order of aux. There is none of a
+        share that reaches nothing.
     """
     import moocore
 
-    fronts = [points[front(points)] for points in by_seed]
-    fronts = [points for points in fronts if len(points)]
-    if not fronts:
-        return np.empty((0, 3))
+    fronts = [own for points in by_seed if len(own := points[front(points)])]
     sets = np.repeat(np.arange(len(fronts)), [len(points) for points in fronts])
-    corners: Points = moocore.eaf(np.concatenate(fronts), sets, percentiles=list(percentiles))
-    return corners[np.lexsort((corners[:, 1], corners[:, 2]))]
+    surfaces = [np.empty((0, 3))]
+    for percentile in percentiles:
+        seeds = max(1, math.ceil(percentile / 100 * len(by_seed) - 1e-9))
+        if seeds <= len(fronts):
+            share = 100 * seeds / len(fronts)
+            corners = moocore.eaf(np.concatenate(fronts), sets, percentiles=[share])[:, :2]
+            ordered = corners[corners[:, 1].argsort(kind="stable")]
+            surfaces.append(np.column_stack([ordered, np.full(len(ordered), percentile)]))
+    return np.concatenate(surfaces)

@@ -20,10 +20,10 @@ from ...words import unknown
 from ..experiments.schema import Experiment
 from ..messages import UserError
 from .analyses import Analysis, TrainingAnalysis
-from .protocols import REFERENCE
+from .protocols import FIXED, REFERENCE
 from .statistics import LEVEL, Estimate
 
-SPLIT, PROTOCOL = "test", "fixed"
+SPLIT, PROTOCOL = "test", FIXED
 """The front ratios that are compared: on test losses, at each experiment's own learning rate."""
 SHARES = (0.9, 0.95, 1.0, 1.05)
 """The front ratios τ at which tables show the performance profile."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from .summary import splits
+
 SHOWN = (0.0, 0.1, 0.25, 0.5, 1.0)
 """The weights t of the overview."""
 
@@ -24,10 +26,8 @@ def tabulate(runs: pd.DataFrame, points: int) -> pd.DataFrame:
     """
     t = np.linspace(0, 1, points)
     frames = []
-    for split in ("train", "validation", "test"):
+    for split in splits(runs):
         losses = [f"{split}_main", f"{split}_aux"]
-        if losses[0] not in runs:
-            continue
         for (method, seed), own in runs.dropna(subset=losses).groupby(["method", "seed"]):
             main, aux = own[losses].to_numpy(float).T
             mixed = np.outer(1 - t, main) + np.outer(t, aux)

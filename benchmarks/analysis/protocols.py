@@ -19,6 +19,8 @@ from ..experiments.schema import Experiment
 from .fronts import Points, front, stacked
 
 REFERENCE = "sum"
+FIXED = "fixed"
+"""The protocol of the experiment's own learning rate."""
 CELL = ["lam", "lr"]
 VALIDATION = ["validation_main", "validation_aux"]
 
@@ -146,7 +148,7 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
     own_lam = frozenset(label for label in runs["method"].unique() if not experiment.on_grid(label))
     if len(fixed):
         note = "no validation values to choose a rate by" * (several and not choice)
-        yield Protocol("fixed", fixed, fixed, note, own_lam=own_lam)
+        yield Protocol(FIXED, fixed, fixed, note, own_lam=own_lam)
     if not several or not choice:
         return
     tuned = _tuned(summary, rates)

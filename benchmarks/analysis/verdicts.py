@@ -22,10 +22,6 @@ from .protocols import REFERENCE, Protocol
 from .statistics import LEVEL, SEEDS_FOR_A_VERDICT, Estimate, holm, over_seeds
 from .wording import with_interval
 
-VERDICTS = (
-    *("supported", "contradicted", "inconclusive"),
-    *("depends on the measure", "no conflict here", "a miniature"),
-)
 COLUMNS = [
     *("id", "text", "paper", "primary", "protocol", "split", "verdict", "effect", "low", "high", "p"),
     *("seeds", "scale", "data", "reason"),
@@ -58,8 +54,8 @@ def judge(
         diverged = int((runs["status"] == "diverged").sum())
         notes = [f"{diverged} runs diverged" if diverged else "", protocol.note]
         found = Runs(experiment, protocol, records, results)
-        miniature = "" if isinstance(claim, Cost) else experiment.miniature
-        row = answered(claim, found, lacking, notes, miniature)
+        by_runs = not isinstance(claim, Cost) and not comparisons.absent(runs, claim.labels)
+        row = answered(claim, found, lacking, notes, experiment.miniature if by_runs else "")
         data = {run.data.name for id in runs["id"] if isinstance(run := records[id].run, TrainingRun)}
         rows.append(
             row | {"protocol": protocol.name, "scale": experiment.scale, "data": ", ".join(sorted(data))}
@@ -116,13 +112,15 @@ def corrected(claims: pd.DataFrame) -> pd.DataFrame:
 def side_by_side(claims: pd.DataFrame) -> pd.DataFrame:
     """Verdicts to read: a row per claim, a column per learning-rate protocol.
 
-    The column ``only`` names the protocols under which a claim is supported, where it is not under all.
+    The column ``only`` names the protocols under which a claim is supported, where it is not under all. What
+    the bench measured has no seeds.
     """
     keys = ["id", "paper", "rank", "split", "seeds", "scale", "data"]
     rows: dict[str, dict[str, Any]] = {}
     for claim in claims.itertuples():
         told = {key: getattr(claim, key, None) for key in keys}
         told["rank"] = "primary" if claim.primary else "secondary"
+        told["seeds"] = claim.seeds or ""
         row = rows.setdefault(str(claim.id), told | {"only": []})
         row[str(claim.protocol)] = (
             f"{claim.verdict} {with_interval(claim.effect, claim.low, claim.high)}".strip()

@@ -48,7 +48,7 @@ def leaderboard(
         list[Path] | None,
         typer.Argument(
             metavar="[PATH]...",
-            help="Folders of results or sweeps; default: those under results with three seeds or more.",
+            help="Folders of results or sweeps; default: those under results with three seeds, no controls.",
         ),
     ] = None,
     method: Annotated[
@@ -75,8 +75,12 @@ def dashboard(
         Literal["offline", "online"],
         typer.Option(envvar="WANDB_MODE", help="Send to W&B, or write files for `wandb sync`."),
     ] = "online",
-    project: Annotated[str | None, typer.Option(help="W&B project; default: scalpel.")] = None,
-    entity: Annotated[str | None, typer.Option(help="W&B user or team; default: the account's.")] = None,
+    project: Annotated[
+        str | None, typer.Option(help="W&B project; default: WANDB_PROJECT, else scalpel.")
+    ] = None,
+    entity: Annotated[
+        str | None, typer.Option(help="W&B user or team; default: WANDB_ENTITY, else the account's.")
+    ] = None,
     results: Results = Path("results"),
 ) -> None:
     """Send recorded runs to Weights & Biases, with their tables, figures and saved views."""

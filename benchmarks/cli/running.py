@@ -40,7 +40,7 @@ def run(
     rho: Annotated[
         float | None, typer.Option(help="EMA coefficient in (0, 1], for methods with an EMA.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the start and the batches.")] = 0,
     set_: Set = None,
     scale: Scale = "laptop",
     data: Data = "embedded",

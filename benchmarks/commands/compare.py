@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from ..analysis.comparisons import NO_BOX
 from ..analysis.leaderboard import cells_of
 from ..analysis.protocols import REFERENCE
 from ..dashboard import Tracker
-from ..execution import ExecutionOptions, Job, execute_all, populations
+from ..execution import ExecutionOptions
 from ..experiments.loading import available
 from ..experiments.schema import Experiment
 from ..messages import UserError, as_user_error, terminal
@@ -26,7 +24,7 @@ from ..records import (
     take_over,
     write_manifest,
 )
-from .finished_jobs import Ended, collect, tell_failures
+from .finished_jobs import run_jobs, tell_failures
 from .forecast import announce_cost, forecast
 from .leaderboard import load_board, show_method, sweeps_in
 from .planning import announce, current, fingerprint_of, plan_jobs, recorded
@@ -86,15 +84,14 @@ def compare(
         terminal.say(f"{each.rivals.experiment.name}: {label} is recorded, and is not trained again")
     if jobs:
         announce(jobs, missing, options)
-    if missing:
-        announce_cost(forecast(missing, options), len(missing), out)
+    told = forecast(missing, options) if missing else None
+    if told:
+        announce_cost(told, len(missing), out)
     if dry_run:
         return 0
-    started = time.perf_counter()
-    ended = _train(missing, len(jobs) - len(missing), options, out)
-    minutes = (time.perf_counter() - started) / 60
+    with Tracker("disabled", out) as tracker:
+        ended = run_jobs(missing, len(jobs) - len(missing), options, RETRIES, tracker, told)
     show_method(load_board([each.folder.path for each in compared]), label)
-    terminal.say(f"{ended.count} runs in {minutes:.1f} minutes")
     for each in compared:
         terminal.say(f"records, with those of the rivals: {each.folder.path}")
     return tell_failures(ended)
@@ -175,11 +172,3 @@ def _prepare(each: Comparison, options: ExecutionOptions) -> None:
     if each.mine is not None:
         write_manifest(folder, each.mine, data, source)
     write_manifest(folder, rivals.experiment, data, source)
-
-
-def _train(jobs: list[Job], before: int, options: ExecutionOptions, out: Path) -> Ended:
-    if not jobs:
-        return Ended()
-    groups = populations(jobs, options.in_this_process)
-    with Tracker("disabled", out) as tracker, closing(execute_all(groups, options, RETRIES)) as runs:
-        return collect(terminal.progress(runs, len(jobs), "runs"), tracker, before)

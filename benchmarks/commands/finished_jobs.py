@@ -1,16 +1,19 @@
-"""What is done with jobs as they end: they are tracked, and what went wrong is told."""
+"""Jobs behind a progress bar: each is tracked as it ends, and what went wrong is told."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from ..dashboard import Tracker
-from ..execution import FinishedJob
+from ..execution import ExecutionOptions, FinishedJob, Job, execute_all, populations
 from ..messages import Stopped, terminal
+from .forecast import Forecast
 
 
 @dataclass
@@ -21,6 +24,52 @@ class Ended:
     elsewhere: int = 0
     failed: list[FinishedJob] = field(default_factory=list)
     last: FinishedJob | None = None
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    before: int,
+    options: ExecutionOptions,
+    retries: int,
+    tracker: Tracker,
+    told: Forecast | None = None,
+    title: Callable[[], str] = lambda: "runs",
+    watch: Callable[[Iterable[FinishedJob]], Iterable[FinishedJob]] = iter,
+) -> Ended:
+    """Run jobs behind a progress bar, and say how long they took.
+
+    Args:
+        jobs: to run.
+        before: how many runs of the same command were recorded already.
+        options: how they are executed.
+        retries: how often a run is tried again when its worker died.
+        tracker: what their records are sent to.
+        told: what they will take, by which the bar tells the time that is left.
+        title: what the bar says it is about, whenever a run ends.
+        watch: passes on the jobs that end, and does with them what else there is to do.
+
+    Raises:
+        Stopped: the person stopped the command.
+    """
+    if not jobs:
+        return Ended()
+    started = time.perf_counter()
+    groups = populations(jobs, options.in_this_process)
+    work = told.seconds if told else dict.fromkeys((job.run.id for job in jobs), 1.0)
+    with (
+        closing(execute_all(groups, options, retries)) as runs,
+        terminal.Bar(len(jobs), title(), sum(work.values()), told.total if told else None) as bar,
+    ):
+
+        def shown(runs: Iterable[FinishedJob]) -> Iterator[FinishedJob]:
+            for done in runs:
+                bar.advance(work[done.job.run.id], title())
+                yield done
+
+        ended = collect(shown(watch(runs)), tracker, before)
+    shared = f" ({ended.elsewhere} of them by another sweep)" if ended.elsewhere else ""
+    terminal.say(f"{ended.count} runs in {time.perf_counter() - started:.0f} s{shared}")
+    return ended
 
 
 def collect(runs: Iterable[FinishedJob], tracker: Tracker, before: int = 0) -> Ended:

@@ -15,7 +15,7 @@ from ..experiments.claims import OWN, Claim, Cost
 from ..experiments.loading import AnyExperiment
 from ..experiments.settings import TrainingRun
 from ..messages import terminal
-from .plan import BUSY, Measured, measure
+from .plan import BUSY, Measured, duration, measure, size
 
 BUDGET = 0.3
 """Seconds of timed steps per kind of run; at least one step is timed."""
@@ -83,13 +83,13 @@ def announce_cost(told: Forecast, count: int, results: Path) -> None:
     place = next(path for path in (results, *results.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
     terminal.say(
-        f"{count} runs: about {_minutes(told.total)} on {told.slots} at a time, by the first steps of each "
-        f"kind; {_size(told.disk)} on disk, where {_size(free)} are free"
+        f"{count} runs: about {duration(told.total)} on {told.slots} at a time, by the first steps of each "
+        f"kind; {size(told.disk)} on disk, where {size(free)} are free"
     )
     if told.busy > BUSY:
         terminal.say(
             f"this machine is busy: a process gets {1 - told.busy:.0%} of a core; alone, the runs would take "
-            f"about {_minutes(told.total * (1 - told.busy))}"
+            f"about {duration(told.total * (1 - told.busy))}"
         )
     if told.disk > free:
         terminal.warn(f"{results}: the records will not fit on this disk")
@@ -114,14 +114,3 @@ def _answerable(experiment: AnyExperiment, claim: Claim) -> str:
     if experiment.miniature and claim.paper != OWN:
         return _MINIATURE
     return _RUNS if experiment.seeds >= SEEDS_FOR_A_VERDICT else _SEEDS
-
-
-def _minutes(seconds: float) -> str:
-    """A time in the unit that suits it."""
-    if seconds >= 5400:
-        return f"{seconds / 3600:.1f} hours"
-    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{max(seconds, 2):.0f} seconds"
-
-
-def _size(count: float) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{max(count / 2**20, 0.1):.1f} MiB"

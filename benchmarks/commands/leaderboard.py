@@ -10,12 +10,15 @@ import pandas as pd
 from ..analysis import TrainingAnalysis, analyse
 from ..analysis.leaderboard import PROTOCOL, RULE, SEEDS, SPLIT, Leaderboard, of_analyses, seeds_of
 from ..analysis.wording import with_interval
+from ..experiments.schema import Experiment
 from ..experiments.suite import SUITE
 from ..messages import UserError, terminal
 from ..records import Folder, has_manifest, load_sweep
 
 TRY = "smoke"
 """A scale that only tries whether all runs."""
+CONTROLS = ("step_of", "second_moment")
+"""What a method may take from another one in training: then it is a control, and nothing to train with."""
 
 
 def load_board(paths: Sequence[Path]) -> Leaderboard:
@@ -23,40 +26,51 @@ def load_board(paths: Sequence[Path]) -> Leaderboard:
 
     Args:
         paths: folders of sweeps, such as ``results/fig5a/workstation``, or folders that hold such ones; none
-            for those under ``results`` that are more than a try.
+            for those under ``results`` that are more than a try and have no controls.
 
     Raises:
         UserError: a folder has no records, an experiment stands there twice, or nothing can be ranked.
     """
     if not paths:
-        return _more_than_tries(Path("results"))
+        return _by_default(Path("results"))
     folders = [folder for path in paths for folder in recorded_in(path)]
     return of_analyses(analyse(load_sweep(folder)) for folder in folders)
 
 
-def _more_than_tries(results: Path) -> Leaderboard:
-    """The leaderboard of a folder of results: of its sweeps that are more than a try.
+def _by_default(results: Path) -> Leaderboard:
+    """The leaderboard of a folder of results: of its sweeps that are more than a try and have no controls.
 
-    Those at scale smoke, and those in which a method has fewer than `SEEDS` seeds, are left out, and counted.
+    Those at scale smoke, those in which a method has fewer than `SEEDS` seeds, and those that take a method
+    apart are left out, and counted.
 
     Raises:
         UserError: there are no records, or no such sweep.
     """
     analyses = [analyse(load_sweep(folder)) for folder in recorded_in(results)]
     seeds = {a: seeds_of(a.compared, a.metrics) for a in analyses if isinstance(a, TrainingAnalysis)}
-    ranked = [a for a, count in seeds.items() if count >= SEEDS and a.experiment.scale != TRY]
-    tries = [a.sweep.folder.path for a, count in seeds.items() if count and a not in ranked]
-    if tries and not ranked:
+    ranked = [
+        a
+        for a, count in seeds.items()
+        if count >= SEEDS and a.experiment.scale != TRY and not _has_controls(a.compared)
+    ]
+    others = [a.sweep.folder.path for a, count in seeds.items() if count and a not in ranked]
+    if others and not ranked:
         raise UserError(
-            f"{results}: none of its sweeps has {SEEDS} seeds of every method at a scale other than {TRY}; "
-            f"to rank them, name folders, such as {tries[0]}"
+            f"{results}: none of its sweeps has {SEEDS} seeds of every method and no controls, at a scale "
+            f"other than {TRY}; to rank them, name folders, such as {others[0]}"
         )
-    if tries:
+    if others:
         terminal.warn(
-            f"left out: {len(tries)} of {len(tries) + len(ranked)} sweeps, of scale {TRY} or with fewer than "
-            f"{SEEDS} seeds of a method; to rank them, name their folders"
+            f"left out: {len(others)} of {len(others) + len(ranked)} sweeps, of scale {TRY}, with fewer than "
+            f"{SEEDS} seeds of a method, or with controls; to rank them, name their folders"
         )
     return of_analyses(ranked)
+
+
+def _has_controls(experiment: Experiment) -> bool:
+    """Whether it takes a method apart, so that not all that it compares are methods."""
+    own = (settings.get("training", {}) for settings in experiment.methods.values())
+    return any(key in training for training in own for key in CONTROLS)
 
 
 def recorded_in(path: Path) -> list[Folder]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import keyword
 from pathlib import Path
 
-from scalpel_bench.benchmarks.messages import UserError
-from scalpel_bench.registry import catalogue
+from ...registry import catalogue
+from ..messages import UserError
 
 _METHOD = '''"""{title}: one line that says what it does."""
 

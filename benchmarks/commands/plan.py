@@ -127,10 +127,9 @@ def _total(costs: list[Cost], slots: int, device: str) -> str:
     where = "GPU" if device.startswith("cuda") else "process"
     data = dict.fromkeys(cost.run.data.name for cost in costs)
     return (
-        f"{sum(cost.count for cost in costs)} runs: about {_hours(seconds / slots)} on {slots} at a time "
-        f"({_hours(seconds)} in all), {memory / 2**30:.1f} GiB per {where}, "
-        f"{max(disk / 2**20, 0.1):.1f} MiB on disk; measured here, on {device}, with {', '.join(data)}"
-        + _doubt(costs)
+        f"{sum(cost.count for cost in costs)} runs: about {duration(seconds / slots)} on {slots} at a time "
+        f"({duration(seconds)} in all), {memory / 2**30:.1f} GiB per {where}, "
+        f"{size(disk)} on disk; measured here, on {device}, with {', '.join(data)}" + _doubt(costs)
     )
 
 
@@ -183,5 +182,13 @@ def _peak(stepper: Stepper) -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    if seconds >= 5400:
+        return f"{seconds / 3600:.1f} hours"
+    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{max(seconds, 2):.0f} seconds"
+
+
+def size(count: float) -> str:
+    """So many bytes in the unit that suits them."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{max(count / 2**20, 0.1):.1f} MiB"

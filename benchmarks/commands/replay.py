@@ -59,15 +59,17 @@ def replay(path: Path, sample: int, whole: bool, options: ExecutionOptions, seed
         seed: of the draw.
 
     Raises:
-        UserError: the folder has no records of a sweep, or its runs saw other data.
+        UserError: the folder has no records of a sweep, or none that ended, or its runs saw other data.
     """
     sweep = load_sweep(Folder(path))
     groups: dict[Origin, list[Record]] = {}
     for record in sweep.records:
         if record.status != "failed":
             groups.setdefault(origin_of(record), []).append(record)
+    if not groups:
+        raise UserError(f"{path}: all of its runs failed; repeat the sweep, which tries them again")
     drawn = list(_drawn(groups, sample, random.Random(seed)))
-    _check_data(drawn, options)
+    _check_data(path, drawn, options)
     seeds = _Seeds(sweep.records)
     replayed = [_again(r, whole, options, seeds) for r in terminal.progress(drawn, len(drawn), "replayed")]
     rows = [
@@ -88,7 +90,7 @@ def _drawn(groups: dict[Origin, list[Record]], sample: int, draw: random.Random)
     yield from turns[: sample or None]
 
 
-def _check_data(records: list[Record], options: ExecutionOptions) -> None:
+def _check_data(path: Path, records: list[Record], options: ExecutionOptions) -> None:
     """Refuse data that is not what the runs saw.
 
     Raises:
@@ -100,7 +102,8 @@ def _check_data(records: list[Record], options: ExecutionOptions) -> None:
             and describe_data(run.task, options).fingerprint != run.data.fingerprint
         ):
             raise UserError(
-                f"its runs saw other data, {run.data.name} ({run.data.fingerprint}): give it with --data"
+                f"{path}: its runs saw other data, {run.data.name} (fingerprint {run.data.fingerprint}): "
+                "give it with --data"
             )
 
 

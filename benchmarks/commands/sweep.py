@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-
-import pandas as pd
 
 from ... import tasks
 from ...words import first_line
 from ..analysis import Analysis
 from ..analysis.protocols import REFERENCE
-from ..analysis.verdicts import corrected
 from ..dashboard import Tracker
 from ..execution import (
     ExecutionOptions,
     FinishedJob,
     Job,
-    execute_all,
     get_task,
-    populations,
 )
 from ..experiments.loading import AnyExperiment
 from ..experiments.schema import Experiment
@@ -39,10 +32,10 @@ from ..records import (
     write_manifest,
 )
 from ..report import FIGURES
-from .finished_jobs import Ended, collect, tell_failures
-from .forecast import Forecast, announce_claims, announce_cost, forecast
+from .finished_jobs import run_jobs, tell_failures
+from .forecast import announce_claims, announce_cost, forecast
 from .planning import announce, fingerprint_of, plan_jobs, recorded
-from .report import make_page, report_sweep, say_answers, show_verdicts
+from .report import make_page, report_sweep, say_answers
 
 
 def sweep(
@@ -92,10 +85,11 @@ def sweep(
         announce_cost(told, len(missing), results)
     with Tracker(wandb, results) as tracker:
         derived = _Derived(experiments, folders, found, missing, options, tracker, brief)
-        ended = _execute(missing, len(jobs) - len(missing), options, retries, tracker, told, derived)
+        before = len(jobs) - len(missing)
+        ended = run_jobs(
+            missing, before, options, retries, tracker, told, lambda: derived.running, derived.watch
+        )
         analyses = derived.all()
-    if len(analyses) > 1 and not brief:
-        show_verdicts("all experiments", corrected(pd.concat([analysis.claims for analysis in analyses])))
     alone = folders[experiments[0].name].path / "report.html"
     over_all = results / f"report-{experiments[0].scale}.html"
     if brief:
@@ -194,37 +188,6 @@ def _prepare(
     source = tasks.check_source(options.data)
     write_manifest(folder, experiment, fingerprint_of(experiment, options), source, options.data)
     return folder.set_aside(content)
-
-
-def _execute(
-    jobs: list[Job],
-    before: int,
-    options: ExecutionOptions,
-    retries: int,
-    tracker: Tracker,
-    told: Forecast | None,
-    derived: _Derived,
-) -> Ended:
-    if not jobs:
-        return Ended()
-    started = time.perf_counter()
-    groups = populations(jobs, options.in_this_process)
-    work = told.seconds if told else dict.fromkeys((job.run.id for job in jobs), 1.0)
-    expected = told.total if told else None
-    with (
-        closing(execute_all(groups, options, retries)) as runs,
-        terminal.Bar(len(jobs), derived.running, sum(work.values()), expected) as bar,
-    ):
-
-        def shown(runs: Iterable[FinishedJob]) -> Iterator[FinishedJob]:
-            for done in runs:
-                bar.advance(work[done.job.run.id], derived.running)
-                yield done
-
-        ended = collect(shown(derived.watch(runs)), tracker, before)
-    shared = f" ({ended.elsewhere} of them by another sweep)" if ended.elsewhere else ""
-    terminal.say(f"{ended.count} runs in {time.perf_counter() - started:.0f} s{shared}")
-    return ended
 
 
 def _propose_box(e: AnyExperiment, sweep: RecordedSweep, results: Path) -> None:

@@ -11,17 +11,7 @@ from ..analysis.analyses import NO_FRONT, TrainingAnalysis
 from ..experiments.box import Bounds
 from ..experiments.schema import Labels
 from . import style
-from .panels import (
-    SHOWN_SPLITS,
-    Drawn,
-    caption,
-    figures_of,
-    legend_below,
-    name_at_the_end,
-    plain_ticks,
-    say_inside,
-    side_by_side,
-)
+from .panels import Drawn, by_protocol, figures_of, name_at_the_end, plain_ticks, say_inside
 
 NO_MEDIAN = "half of the seeds have no front in the box"
 _SEEDS = 4
@@ -41,19 +31,12 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     if not experiment.compares_fronts:
         return
     looks, coloured = style.looks(analysis.summary["method"]), style.in_colour(analysis.summary["method"])
-    for protocol, surfaces in shown_surfaces(analysis).groupby("protocol", sort=False):
-        splits = [split for split in SHOWN_SPLITS if split in set(surfaces["split"])]
-        figure, panels = side_by_side(len(splits), width=4.4, beside=0.4)
-        for axes, split in zip(panels, splits, strict=True):
-            own = surfaces[surfaces["split"] == split]
-            frame_of(axes, analysis, own, str(protocol), split)
-            draw_panel(axes, own, looks, coloured)
-            axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(analysis.summary)}")
-        if splits:
-            panels[0].set_ylabel(experiment.labels.main)
-            legend_below(figure, panels)
-        caption(figure, experiment, f", learning rate {protocol}")
-        yield "fronts" if protocol == "fixed" else f"fronts_{protocol}", figure
+
+    def panel(axes: Axes, surfaces: pd.DataFrame, protocol: str, split: str) -> None:
+        frame_of(axes, analysis, surfaces, protocol, split)
+        draw_panel(axes, surfaces, looks, coloured)
+
+    yield from by_protocol(analysis, shown_surfaces(analysis), "fronts", experiment.labels.main, panel)
 
 
 def shown_surfaces(analysis: TrainingAnalysis) -> pd.DataFrame:
@@ -126,7 +109,8 @@ def frame(axes: Axes, surfaces: pd.DataFrame, labels: Labels, box: Bounds | None
         whether the median of a front enters the box, if there is one.
     """
     medians = surfaces[surfaces["percentile"] == 50]
-    aux, main = ((medians[loss].min(), medians[loss].max()) for loss in ("aux", "main"))
+    shown = surfaces if medians.empty else medians
+    aux, main = ((shown[loss].min(), shown[loss].max()) for loss in ("aux", "main"))
     entered = True
     if box:
         inside = medians[(medians["aux"] <= box.aux[1]) & (medians["main"] < box.main[1])]

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from ..analysis.analyses import Analysis
+from ..analysis.analyses import Analysis, TrainingAnalysis
+from ..analysis.protocols import FIXED
 from ..experiments.loading import AnyExperiment
 from ..messages import UserError
 from ..records import refuse_link, write_atomically
+from . import style
 
 SETTINGS: Any = {
     "font.size": 9,
@@ -53,6 +56,38 @@ def drawn(analysis: Analysis) -> Drawn:
     for kind, draw in _FIGURES:
         if isinstance(analysis, kind):
             yield from draw(analysis)
+
+
+def by_protocol(
+    analysis: TrainingAnalysis,
+    rows: pd.DataFrame,
+    name: str,
+    main: str,
+    draw: Callable[[Axes, pd.DataFrame, str, str], None],
+    height: float = 3.9,
+) -> Drawn:
+    """A figure for each learning-rate protocol that has rows, with a panel for each split.
+
+    Args:
+        analysis: of a comparison of fronts.
+        rows: with the columns ``protocol`` and ``split``.
+        name: of the figure's file under the protocol ``fixed``.
+        main: what the vertical axis shows.
+        draw: fills a panel with its rows of a protocol and split.
+        height: in inches.
+    """
+    experiment = analysis.compared
+    for protocol, own in rows.groupby("protocol", sort=False):
+        splits = [split for split in SHOWN_SPLITS if split in set(own["split"])]
+        figure, panels = side_by_side(len(splits), width=4.4, beside=0.4, height=height)
+        for axes, split in zip(panels, splits, strict=True):
+            draw(axes, own[own["split"] == split], str(protocol), split)
+            axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(analysis.summary)}")
+        if splits:
+            panels[0].set_ylabel(main)
+            legend_below(figure, panels)
+        caption(figure, experiment, f", learning rate {protocol}")
+        yield name if protocol == FIXED else f"{name}_{protocol}", figure
 
 
 def side_by_side(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,15 +14,14 @@ from . import style
 from .panels import (
     SHOWN_SPLITS,
     Drawn,
-    caption,
+    by_protocol,
     figures_of,
-    legend_below,
     name_at_the_end,
     plain_ticks,
     say_inside,
-    side_by_side,
 )
 
+MAIN = "main loss relative to the sum"
 _WIDEST = 2.0
 """Ratios beyond this factor from 1 are not shown."""
 _LEAST = 1.02
@@ -36,24 +34,26 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     experiment = analysis.compared
     if not experiment.compares_fronts or experiment.box is None:
         return
+    box, curves, points = experiment.box, analysis.relative_curves, analysis.relative_points
     looks, coloured = style.looks(analysis.summary["method"]), style.in_colour(analysis.summary["method"])
-    for protocol, curves in analysis.relative_curves.groupby("protocol", sort=False):
-        points = analysis.relative_points[analysis.relative_points["protocol"] == protocol]
-        points = points[~points["method"].isin({*curves["method"], REFERENCE})]
-        splits = [split for split in SHOWN_SPLITS if split in set(curves["split"])]
-        figure, panels = side_by_side(len(splits), width=4.4, beside=0.4, height=3.7)
-        limit(panels, curves[curves["split"].isin(splits) & curves["method"].isin(coloured)])
-        for axes, split in zip(panels, splits, strict=True):
-            lines, ends = (of[of["split"] == split] for of in (curves, points))
-            if (protocol, split) in analysis.outside:
-                say_inside(axes, NO_FRONT)
-            draw_panel(axes, lines, ends, experiment.box.of(split), looks, coloured)
-            axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(analysis.summary)}")
-        if splits:
-            panels[0].set_ylabel("main loss relative to the sum")
-            legend_below(figure, panels)
-        caption(figure, experiment, f", learning rate {protocol}")
-        yield "relative" if protocol == "fixed" else f"relative_{protocol}", figure
+    lines = curves[curves["split"].isin(SHOWN_SPLITS) & curves["method"].isin(coloured)]
+
+    def panel(axes: Axes, own: pd.DataFrame, protocol: str, split: str) -> None:
+        limit(axes, lines[lines["protocol"] == protocol])
+        if (protocol, split) in analysis.outside:
+            say_inside(axes, NO_FRONT)
+        ends = points_without_line(points, own, protocol, split)
+        draw_panel(axes, own, ends, box.of(split), looks, coloured)
+
+    yield from by_protocol(analysis, curves, "relative", MAIN, panel, height=3.7)
+
+
+def points_without_line(
+    points: pd.DataFrame, curves: pd.DataFrame, protocol: str, split: str
+) -> pd.DataFrame:
+    """The end points of one protocol and split, of methods that have no curve there."""
+    own = points[(points["protocol"] == protocol) & (points["split"] == split)]
+    return own[~own["method"].isin({*curves["method"], REFERENCE})]
 
 
 def draw_panel(
@@ -90,11 +90,10 @@ def draw_panel(
     name_at_the_end(axes, ends)
 
 
-def limit(panels: Sequence[Axes], curves: pd.DataFrame) -> None:
-    """One logarithmic axis for all panels, which holds the medians up to a factor of 2 from 1."""
+def limit(axes: Axes, curves: pd.DataFrame) -> None:
+    """A logarithmic axis that holds the medians up to a factor of 2 from 1."""
     medians = curves["median"].clip(1 / _WIDEST, _WIDEST)
     low, high = min([1 / _LEAST, *medians]), max([_LEAST, *medians])
-    for axes in panels:
-        axes.set_yscale("log")
-        axes.set_ylim(low / _MARGIN, high * _MARGIN)
-        plain_ticks(axes.yaxis)
+    axes.set_yscale("log")
+    axes.set_ylim(low / _MARGIN, high * _MARGIN)
+    plain_ticks(axes.yaxis)

@@ -16,9 +16,11 @@ def draw(folder: Path, samples: list[tuple[Tensor, str]], title: str) -> list[Pa
     """Images ``(H, W, 3)``, each with what it shows, eight in a row."""
     rows = -(-len(samples) // IN_A_ROW)
     figure = Figure(figsize=(8.0, 1.25 * rows + 0.3), layout="constrained")
-    for axes, (pixels, words) in zip(figure.subplots(rows, IN_A_ROW).flat, samples, strict=True):
-        axes.imshow(pixels.numpy())
+    panels = list(figure.subplots(rows, IN_A_ROW).flat)
+    for axes in panels:
         axes.set_axis_off()
+    for axes, (pixels, words) in zip(panels, samples, strict=False):
+        axes.imshow(pixels.numpy())
         axes.set_title(words, fontsize=7)
     figure.suptitle(title, fontsize=8)
     return save(figure, folder / "samples")

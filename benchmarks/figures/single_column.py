@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..analysis.analyses import NO_FRONT, TrainingAnalysis
-from ..analysis.protocols import REFERENCE
 from . import fronts, panels, relative, style
 
 WIDTH, HEIGHT = 3.25, 2.9
@@ -35,19 +34,20 @@ def drawn(analysis: TrainingAnalysis, labels: Collection[str]) -> dict[str, Figu
 def _relative(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
     experiment, box = analysis.compared, analysis.compared.box
     assert box is not None
-    curves, points = analysis.relative_curves, analysis.relative_points
-    curves, looks = curves[curves["method"].isin(labels)], style.looks(analysis.summary["method"])
+    curves, points = (
+        rows[rows["method"].isin(labels)] for rows in (analysis.relative_curves, analysis.relative_points)
+    )
+    looks = style.looks(analysis.summary["method"])
     for (protocol, split), own in curves.groupby(["protocol", "split"], sort=False):
         if split not in panels.SHOWN_SPLITS:
             continue
-        ends = points[(points["protocol"] == protocol) & (points["split"] == split)]
-        ends = ends[ends["method"].isin(labels - {*own["method"], REFERENCE})]
+        ends = relative.points_without_line(points, own, str(protocol), str(split))
         figure, axes = _panel()
-        relative.limit([axes], own)
+        relative.limit(axes, own)
         if (protocol, split) in analysis.outside:
             panels.say_inside(axes, NO_FRONT)
         relative.draw_panel(axes, own, ends, box.of(split), looks, labels)
-        _label(figure, axes, experiment.labels.aux, "main loss relative to the sum")
+        _label(figure, axes, experiment.labels.aux, relative.MAIN)
         yield f"relative_{protocol}_{split}", figure
 
 

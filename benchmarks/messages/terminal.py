@@ -84,7 +84,8 @@ def table(title: str, frame: pd.DataFrame) -> None:
     shown = _rows(frame)
     if _too_wide(shown) and len(frame) > 1:
         same = [name for name in frame.columns[1:] if frame[name].astype(str).nunique() == 1]
-        title = "; ".join([title, *(f"{name} {_cell(frame[name].iloc[0])}" for name in same)])
+        told = [f"{name} {value}" for name in same if (value := _cell(frame[name].iloc[0])) != ""]
+        title = "; ".join([title, *told])
         frame = frame.drop(columns=same)
         shown = _rows(frame)
     say(title)
@@ -210,7 +211,7 @@ class Steps:
             TimeRemainingColumn(),
             console=console,
         )
-        self._task = self._bar.add_task(title, total=total)
+        self._task = self._bar.add_task(plain(title), total=total)
 
     def __enter__(self) -> Self:
         self._bar.start()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..execution import threads
 from ..messages.errors import UserError
@@ -58,10 +58,8 @@ def measure(results: Path, device: str, full: bool, parts: str = "") -> Iterator
         for row in _measured(device, full, parts or "".join(PARTS)):
             rows.append(row)
             yield row
-    commits |= {row.part: str(facts["commit"]) for row in rows}
     ordered = sorted(kept + rows, key=lambda row: list(PARTS).index(row.part))
-    record = BenchRecord(environment=facts, commits=dict(sorted(commits.items())), rows=ordered)
-    write_atomically(path, record.model_dump_json(indent=1, exclude_defaults=True) + "\n")
+    _write(path, facts, ordered, commits | _commits(facts, rows))
 
 
 def _measure_gpu(results: Path, device: str) -> Iterator[Measurement]:
@@ -74,9 +72,24 @@ def _measure_gpu(results: Path, device: str) -> Iterator[Measurement]:
     for row in gpu.measure(device):
         rows.append(row.model_copy(update={"part": GPU}))
         yield rows[-1]
-    record = BenchRecord(environment=facts, commits={GPU: str(facts["commit"])}, rows=rows)
     path = record_path(results, full=False, gpu=True, part=GPU)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, facts, rows, _commits(facts, rows))
+
+
+def _commits(facts: Mapping[str, str | int | None], rows: Sequence[Measurement]) -> dict[str, str | None]:
+    """The code that each part was measured with; None where it is in no repository."""
+    commit = facts["commit"]
+    return {row.part: None if commit is None else str(commit) for row in rows}
+
+
+def _write(
+    path: Path,
+    facts: dict[str, str | int | None],
+    rows: list[Measurement],
+    commits: Mapping[str, str | None],
+) -> None:
+    record = BenchRecord(environment=facts, commits=dict(sorted(commits.items())), rows=rows)
     write_atomically(path, record.model_dump_json(indent=1, exclude_defaults=True) + "\n")
 
 
@@ -84,11 +97,15 @@ def read(path: Path) -> BenchRecord:
     """A record.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or it cannot be read.
     """
+    command = f"scalpel bench{' --full' * ('full' in path.stem)}"
     if not path.exists():
-        raise UserError(f"{path} does not exist: scalpel bench{' --full' * ('full' in path.stem)} makes it")
-    return BenchRecord.model_validate_json(path.read_bytes())
+        raise UserError(f"{path} does not exist: {command} makes it")
+    try:
+        return BenchRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(f"{path} is no record of the bench: {command} makes it again") from error
 
 
 def record_path(results: Path, full: bool, gpu: bool = False, part: str = "") -> Path:
@@ -111,7 +128,7 @@ def _measured(device: str, full: bool, parts: str) -> Iterator[Measurement]:
         "g": partial(sweeps.measure, full),
         "h": surgeon.measure,
     }
-    for part in parts:
+    for part in dict.fromkeys(parts):
         yield from parts_by_letter[part]()
 
 

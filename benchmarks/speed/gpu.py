@@ -33,12 +33,7 @@ def measure(device: str) -> Iterator[Measurement]:
 
 def of_direction(device: str, size: int, seconds: float) -> Iterator[Measurement]:
     """The bandwidth of Bloop's direction over that of a copy."""
-    copied = torch.empty(2, surgery.MOVED // 2, size, device=device)
-    functions: dict[str, Callable[[], object]] = {
-        "direction": surgery.direction(size, 2, 1, device),
-        "copy": partial(copied[0].copy_, copied[1]),
-    }
-    times = in_turns(functions, device, seconds)
+    times = surgery.beside_copy(size, device, seconds)
     figure = f"bandwidth of Bloop's direction / bandwidth of a copy, P = {size:.0e}"
     row = Measurement.of_times("gpu", figure, times, "copy", "direction", 0.70)
     yield row.model_copy(update={"at_least": True})

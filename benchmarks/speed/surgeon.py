@@ -20,7 +20,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ... import methods
 from ...methods.surgeon import Memory
-from ...tasks import Model
 from ...tasks.language_model import LanguageModel
 from ..experiments.loading import load
 from ..experiments.schema import Experiment
@@ -28,7 +27,7 @@ from ..experiments.settings import DataRecord
 from ..training import Stepper
 from . import workloads
 from .measurements import Measurement
-from .steps import ByHand
+from .steps import ByHand, plain
 from .timing import in_turns
 
 ROUNDS = 20
@@ -56,7 +55,7 @@ def _against_the_engine() -> Measurement:
     module = task.build()
     optimizer = torch.optim.Adam(module.parameters(), lr=run.training.lr, fused=True)
     surgeon = methods.Surgeon(module.parameters(), methods.create(**run.method, lam=run.lam))
-    model = Model(module, dict(module.named_parameters()), dict(module.named_buffers()), _called)
+    model = plain(module)
 
     def by_hand() -> None:
         losses = task.losses(model, batch)
@@ -82,10 +81,6 @@ def _streaming() -> Measurement:
     title = f"Surgeon's streaming step / its step on rows (Bloop, {workload.title})"
     times = in_turns(steps, "cpu", 5)
     return Measurement.of_times("h", title, times, "streaming", "rows", 1.25)
-
-
-def _called(module: nn.Module, state: dict[str, Tensor], args: Any, kwargs: Any) -> Any:
-    return module(*args, **kwargs)
 
 
 def _next(losses: Iterator[Any]) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ... import methods
 from . import memory, workloads
 from .measurements import Measurement
-from .timing import in_turns, milliseconds
+from .timing import Times, in_turns, milliseconds
 
 MOVED = 8
 """Vectors that a copy moves beside a direction of Bloop: g_m, g_a and m read twice, d and m written.
@@ -32,12 +32,7 @@ def measure_against_copy(device: str, full: bool) -> Iterator[Measurement]:
         sizes += [3 * 10**7, 10**8]
     points = []
     for size in sizes:
-        copied = torch.empty(2, MOVED // 2, size, device=device)
-        functions: dict[str, Callable[[], object]] = {
-            "direction": direction(size, 2, 1, device),
-            "copy": partial(copied[0].copy_, copied[1]),
-        }
-        times = in_turns(functions, device, 8 if full else 2)
+        times = beside_copy(size, device, 8 if full else 2)
         figure = f"direction of Bloop / copying as many bytes, P = {size:.0e}"
         target = TARGETS.get(size) if device == "cpu" else None
         row = Measurement.of_times("c", figure, times, "direction", "copy", target)
@@ -46,9 +41,19 @@ def measure_against_copy(device: str, full: bool) -> Iterator[Measurement]:
     yield _exponent("c", "time of Bloop's direction against P", sizes, [row.milliseconds for row in points])
 
 
+def beside_copy(size: int, device: str, seconds: float) -> Times[str]:
+    """The times of Bloop's ``direction`` and of a ``copy`` of as many bytes as it must move."""
+    copied = torch.empty(2, MOVED // 2, size, device=device)
+    functions: dict[str, Callable[[], object]] = {
+        "direction": direction(size, 2, 1, device),
+        "copy": partial(copied[0].copy_, copied[1]),
+    }
+    return in_turns(functions, device, seconds)
+
+
 def measure_growth(device: str, full: bool) -> Iterator[Measurement]:
     """The time of a direction against K and N, the peak memory of a step against P."""
-    seconds, size = (4, 10**6) if full else (1, 10**6)
+    seconds, size = 4 if full else 1, 10**6
     objectives = [2, 3, 4, 6, 8, 12, 16] if full else [2, 4, 8, 16]
     make = partial(direction, size, n=1, device=device, method="pcgrad")
     yield from _grown("PCGrad", "K", objectives, make, device, seconds)

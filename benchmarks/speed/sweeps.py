@@ -53,12 +53,10 @@ def _sweep(folder: Folder, full: bool) -> Iterator[Measurement]:
         trained += timings["train"]
     wall, start = time.perf_counter() - started, min(began)
     share = trained / WORKERS
-    whole = Measurement(part="g", figure=f"{FIGURE}, {len(jobs)} runs", value=wall / share)
-    after = Measurement(
-        part="g", figure=f"{FIGURE}, {len(jobs)} runs, once the first has begun", value=(wall - start) / share
-    )
-    yield whole.model_copy(update={"target": TARGET})
-    yield after.model_copy(update={"target": TARGET})
+    whole = f"{FIGURE}, {len(jobs)} runs"
+    after = f"{whole}, once the first has begun"
+    yield Measurement(part="g", figure=whole, value=wall / share, target=TARGET)
+    yield Measurement(part="g", figure=after, value=(wall - start) / share, target=TARGET)
     yield Measurement(
         part="g", figure="start of the worker processes, their imports and the data, seconds", value=start
     )

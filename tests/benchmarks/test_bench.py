@@ -30,6 +30,14 @@ def test_a_row_says_how_it_stands_to_its_target(given, verdict, sought) -> None:
     assert (row.verdict, row.sought) == (verdict, sought)
 
 
+def test_a_broken_record_says_what_makes_it_again(tmp_path) -> None:
+    file = tmp_path / "quick.json"
+    for text in ("", "[]", '{"rows": [{"part": "a"}]}'):
+        file.write_text(text)
+        with pytest.raises(UserError, match="no record of the bench: scalpel bench makes it again"):
+            bench.read(file)
+
+
 def test_turns_call_each_function_once_and_begin_with_another_one_each_time() -> None:
     calls: list[str] = []
     functions: dict[str, Callable[[], object]] = {n: partial(calls.append, n) for n in "abc"}

@@ -212,14 +212,16 @@ def test_help_lists_and_templates_import_nothing_heavy(tmp_path) -> None:
         "sweep",
         "reproduce",
         "plan",
+        "compare",
         "report",
+        "leaderboard",
         "dashboard",
         "check",
         "new",
         "bench",
         "simulate",
     )
-    inner = ("verify", "pack", "fill")
+    inner = ("verify", "replay", "pack", "fill")
     commands = [["--help"], ["--version"], ["results", "--help"], ["new", "method", "mine"]]
     commands += [["list"], *([command, "--help"] for command in top)]
     commands += [["results", command, "--help"] for command in inner]

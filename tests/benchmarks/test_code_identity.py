@@ -14,6 +14,7 @@ from scalpel_bench.benchmarks.commands.planning import recorded
 from scalpel_bench.benchmarks.commands.replay import ROUNDING, _Seeds, replay
 from scalpel_bench.benchmarks.commands.sweep import sweep
 from scalpel_bench.benchmarks.execution import ExecutionOptions, code_of
+from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.records import Folder, Record, code_identity, fingerprint
 from tests.benchmarks.runs import conditioning, plan
 
@@ -161,6 +162,14 @@ def test_a_bit_that_differs_is_found_and_its_group_is_not_adopted(swept, capsys)
     shown = " ".join(capsys.readouterr().out.split())
     assert "train.main was" in shown
     assert current(swept) == {"sum"}
+
+
+def test_where_all_runs_failed_there_is_nothing_to_replay(swept) -> None:
+    for record in swept.read()[0]:
+        failed = {"status": "failed", "reason": "out of memory", "trajectory": []}
+        swept.write(record.model_copy(update=failed))
+    with pytest.raises(UserError, match="all of its runs failed; repeat the sweep"):
+        replay(swept.path, 2, False, ExecutionOptions())
 
 
 def test_distances_are_in_deviations_over_the_other_seeds() -> None:

@@ -80,7 +80,7 @@ def test_a_method_is_trained_alone_and_ranked_among_recorded_rivals(tmp_path, mi
     said = compare(mine, *on, cwd=tmp_path)
     assert contents(tmp_path / "rec") == before
     assert "mine among 3 methods in conditioning/smoke" in said
-    assert re.search(r"2 runs in \d+\.\d minutes", said)
+    assert re.search(r"2 runs in \d+ s ", said)
     board = scalpel_bench.leaderboard(tmp_path / "compare")
     assert set(board.over_all["method"]) == {"sum", "pcgrad", "mine"}
     over_sum = board.over_all.set_index("method")["ratio"]
@@ -93,7 +93,7 @@ def test_a_method_is_trained_alone_and_ranked_among_recorded_rivals(tmp_path, mi
 
     again = compare(mine, *on, cwd=tmp_path)
     assert "2 recorded already, 0 to do" in again
-    assert "0 runs in" in again
+    assert "runs in" not in again
     recorded = compare("pcgrad", *on, cwd=tmp_path)
     assert "conditioning: pcgrad is recorded, and is not trained again" in recorded
     kept = pd.DataFrame(r.run.label for r in Folder(tmp_path / "compare/conditioning/smoke").read()[0])

@@ -38,16 +38,18 @@ def test_lengths_are_averaged_as_logarithms_over_the_second_half() -> None:
     assert math.isnan(row.direction_memory_cosine)
 
 
-def test_what_was_not_measured_or_is_zero_counts_for_nothing() -> None:
+def test_what_was_not_measured_and_lengths_of_zero_count_for_nothing() -> None:
+    """A cosine of zero is a right angle, and counts."""
     rows = [
         {"direction_norm": 0.0, "main_norm": 0.0, "direction_main_cosine": None, "step_norm": 0.0},
         {"direction_norm": 3.0, "main_norm": 1.5, "direction_main_cosine": 1.0, "step_norm": 0.3},
+        {"direction_norm": 3.0, "main_norm": 1.5, "direction_main_cosine": 0.0, "step_norm": 0.3},
     ]
     ended = record(plan(conditioning())[0], 0.1, 0.2).model_copy(
         update={"trajectory": trajectory({}, {}, {}, *rows)}
     )
     (row,) = diagnostics.frame(summary(id=ended.id), {ended.id: ended}).itertuples()
-    assert (row.relative_length, row.direction_main_cosine) == (pytest.approx(2.0), 1.0)
+    assert (row.relative_length, row.direction_main_cosine) == (pytest.approx(2.0), 0.5)
     assert row.step_norm == pytest.approx(0.3)
     without = ended.model_copy(update={"trajectory": trajectory({}, {})})
     assert diagnostics.frame(summary(id=ended.id), {ended.id: without}).empty

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -11,7 +12,7 @@ from scalpel_bench.benchmarks.analysis.analyses import TrainingAnalysis
 from scalpel_bench.benchmarks.execution import ExecutionOptions, execute
 from scalpel_bench.benchmarks.experiments.box import Bounds
 from scalpel_bench.benchmarks.experiments.schema import Labels
-from scalpel_bench.benchmarks.figures import fronts, panels, paths, relative, single_column, style
+from scalpel_bench.benchmarks.figures import fronts, panels, paths, relative, samples, single_column, style
 from scalpel_bench.benchmarks.records import Folder, load_sweep
 from scalpel_bench.benchmarks.report import write_page
 from tests.benchmarks.recorded import recorded
@@ -32,6 +33,11 @@ def framed(main: list[float], box: Bounds | None) -> Axes:
     fronts.frame(axes, pd.DataFrame({"main": main, "aux": [0.1, 0.2, 0.4], "percentile": 50}), LOG, box)
     panels.plain_ticks(axes.yaxis)
     return axes
+
+
+def test_a_row_of_samples_need_not_be_full(tmp_path) -> None:
+    files = samples.draw(tmp_path, [(torch.zeros(4, 4, 3), "a digit")] * 3, "images")
+    assert [file.name for file in files] == ["samples.png", "samples.pdf"]
 
 
 @pytest.mark.parametrize("main", [[1.40, 1.41, 1.6], [0.02, 0.3, 1.9]])
@@ -95,6 +101,16 @@ def test_where_only_few_seeds_have_a_front_in_the_box_the_figure_says_that() -> 
     axes = dict(fronts.draw(analysis))["fronts"].axes[0]
     assert fronts.NO_MEDIAN in {text.get_text() for text in axes.texts}
     assert not analysis.outside
+
+
+def test_where_most_seeds_diverged_there_is_no_median_to_draw() -> None:
+    experiment = conditioning(figure="fronts", lam=[0.1, 0.2], seeds=4, box=BOX)
+    runs = [run for run in plan(experiment) if run.label == "sum"]
+    records = [
+        record(run, 0.5, 1 + 10 * run.lam, "completed" if run.seed == 0 else "diverged") for run in runs
+    ]
+    axes = dict(fronts.draw(analysed(records, experiment, DATA.fingerprint)))["fronts"].axes[0]
+    assert fronts.NO_MEDIAN in {text.get_text() for text in axes.texts}
 
 
 def test_a_front_is_the_median_surface_with_auxiliary_loss_to_the_right(analysis) -> None:

@@ -24,9 +24,18 @@ def test_attainment_of_one_seed_is_its_front_at_every_percentile() -> None:
 
 def test_attainment_orders_seeds() -> None:
     """Shifted fronts: with three seeds the median surface is the middle one."""
-    seeds = [STEPS + shift for shift in (0.2, 0.0, 0.1)]
-    surfaces = attainment([*seeds, np.full((1, 2), np.nan)], [1, 50, 100])
+    surfaces = attainment([STEPS + shift for shift in (0.2, 0.0, 0.1)], [1, 50, 100])
     for percentile, shift in ((1, 0.0), (50, 0.1), (100, 0.2)):
         surface = surfaces[surfaces[:, 2] == percentile, :2]
         assert surface == pytest.approx(STEPS[::-1] + shift)
-    assert attainment([np.full((1, 2), np.nan)], [50]).shape == (0, 3)
+
+
+def test_a_seed_whose_runs_all_diverged_attains_nothing() -> None:
+    """It counts among the seeds: half of four are two, and no more than three have a front."""
+    lost = np.full((1, 2), np.nan)
+    surfaces = attainment([*(STEPS + shift for shift in (0.2, 0.0, 0.1)), lost], [25, 50, 75, 100])
+    for percentile, shift in ((25, 0.0), (50, 0.1), (75, 0.2)):
+        assert surfaces[surfaces[:, 2] == percentile, :2] == pytest.approx(STEPS[::-1] + shift)
+    assert 100 not in surfaces[:, 2]
+    assert set(attainment([STEPS, lost, lost], [25, 50, 75])[:, 2]) == {25}
+    assert attainment([lost], [50]).shape == (0, 3)

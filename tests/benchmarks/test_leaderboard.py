@@ -23,6 +23,9 @@ from scalpel_bench.benchmarks.analysis.leaderboard import (
     profile,
     wins,
 )
+from scalpel_bench.benchmarks.commands.leaderboard import _has_controls
+from scalpel_bench.benchmarks.experiments.loading import available, load
+from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.experiments.suite import SUITE
 from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.report import documents, page_board
@@ -251,12 +254,17 @@ def test_without_paths_it_takes_no_tries_and_says_how_many_it_leaves_out(tmp_pat
     assert "name folders, such as results/conditioning/laptop" in none
     recorded(tmp_path / "results" / "conditioning" / "workstation", seeds=3, scale="workstation")
     said = ranked(tmp_path)
-    assert "left out: 2 of 3 sweeps, of scale smoke or with fewer than 3 seeds of a method" in said
+    assert "left out: 2 of 3 sweeps, of scale smoke, with fewer than 3 seeds of a method, or" in said
     assert "experiments: conditioning/workstation" in said
     assert re.search(r"│ 1 │ bloop │ 0\.\d{3} \[.+?\] │ 100% │ 100% │ 1/1 │", said)
     monkeypatch.chdir(tmp_path)
     assert api.leaderboard().names == ["conditioning/workstation"]
     assert len(api.leaderboard("results").names) == 3
+
+
+def test_only_the_experiment_that_takes_bloop_apart_has_controls() -> None:
+    loaded = (load(name, "workstation") for name in available())
+    assert [e.name for e in loaded if isinstance(e, Experiment) and _has_controls(e)] == ["why"]
 
 
 def test_a_report_of_several_experiments_has_it_beside_the_page_and_on_it(tmp_path) -> None:

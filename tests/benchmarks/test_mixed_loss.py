@@ -1,5 +1,6 @@
 """Figures 6 and 7, on hand-made records and on runs of seconds."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,11 @@ def test_runs_at_another_rate_take_no_part(tmp_path) -> None:
     written(target)
     assert set(pd.read_csv(target.path / "summary.csv")["mixed_loss"]) == {1.0}
     assert (target.path / "figures" / "mixed_loss.png").stat().st_size > 5000
+    for file in source.runs.iterdir():
+        if json.loads(file.read_bytes())["run"]["training"]["lr"] == 0.1:
+            file.unlink()
+    with pytest.raises(UserError, match=r"has no runs at lr 0\.1: sweep it at that rate"):
+        written(target)
 
 
 def test_a_sweep_without_the_runs_says_what_to_do_first(tmp_path) -> None:
@@ -132,6 +138,16 @@ def test_figure_7_draws_a_path_for_every_rho(tmp_path) -> None:
         "trajectories.png",
         "trajectories.pdf",
     ]
+
+
+def test_means_of_end_values_say_how_many_runs_have_none() -> None:
+    experiment = with_methods(conditioning(lam=[0.2], figure="trajectories"), ["sum", "bloop"])
+    runs = plan(experiment)
+    for lost, told in ((0, "mean over seeds"), (1, "mean over seeds, without 1 that diverged")):
+        records = [
+            record(run, 1.0, 2.0, "diverged" if i < lost else "completed") for i, run in enumerate(runs)
+        ]
+        assert analysed(records, experiment, DATA.fingerprint).title.endswith(told)
 
 
 def test_the_papers_settings_of_figures_5a_and_7() -> None:

@@ -75,6 +75,12 @@ class TestWhatIsNoVerdict:
         own = {**BETTER, "paper": "our own question"}
         assert verdict([own], curve({"bloop": 0.8}), miniature="one epoch")["verdict"] == "supported"
 
+    def test_a_miniature_without_the_rivals_says_that_they_are_lacking(self) -> None:
+        experiment = swept([BETTER], miniature="one epoch")
+        row = answer(experiment, curve({"bloop": 0.8}), lambda run: run.label != "pcgrad").iloc[0]
+        assert row["verdict"] == "inconclusive"
+        assert row["reason"].startswith("no runs of pcgrad")
+
     def test_where_weight_on_the_auxiliary_loss_costs_nothing_nothing_can_be_won(self) -> None:
         """The auxiliary loss falls with λ, and the main loss with it, for `sum` as for the others."""
 

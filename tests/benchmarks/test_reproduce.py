@@ -6,7 +6,7 @@ import pytest
 from rich.progress import Task
 
 from scalpel_bench.benchmarks.commands import forecast, sweep
-from scalpel_bench.benchmarks.commands.plan import Measured
+from scalpel_bench.benchmarks.commands.plan import Measured, duration
 from scalpel_bench.benchmarks.commands.planning import plan_jobs
 from scalpel_bench.benchmarks.execution import ExecutionOptions, FinishedJob, get_task
 from scalpel_bench.benchmarks.experiments.loading import available, load
@@ -82,7 +82,7 @@ def test_a_busy_machine_is_told_from_an_idle_one(tmp_path, said) -> None:
     ("seconds", "shown"), [(0.2, "2 seconds"), (89, "89 seconds"), (90, "2 minutes"), (9000, "2.5 hours")]
 )
 def test_times_are_told_in_a_unit_that_suits_them(seconds, shown) -> None:
-    assert forecast._minutes(seconds) == shown
+    assert duration(seconds) == shown
 
 
 def test_it_says_which_claims_can_be_answered(said) -> None:

@@ -24,7 +24,7 @@ def test_a_table_that_fits_has_a_row_a_line(monkeypatch, capsys) -> None:
 
 def test_what_all_rows_share_leaves_a_table_that_does_not_fit(monkeypatch, capsys) -> None:
     frame = pd.DataFrame({"method": ["sum", "bloop"], "data": "d" * 60, "verdict": ["supported", "worse"]})
-    lines = shown(frame.assign(scale="workstation"), monkeypatch, capsys)
+    lines = shown(frame.assign(scale="workstation", seeds=""), monkeypatch, capsys)
     assert lines[0] == f"verdicts; data {'d' * 60}; scale workstation"
     assert len(lines) == 1 + 3 + 2 + 1
     assert "…" not in "".join(lines)

@@ -149,6 +149,17 @@ class TestEndValues:
         assert last["verdict"] == "inconclusive"
         assert "at one learning rate" in last["reason"]
 
+    def test_no_seed_is_dropped_without_a_word(self) -> None:
+        """Where both methods diverged at every λ of a seed, it has no ratio, and the others do not decide."""
+        experiment = swept([{**BETTER, "of": ["main"], "than": "sum"}], seeds=7)
+        records = [
+            record(run, *curve({"bloop": 0.5})(run), "diverged" if run.seed == 3 else "completed")
+            for run in plan(experiment)
+        ]
+        row = verdicts(experiment, records).iloc[0]
+        assert (row["verdict"], row["seeds"]) == ("inconclusive", 0)
+        assert "neither method has an end value of main at seed 3" in row["reason"]
+
     def test_losses_that_are_not_positive_have_no_ratio(self) -> None:
         row = verdict([{**BETTER, "of": ["aux"]}], lambda run: (1.0, -1.0))
         assert row["verdict"] == "inconclusive"
@@ -183,6 +194,7 @@ class TestCost:
         figure = "step of bloop / step of sum with two gradients (MLP)"
         row = self.verdict(tmp_path, figure=figure, value=1.05, low=1.0, high=1.09)
         assert (row["verdict"], row["effect"], row["high"], row["split"]) == ("supported", 1.05, 1.09, "")
+        assert side_by_side(row.to_frame().T)["seeds"].item() == ""
         assert self.verdict(tmp_path, figure=figure, low=1.0, high=1.2)["verdict"] == "inconclusive"
         assert (
             self.verdict(tmp_path, figure=figure, value=1.3, low=1.2, high=1.4)["verdict"] == "contradicted"
