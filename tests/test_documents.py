@@ -17,7 +17,7 @@ from scalpel_bench.benchmarks.experiments.simulated import (
     MixedLossExperiment,
     NoiseExperiment,
 )
-from scalpel_bench.benchmarks.report import documents
+from scalpel_bench.benchmarks.report import documents, method_pages
 from scalpel_bench.entries import read_folder
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +26,7 @@ DOCUMENTS = [
     "results/README.md",
     "CONTRIBUTING.md",
     "examples/plugin/README.md",
-    *sorted(f"docs/{document.name}" for document in (ROOT / "docs").glob("*.md")),
+    *sorted(str(document.relative_to(ROOT)) for document in (ROOT / "docs").rglob("*.md")),
 ]
 
 
@@ -70,7 +70,7 @@ def anchor(head: str) -> str:
 
 
 def test_every_document_is_checked() -> None:
-    assert {str(file.relative_to(ROOT)) for file in (ROOT / "docs").glob("*.md")} <= set(DOCUMENTS)
+    assert {str(file.relative_to(ROOT)) for file in (ROOT / "docs").rglob("*.md")} <= set(DOCUMENTS)
 
 
 def test_the_properties_of_the_measure_are_tested() -> None:
@@ -109,12 +109,29 @@ def test_the_keys_of_experiments_are_documented() -> None:
 
 def test_every_method_is_listed() -> None:
     text = (ROOT / "docs/methods.md").read_text()
-    assert [name for name in methods.available() if f"| `{name}` |" not in text] == []
+    rows = {name: f"| [`{name}`](methods/{name}.md) |" for name in methods.available()}
+    assert [name for name, row in rows.items() if row not in text] == []
+
+
+def test_every_method_has_its_page_and_every_page_its_method() -> None:
+    wanted = method_pages.pages_of((ROOT / "docs/methods.md").read_text())
+    there = {page.relative_to(ROOT / "docs") for page in (ROOT / "docs/methods").iterdir()}
+    assert there == set(wanted), "`scalpel results fill docs/methods.md` writes pages; remove those left over"
+
+
+def test_the_pages_of_methods_say_what_code_and_records_say() -> None:
+    wanted = method_pages.pages_of((ROOT / "docs/methods.md").read_text())
+    stale = [
+        page.name
+        for page, unfilled in wanted.items()
+        if (ROOT / "docs" / page).read_text() != documents.render(unfilled, ROOT / "results")
+    ]
+    assert stale == [], "`scalpel results fill docs/methods.md` writes them again"
 
 
 def test_the_field_names_every_method_of_the_suite_and_no_other() -> None:
     text = (ROOT / "docs/field.md").read_text()
-    linked = re.findall(r"\[`(\w+)`\]\(methods\.md#(\w+)\)", text)
+    linked = re.findall(r"\[`(\w+)`\]\(methods/(\w+)\.md\)", text)
     assert all(name == place for name, place in linked)
     own = read_folder("methods").entries.keys()
     assert {name for name, _ in linked} == own
@@ -142,5 +159,5 @@ def test_advice_is_linked_to_a_record_or_marked_as_untested() -> None:
     for situation, begin, behind in advice[2:]:
         linked = re.search(r"\]\((\.\./results/|performance\.md|#front-ratios)", behind)
         assert linked or "ntested**" in begin + behind, situation
-    methods = re.findall(r"\[`(\w+)`\]\(methods\.md#\w+\)", text)
+    methods = re.findall(r"\[`(\w+)`\]\(methods/\w+\.md\)", text)
     assert set(methods) <= read_folder("methods").entries.keys()

@@ -2,6 +2,15 @@
 
 from .methods import Described, Work, described, works
 from .oracles import ORACLES
-from .recorded import shipped_results, where_recorded
+from .recorded import packed_sweeps, shipped_results, where_recorded
 
-__all__ = ["ORACLES", "Described", "Work", "described", "shipped_results", "where_recorded", "works"]
+__all__ = [
+    "ORACLES",
+    "Described",
+    "Work",
+    "described",
+    "packed_sweeps",
+    "shipped_results",
+    "where_recorded",
+    "works",
+]

@@ -40,8 +40,17 @@ def where_recorded(results: Path) -> dict[str, list[str]]:
     return {name: sorted(places) for name, places in found.items()}
 
 
+def packed_sweeps(results: Path) -> list[Path]:
+    """The folders of packed records, sorted by experiment and scale."""
+    return sorted({archive.parent for archive in _archives(results)})
+
+
+def _archives(results: Path) -> list[Path]:
+    return sorted(results.glob("*/*/runs.*jsonl.xz"))
+
+
 def _records(results: Path) -> Iterator[bytes]:
-    for archive in sorted(results.glob("*/*/runs.*jsonl.xz")):
+    for archive in _archives(results):
         try:
             yield from unpacked(archive)
         except (lzma.LZMAError, OSError, MemoryError) as error:

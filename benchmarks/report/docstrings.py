@@ -12,47 +12,54 @@ from ...entries import Entry
 from ...registry import catalogue
 from ...tasks import ImageTask, LeNetTask
 from ...tasks.bases.finetuned import Finetuned
+from ...words import unknown
 from ..catalogue import Work, described
 from ..figures import style
+from ..messages.errors import UserError
 
 
-def of_methods() -> str:
-    """A section for every method of the suite: formula, source, what differs, settings, properties."""
-    sections = []
-    for name, entry in _own("methods").items():
-        promised = ", ".join(sorted(entry.attributes.get("properties", ()))).replace("_", " ")
-        text = markdown(entry.doc) + (f"\n\nPromised and tested: {promised}." if promised else "")
-        length = " The length of d is arbitrary." if entry.attributes.get("arbitrary_length") else ""
-        sections.append(_section(name, f"{text}\n\nλ: {_lam(entry)}.{length}"))
-    return "".join(sections)
+def of_method(name: str) -> str:
+    """What a method of the suite says of itself: formula, source, what differs, settings, properties.
+
+    Raises:
+        UserError: the suite has no such method.
+    """
+    if name not in (known := own("methods")):
+        raise UserError(unknown("method", name, known))
+    entry = known[name]
+    promised = ", ".join(sorted(entry.attributes.get("properties", ()))).replace("_", " ")
+    text = markdown(entry.doc) + (f"\n\nPromised and tested: {promised}." if promised else "")
+    length = " The length of d is arbitrary." if entry.attributes.get("arbitrary_length") else ""
+    return f"\n{text}\n\nλ: {_lam(entry)}.{length}\n"
 
 
 def of_tasks() -> str:
     """A section for every task of the suite, and for the settings that several share."""
-    sections = [_section(name, markdown(entry.doc)) for name, entry in _own("tasks").items()]
+    sections = [_section(name, markdown(entry.doc)) for name, entry in own("tasks").items()]
     bases = (ImageTask, LeNetTask, Finetuned)
     shared = [_section(base.__name__, markdown(inspect.getdoc(base) or "")) for base in bases]
     return "".join(sections + shared)
 
 
-def table_of_methods(recorded: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+def table_of_methods(recorded: Mapping[str, Sequence[str]], pages: str | None = None) -> pd.DataFrame:
     """A row for every method of the suite, in order of legends.
 
     Args:
         recorded: what `catalogue.where_recorded` found.
+        pages: the folder of the pages that names link to.
     """
-    own = {name: method for name, method in described(recorded).items() if method.origin is None}
+    found = {name: method for name, method in described(recorded).items() if method.origin is None}
     return pd.DataFrame(
         {
-            "method": f"`{name}`",
-            "direction": markdown(own[name].direction).replace("|", "\\|"),
-            "λ": own[name].lam,
-            "length of d": "arbitrary" if own[name].arbitrary_length else "",
-            "source": "; ".join(map(_linked, own[name].sources)),
-            "evaluated": own[name].evaluated,
-            "oracle": ", ".join(own[name].oracles),
+            "method": f"[`{name}`]({pages}/{name}.md)" if pages else f"`{name}`",
+            "direction": markdown(found[name].direction).replace("|", "\\|"),
+            "λ": found[name].lam,
+            "length of d": "arbitrary" if found[name].arbitrary_length else "",
+            "source": "; ".join(map(_linked, found[name].sources)),
+            "evaluated": found[name].evaluated,
+            "oracle": ", ".join(found[name].oracles),
         }
-        for name in style.order(list(own))
+        for name in style.order(list(found))
     )
 
 
@@ -79,7 +86,8 @@ def _lam(entry: Entry) -> str:
     return str(entry.attributes.get("lam_is", "trade-off"))
 
 
-def _own(package: str) -> dict[str, Entry]:
+def own(package: str) -> dict[str, Entry]:
+    """The ``methods`` or ``tasks`` of the suite itself, without those of plugins."""
     return {name: entry for name, entry in catalogue(package).items() if entry.origin is None}
 
 

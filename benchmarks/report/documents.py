@@ -28,17 +28,19 @@ from ..figures import box as box_figure
 from ..figures import style
 from ..messages.errors import UserError
 from ..records import check_replaceable, write_atomically
-from . import docstrings
+from . import docstrings, method_pages
 from .files import read_table
+from .standing import standing
 
 _TABLE = re.compile(r"(<!-- (\w+): ([^\n]*?) -->\n).*?(<!-- end -->)", re.S)
 
 
 def fill(document: Path, results: Path) -> None:
-    """Fill the tables of a document, and draw beside it the curves of speed and the box that it shows.
+    """Fill the tables of a document, and make beside it the curves, the box and the pages that it shows.
 
     Raises:
-        UserError: the document, or a file that a table is made of, does not exist; a kind is unknown.
+        UserError: the document, or a file that a table is made of, does not exist; a kind is unknown; a page
+            cannot be written.
     """
     check_replaceable(document)
     try:
@@ -48,11 +50,28 @@ def fill(document: Path, results: Path) -> None:
     except NotUTF8 as error:
         raise UserError(f"{document}: {error}") from error
     write_atomically(document, render(text, results))
+    for page, unfilled in method_pages.pages_of(text).items():
+        _write_beside(document, page, render(unfilled, results))
     drawn = set(re.findall(r"\((\w+)\.svg\)", text))
     if "box" in drawn:
         box_figure.draw(document.parent / "box.svg")
     if curves := sorted(drawn - {"box"}):
         speed.draw(curves, document.parent, speed.read(results / "bench" / "quick.json"))
+
+
+def _write_beside(document: Path, page: Path, text: str) -> None:
+    """Write a page in a folder beside a document.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = document.parent / page
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path.parent} cannot be made: {error.strerror}") from error
+    check_replaceable(path)
+    write_atomically(path, text)
 
 
 def render(text: str, results: Path) -> str:
@@ -238,18 +257,18 @@ def _power(row: Any) -> str:
 
 
 def _docstrings(results: Path, what: str) -> str:
-    """The docstrings of all ``methods`` or ``tasks``."""
-    texts = {"methods": docstrings.of_methods, "tasks": docstrings.of_tasks}
-    if what not in texts:
-        raise UserError(f"docstrings: {what}: write methods or tasks")
-    return texts[what]() + "\n"
+    """The docstring of a method, or those of all ``tasks``."""
+    return (docstrings.of_tasks() if what == "tasks" else docstrings.of_method(what)) + "\n"
 
 
-def _methods(results: Path, which: str) -> pd.DataFrame:
-    """A row for each of ``all`` methods: its class, in how many sweeps it is recorded, its oracles."""
+def _methods(results: Path, which: str, pages: str | None = None) -> pd.DataFrame:
+    """A row for each of ``all`` methods: its class, in how many sweeps it is recorded, its oracles.
+
+    Names link to pages in a folder beside the document, if one is named; `fill` writes these.
+    """
     if which != "all":
         raise UserError(f"methods: {which}: write all")
-    return docstrings.table_of_methods(where_recorded(results))
+    return docstrings.table_of_methods(where_recorded(results), pages)
 
 
 TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
@@ -265,6 +284,8 @@ TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
     "simulation": _simulation,
     "docstrings": _docstrings,
     "methods": _methods,
+    "standing": standing,
+    "cost": method_pages.cost,
 }
 """The kinds of tables, with the words that each takes."""
 

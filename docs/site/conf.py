@@ -22,7 +22,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "README"
 include_patterns = [
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "results/README.md", "examples/plugin/README.md"),
-    *("docs/*.md", "docs/api/*.rst"),
+    *("docs/*.md", "docs/methods/*.md", "docs/api/*.rst"),
 ]
 exclude_patterns = [
     ".*",
@@ -116,9 +116,12 @@ CHANGELOG
 
 
 def complete(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Add what a page has on the site only: the contents to the first, every method to those of the API."""
+    """Add what a page has on the site only: contents to the first, methods to their list and to the API."""
     if docname == root_doc:
         source[0] += CONTENTS
+    if docname == "docs/methods":
+        pages = "\n".join(f"methods/{name}" for name in read_folder("methods").entries)
+        source[0] += f"\n```{{toctree}}\n:hidden:\n\n{pages}\n```\n"
     if docname == "docs/api/methods":
         for name in read_folder("methods").entries:
             source[0] += f"\n.. autoclass:: scalpel_bench.methods.{methods.get(name).__name__}\n"
