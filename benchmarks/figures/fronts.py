@@ -40,8 +40,13 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
 
 
 def shown_surfaces(analysis: TrainingAnalysis) -> pd.DataFrame:
-    """The attainment surfaces that figures show: of few seeds the medians alone."""
+    """The attainment surfaces that figures show: of few seeds the medians alone.
+
+    Of more than two losses without the models that were trained on one alone, which are on no front of two.
+    """
     surfaces, seeds = analysis.attainment, analysis.summary["seed"].nunique()
+    if len(alone := analysis.compared.alone) > 2:
+        surfaces = surfaces[~surfaces["method"].isin(alone.values())]
     return surfaces if seeds >= _SEEDS else surfaces[surfaces["percentile"] == 50]
 
 

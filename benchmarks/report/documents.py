@@ -15,7 +15,7 @@ import pandas as pd
 
 from ...utf8 import NotUTF8, decode_utf8
 from .. import speed
-from ..analysis import comparisons, verdicts
+from ..analysis import comparisons, multitask, verdicts
 from ..analysis.leaderboard import SHARES, leaderboard
 from ..analysis.protocols import REFERENCE, Protocol
 from ..analysis.ratio_table import over_all_seeds, ratio_table
@@ -116,6 +116,13 @@ def _ratios(results: Path, folder: str, protocol: str = "fixed") -> pd.DataFrame
     wide = wide.loc[order, [split for split in SPLITS if split in wide]].reset_index()
     wide["method"] = [f"`{method}`" for method in wide["method"]]
     return wide
+
+
+def _changes(results: Path, folder: str, protocol: str = "fixed") -> pd.DataFrame:
+    """Δm, mean rank and win rate on test: a folder under the results, and a learning-rate protocol."""
+    table = multitask.table(_table(results, folder, "metrics"))
+    own = table[table["protocol"] == protocol].drop(columns="protocol")
+    return own.assign(method=[f"`{method}`" for method in own["method"]])
 
 
 def _across(results: Path, split: str, *folders: str) -> pd.DataFrame:
@@ -274,6 +281,7 @@ def _methods(results: Path, which: str, pages: str | None = None) -> pd.DataFram
 TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
     "bench": _speed,
     "ratios": _ratios,
+    "changes": _changes,
     "across": _across,
     "found": _found,
     "leaderboard": _leaderboard,

@@ -42,7 +42,7 @@ def test_what_cannot_be_filled_is_refused_and_the_document_kept(tmp_path) -> Non
     for marker, message in {
         "bench: quick all": r"quick.json does not exist: scalpel bench makes it",
         "ratios: fig3a/laptop": r"metrics.csv does not exist: `scalpel report .*fig3a/laptop` makes it",
-        "curves: a": "unknown kind 'curves'; known: bench, ratios, across",
+        "curves: a": "unknown kind 'curves'; known: bench, ratios, changes, across",
         "ratios: a b c": "ratios: a b c -->: .*takes from 2 to 3",
     }.items():
         document = tmp_path / "page.md"

@@ -8,10 +8,11 @@ import pytest
 from scalpel_bench.benchmarks.analysis import TrainingAnalysis, multitask
 from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.experiments.schema import Experiment
-from scalpel_bench.benchmarks.figures import drawing
+from scalpel_bench.benchmarks.figures import drawing, fronts
 from scalpel_bench.benchmarks.figures.panels import drawn
 from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.records import Record
+from scalpel_bench.benchmarks.report import documents
 from tests.benchmarks.runs import DATA, analysed
 
 assert drawing  # its import registers the figures
@@ -139,3 +140,17 @@ def test_the_table_and_the_figure_have_every_method() -> None:
     assert list(table["method"]) == ["bloop", "sum"]
     assert table["Δm (%)"].iloc[0] == "10.00 [10.00, 10.00]"
     assert "parallel" in {name for name, _ in drawn(found)}
+
+
+def test_models_trained_on_one_of_many_losses_are_on_no_front() -> None:
+    found = analysis(kovasznay())
+    assert set(fronts.shown_surfaces(found)["method"]) == {"sum", "bloop"}
+
+
+def test_a_document_shows_the_table(tmp_path) -> None:
+    (tmp_path / "kovasznay" / "smoke").mkdir(parents=True)
+    analysis(kovasznay()).metrics.to_csv(tmp_path / "kovasznay" / "smoke" / "metrics.csv", index=False)
+    shown = documents.render("<!-- changes: kovasznay/smoke -->\n<!-- end -->", tmp_path).splitlines()
+    assert shown[1] == "| method | Δm (%) | mean rank | wins against sum |"
+    assert [line.split(" | ")[0] for line in shown[3:5]] == ["| `bloop`", "| `sum`"]
+    assert "10.00 [10.00, 10.00]" in shown[3]

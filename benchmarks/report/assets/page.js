@@ -111,9 +111,10 @@ class Experiment extends Sweep {
     let [right, top] = box && !state.whole ? [box.aux[1], 2 * box.main[1]] : [Infinity, Infinity];
     if (!all.some((p) => p.x <= right && p.y < top / 2)) [right, top] = [Infinity, Infinity];
     const series = quietFirst(shown.map(({ method, index, runs, points }) => {
-      const surfaces = own(data.attainment, index).sort((a, b) => a.percentile - b.percentile);
+      const surfaces = own(data.attainment, index);
+      const [lower, median, upper] = [25, 50, 75].map((share) => surfaces.find((surface) => surface.percentile === share));
       const bands = state.bands && surfaces.length
-        ? [{ area: method.quiet ? [[], []] : [xy(surfaces[0]), xy(surfaces.at(-1))], median: surfaces.length % 2 ? xy(surfaces[surfaces.length >> 1]) : null }]
+        ? [{ area: method.quiet || !lower || !upper ? [[], []] : [xy(lower), xy(upper)], median: median ? xy(median) : null }]
         : [];
       const fronts = bands.length ? [] : own(data.fronts, index);
       const paths = fronts.map((front) => ({ kind: "front", xy: xy(front).filter(([, main]) => main <= top) }));
