@@ -78,6 +78,7 @@ docs/field
 :hidden:
 :caption: Results
 
+docs/answer
 results/README
 docs/leaderboard
 docs/measure
