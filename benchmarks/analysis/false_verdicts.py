@@ -22,7 +22,7 @@ from ..records import RecordedSweep
 from . import indicators
 from .evidence import Runs
 from .fronts import Points, stacked
-from .protocols import REFERENCE, Pair, Protocol, non_dominated
+from .protocols import FIXED, REFERENCE, Pair, Protocol, non_dominated
 from .summary import summarise
 from .verdicts import answered
 
@@ -148,7 +148,7 @@ def drawn_protocols(of: Ground, ends: Array) -> list[Protocol]:
     every = np.ones((weights * rates, seeds), dtype=bool)
     fixed = every & (rate == RATES.index(1.0))[:, None]
     return [
-        _protocol("fixed", cells, fixed, chooses=False),
+        _protocol(FIXED, cells, fixed, chooses=False),
         _protocol("main-tuned", cells, rate[:, None] == tuned, chooses=True),
         _protocol("per-method", cells, every, chooses=True),
     ]

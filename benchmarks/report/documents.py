@@ -17,7 +17,7 @@ from ...utf8 import NotUTF8, decode_utf8
 from .. import speed
 from ..analysis import comparisons, multitask, verdicts
 from ..analysis.leaderboard import SHARES, leaderboard
-from ..analysis.protocols import REFERENCE, Protocol
+from ..analysis.protocols import FIXED, REFERENCE, Protocol
 from ..analysis.ratio_table import over_all_seeds, ratio_table
 from ..analysis.statistics import over_seeds
 from ..analysis.summary import SPLITS, end_values
@@ -105,7 +105,7 @@ def _speed(results: Path, record: str, what: str) -> pd.DataFrame:
     return speed.chosen(speed.read(results / "bench" / f"{record}.json"), what)
 
 
-def _ratios(results: Path, folder: str, protocol: str = "fixed") -> pd.DataFrame:
+def _ratios(results: Path, folder: str, protocol: str = FIXED) -> pd.DataFrame:
     """Front ratios over seeds: a folder under the results, and a learning-rate protocol."""
     metrics = _table(results, folder, "metrics")
     metrics = metrics[metrics["protocol"] == protocol]
@@ -118,7 +118,7 @@ def _ratios(results: Path, folder: str, protocol: str = "fixed") -> pd.DataFrame
     return wide
 
 
-def _changes(results: Path, folder: str, protocol: str = "fixed") -> pd.DataFrame:
+def _changes(results: Path, folder: str, protocol: str = FIXED) -> pd.DataFrame:
     """Δm, mean rank and win rate on test: a folder under the results, and a learning-rate protocol."""
     table = multitask.table(_table(results, folder, "metrics"))
     own = table[table["protocol"] == protocol].drop(columns="protocol")

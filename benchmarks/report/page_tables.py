@@ -10,12 +10,13 @@ from typing import Any
 import pandas as pd
 
 from ..analysis import Analysis
+from ..analysis.protocols import FIXED
 from ..analysis.ratio_table import over_all_seeds
 from ..analysis.verdicts import corrected
 from ..analysis.wording import with_interval
 from ..figures.style import order, title
 
-_PROTOCOLS = ["fixed", "main-tuned", "per-method"]
+_PROTOCOLS = [FIXED, "main-tuned", "per-method"]
 _ANSWERS = {"supported", "contradicted"}
 _WIDEST = 4.0
 """Front ratios beyond this factor from 1 are drawn at the end of their bar."""
@@ -113,7 +114,7 @@ def _verdicts(entry: dict[str, Any]) -> set[str]:
 
 
 def _flag(verdicts: dict[str, str]) -> str:
-    others = {verdict for protocol, verdict in verdicts.items() if protocol != "fixed"}
-    if verdicts.get("fixed") == "supported" and others and "supported" not in others:
+    others = {verdict for protocol, verdict in verdicts.items() if protocol != FIXED}
+    if verdicts.get(FIXED) == "supported" and others and "supported" not in others:
         return "only at a fixed learning rate"
     return "depends on the learning rate" if len(set(verdicts.values())) > 1 else ""
