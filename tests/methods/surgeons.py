@@ -1,5 +1,7 @@
 """A small network, its batches and two losses, for the tests of `Surgeon`."""
 
+import copy
+
 import torch
 from torch import nn
 from torch.nn.functional import mse_loss
@@ -58,3 +60,22 @@ def train(model: nn.Module, surgeon: Surgeon, data, optimizer=None) -> torch.Ten
         optimizer.step()
         optimizer.zero_grad()
     return vector(model)
+
+
+STREAMING = {
+    "sum": {"name": "sum"},
+    "after": {"name": "bloop", "rho": 0.1},
+    "before": {"name": "bloop", "rho": 0.1, "order": "before"},
+    "rescaled": {"name": "bloop", "rho": 0.1, "rescale": True},
+}
+"""Methods whose surgery can stream."""
+
+
+def pair(model: nn.Module, settings: dict, lam: float | list[float] = 0.5, **given):
+    """The same network with a Surgeon of each kind."""
+    other = copy.deepcopy(model)
+    method = methods.create(**settings, lam=torch.tensor(lam) if isinstance(lam, list) else lam)
+    return (model, Surgeon(model.parameters(), method, memory="streaming", **given)), (
+        other,
+        Surgeon(other.parameters(), method, **given),
+    )
