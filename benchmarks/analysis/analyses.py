@@ -115,12 +115,13 @@ class TrainingAnalysis(Analysis):
         return list(protocols.protocols(self.summary, self.compared))
 
     @cached_property
-    def compared_runs(self) -> list[tuple[str, str, pd.DataFrame]]:
-        """The runs that each method's front is made of under each protocol, a row per run."""
+    def compared_runs(self) -> list[tuple[str, str, str, pd.DataFrame]]:
+        """The runs that each method's front is made of, under each protocol and on each split."""
         return [
-            (protocol.name, str(method), protocol.own(str(method)))
+            (protocol.name, str(method), split, protocol.own(str(method), split))
             for protocol in self.protocols
             for method in dict.fromkeys(protocol.runs["method"])
+            for split in splits(protocol.runs)
         ]
 
     @cached_property
@@ -339,18 +340,16 @@ def analyse(sweep: RecordedSweep) -> Analysis:
     return Analysis.by_kind[sweep.experiment.kind](sweep)
 
 
-def _front_rows(protocol: str, method: str, compared: pd.DataFrame) -> Iterator[list[Any]]:
-    for split in splits(compared):
-        for seed, runs in compared.groupby("seed"):
-            points = runs[[f"{split}_main", f"{split}_aux"]].to_numpy(float)
-            for row in runs[front(points)].sort_values(f"{split}_aux").itertuples():
-                losses = [getattr(row, f"{split}_main"), getattr(row, f"{split}_aux")]
-                yield [protocol, method, split, seed, row.lam, row.lr, *losses]
+def _front_rows(protocol: str, method: str, split: str, compared: pd.DataFrame) -> Iterator[list[Any]]:
+    for seed, runs in compared.groupby("seed"):
+        points = runs[[f"{split}_main", f"{split}_aux"]].to_numpy(float)
+        for row in runs[front(points)].sort_values(f"{split}_aux").itertuples():
+            losses = [getattr(row, f"{split}_main"), getattr(row, f"{split}_aux")]
+            yield [protocol, method, split, seed, row.lam, row.lr, *losses]
 
 
-def _surface_rows(protocol: str, method: str, compared: pd.DataFrame) -> Iterator[list[Any]]:
-    for split in splits(compared):
-        losses = [f"{split}_main", f"{split}_aux"]
-        by_seed = [own[losses].to_numpy(float) for _, own in compared.groupby("seed")]
-        for main, aux, percentile in attainment(by_seed, PERCENTILES):
-            yield [protocol, method, split, int(percentile), main, aux]
+def _surface_rows(protocol: str, method: str, split: str, compared: pd.DataFrame) -> Iterator[list[Any]]:
+    losses = [f"{split}_main", f"{split}_aux"]
+    by_seed = [own[losses].to_numpy(float) for _, own in compared.groupby("seed")]
+    for main, aux, percentile in attainment(by_seed, PERCENTILES):
+        yield [protocol, method, split, int(percentile), main, aux]

@@ -73,11 +73,11 @@ def effects(pair: Pair, split: str, box: Bounds) -> dict[str, float]:
 
 def loss_ratios(pair: Pair, split: str, loss: str, box: Bounds | None, lam: float | None = None) -> Answer:
     """Ratios of end values of a metric at equal λ: their geometric mean over λ, or those at one λ."""
-    if _several_rates(pair.runs):
+    if _several_rates(pair.ran):
         return {}, "end values are compared at one learning rate"
-    if (column := f"{split}_{loss}") not in pair.runs:
+    if (column := f"{split}_{loss}") not in pair.ran:
         return {}, f"no metric {loss} on {split}"
-    of = (pair.of(name) for name in (pair.method, pair.other))
+    of = (pair.of(name, split) for name in (pair.method, pair.other))
     runs = (own if lam is None else own[own["lam"] == lam] for own in of)
     ours, theirs = (own.set_index(["seed", *CELL])[column] for own in runs)
     ran = pd.concat([ours, theirs], axis=1, join="inner", keys=["ours", "theirs"])

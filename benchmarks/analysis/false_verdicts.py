@@ -169,9 +169,11 @@ def _protocol(name: str, cells: Array, usable: NDArray[np.bool_], chooses: bool)
     ends = {(REFERENCE, "test"): across[0], (RIVAL, "test"): across[1]}
     pairs = {
         (RIVAL, REFERENCE): Pair(
-            runs, RIVAL, REFERENCE, seeds, runs, "", {"test": (points[1], points[0])}, ends
+            runs, RIVAL, REFERENCE, seeds, runs, _points={"test": (points[1], points[0])}, _across=ends
         ),
-        (REFERENCE, REFERENCE): Pair(runs, REFERENCE, REFERENCE, seeds, runs, "", {"test": (points[0],) * 2}),
+        (REFERENCE, REFERENCE): Pair(
+            runs, REFERENCE, REFERENCE, seeds, runs, _points={"test": (points[0],) * 2}
+        ),
     }
     return Protocol(name, runs, runs, chooses=chooses, _pairs=pairs)
 

@@ -1,7 +1,8 @@
 """Learning-rate protocols: which runs each uses, what is chosen of them, and how two methods are compared.
 
-What is chosen for a seed is chosen on validation values of the *other* seeds: with a method's own validation
-values noise would choose, and with test values it would be measured too.
+What is chosen for a seed is chosen on values of the *other* seeds: with its own, noise would choose. Test
+losses are measured of what validation losses choose; train losses, which tell how well a method optimises, of
+what train losses choose: by validation, the λ that overfit would be missing from a front of train losses.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ REFERENCE = "sum"
 FIXED = "fixed"
 """The protocol of the experiment's own learning rate."""
 CELL = ["lam", "lr"]
-VALIDATION = ["validation_main", "validation_aux"]
 
 
 @dataclass(frozen=True)
@@ -30,25 +30,38 @@ class Pair:
     """The runs by which a method is compared with another.
 
     Args:
-        runs: of both, a row per run; at each seed the λ and learning rates that both ran, and of these what
-            the protocol chooses. Where λ of one of them is not that of the grid, all λ of both are compared.
+        ran: of both, a row per run; at each seed the λ and learning rates that both ran. Where λ of one of
+            them is not that of the grid, all λ of both are compared.
         seeds: those at which both ran.
         known: a row per run of either, at all seeds, by which choices are made.
+        chooses: whether λ and rates of each are chosen of these, or all count.
         note: what had to be left out.
     """
 
-    runs: pd.DataFrame
+    ran: pd.DataFrame
     method: str
     other: str
     seeds: tuple[int, ...]
     known: pd.DataFrame
+    chooses: bool = False
     note: str = ""
+    _chosen: dict[str, pd.DataFrame] = field(default_factory=dict, compare=False, repr=False)
     _points: dict[str, tuple[Points, Points]] = field(default_factory=dict, compare=False, repr=False)
     _across: dict[tuple[str, str], list[Points]] = field(default_factory=dict, compare=False, repr=False)
 
-    def of(self, method: str) -> pd.DataFrame:
-        """The runs of one of them."""
-        return self.runs[self.runs["method"] == method]
+    def runs(self, split: str) -> pd.DataFrame:
+        """The runs of both whose losses on a split are compared."""
+        if not self.chooses:
+            return self.ran
+        by = "train" if split == "train" else "validation"
+        if by not in self._chosen:
+            self._chosen[by] = choose(self.ran, self.known, by)
+        return self._chosen[by]
+
+    def of(self, method: str, split: str) -> pd.DataFrame:
+        """Those of one of them."""
+        runs = self.runs(split)
+        return runs[runs["method"] == method]
 
     def points(self, split: str) -> tuple[Points, Points]:
         """``(seeds, n, 2)`` end points (main, aux) of each in ascending order of λ.
@@ -73,12 +86,12 @@ class Pair:
         known = self.known[(self.known["method"] == method) & self.known["seed"].isin(self.seeds)]
         wide = known.set_index([*CELL, "seed"])[losses].unstack("seed")
         ends = np.moveaxis(wide.to_numpy(float).reshape(len(wide), 2, -1), 1, 2)
-        own = self.of(method)
+        own = self.of(method, split)
         cells, seeds = wide.index.get_indexer(pd.MultiIndex.from_frame(own[CELL])), own["seed"].to_numpy()
         return [ends[cells[seeds == seed]] for seed in self.seeds]
 
     def _ends(self, method: str, split: str) -> Points:
-        own = self.of(method).sort_values(CELL)
+        own = self.of(method, split).sort_values(CELL)
         seeds, ends = own["seed"].to_numpy(), own[[f"{split}_main", f"{split}_aux"]].to_numpy(float)
         return stacked([ends[seeds == seed] for seed in self.seeds])
 
@@ -119,16 +132,16 @@ class Protocol:
             of[np.array([cell in both for cell in cells], dtype=bool)]
             for of, cells in zip((ours, theirs), ran, strict=True)
         ]
-        chosen = [choose(of, self.known) if self.chooses else of for of in kept]
-        runs = chosen[0] if method == other else pd.concat(chosen)
+        runs = kept[0] if method == other else pd.concat(kept)
         seeds = tuple(sorted({int(seed) for seed, *_ in both}))
         known = self.known[self.known["method"].isin([method, other])]
-        return Pair(runs, method, other, seeds, known, _left_out(method, other, ran, both))
+        note = _left_out(method, other, ran, both)
+        return Pair(runs, method, other, seeds, known, self.chooses, note)
 
-    def own(self, method: str) -> pd.DataFrame:
-        """The runs of a method that its front is made of: in common with `sum`, where that ran."""
+    def own(self, method: str, split: str) -> pd.DataFrame:
+        """The runs that a method's front on a split is made of: those that `sum` ran too, if it did."""
         ran = (self.runs["method"] == REFERENCE).any()
-        return self.pair(method, REFERENCE if ran else method).of(method)
+        return self.pair(method, REFERENCE if ran else method).of(method, split)
 
 
 def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protocol]:
@@ -137,8 +150,8 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
     ``fixed``: the experiment's rate, where it was run, and all points of it. ``main-tuned``: for each seed
     the rate at which the λ = 0 runs of `sum` have the least mean validation main loss, and of it the λ of
     each method that are non-dominated. ``per-method``: of all rates and λ those of each method that are
-    non-dominated. Each choice is by the means of the other seeds' validation values; of a single seed by its
-    own, which is noted.
+    non-dominated. Each choice is by the means of the other seeds' values, of a single seed by its own, which is
+    noted: of rates under ``main-tuned`` by validation values, of all else by `Pair.runs`.
     """
     runs = on_grids(summary, experiment)
     rates = sorted(runs["lr"].unique())
@@ -169,18 +182,20 @@ def on_grids(runs: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     return runs[np.array([lam != 0 or 0.0 in experiment.lams(label) for label, lam in cells], dtype=bool)]
 
 
-def choose(runs: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+def choose(runs: pd.DataFrame, known: pd.DataFrame, by: str) -> pd.DataFrame:
     """The rows, at each method and seed, of λ and rates that are non-dominated at the other seeds.
 
-    By their mean validation losses there; what diverged at one of these is not chosen, unless everything did.
+    By their mean losses there; what diverged at one of these is not chosen, unless everything did.
 
     Args:
         runs: to choose from.
         known: with the other seeds' runs.
+        by: the split of the losses.
     """
+    losses_by = [f"{by}_main", f"{by}_aux"]
     kept = np.ones(len(runs), dtype=bool)
     for method, rows in runs.groupby("method", sort=False).indices.items():
-        elsewhere = known[known["method"] == method].set_index([*CELL, "seed"])[VALIDATION]
+        elsewhere = known[known["method"] == method].set_index([*CELL, "seed"])[losses_by]
         wide = elsewhere.fillna(np.inf).unstack("seed")
         losses = wide.to_numpy(float).reshape(len(wide), 2, -1)
         own = runs.iloc[rows]
@@ -247,8 +262,8 @@ def _choice(summary: pd.DataFrame) -> str:
     if "validation_main" not in summary or summary["validation_main"].isna().all():
         return ""
     if summary["seed"].nunique() == 1:
-        return "one seed: chosen on its own validation values"
-    return "chosen on validation values of the other seeds"
+        return "one seed: chosen on its own values"
+    return "chosen on values of the other seeds"
 
 
 def _tuned(summary: pd.DataFrame, rates: list[float]) -> dict[int, float]:
@@ -258,7 +273,7 @@ def _tuned(summary: pd.DataFrame, rates: list[float]) -> dict[int, float]:
         return {}
     tuned = {}
     for seed in summary["seed"].unique():
-        known = means(others(runs, seed), ["lr"], VALIDATION[:1])["validation_main"]
+        known = means(others(runs, seed), ["lr"], ["validation_main"])["validation_main"]
         if len(known):
             tuned[int(seed)] = float(known.index[int(known.argmin())])
     return tuned

@@ -41,7 +41,7 @@ def points(pair: Pair, split: str, box: Bounds) -> Iterator[list[Any]]:
     """End points of a method that the box sees: id, auxiliary loss, main loss over its seed's A_sum there."""
     _, theirs = pair.points(split)
     place = {seed: index for index, seed in enumerate(pair.seeds)}
-    runs = pair.of(pair.method)
+    runs = pair.of(pair.method, split)
     within = indicators.seen(runs[[f"{split}_main", f"{split}_aux"]].to_numpy(float), box)
     for (main, aux), seed, identity in zip(within.tolist(), runs["seed"], runs["id"], strict=True):
         if not np.isnan(main):

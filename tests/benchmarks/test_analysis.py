@@ -77,7 +77,7 @@ def test_protocols_over_learning_rates() -> None:
     tuned = metric(tables, "main-tuned", "bloop", "front_ratio", 0)
     assert tuned["value"] == pytest.approx(1.25)
     over = metric(tables, "main-tuned", "bloop", "front_ratio", "all")
-    assert over["note"] == "lr=0.5; chosen on validation values of the other seeds"
+    assert over["note"] == "lr=0.5; chosen on values of the other seeds"
     per_method = metric(tables, "per-method", "bloop", "front_ratio", 0)
     assert per_method["value"] == pytest.approx(0.6 * 0.8 / 0.5)
     chosen = tables.fronts[(tables.fronts["protocol"] == "per-method") & (tables.fronts["seed"] == 0)]
@@ -161,11 +161,29 @@ def test_a_lucky_run_is_not_chosen_by_its_own_values() -> None:
     assert set(own.loc[own["seed"] == 0, "lr"]) == {0.5}
 
 
-def test_one_seed_chooses_on_its_own_validation_values_and_says_so() -> None:
+def test_train_losses_are_compared_at_what_train_losses_choose() -> None:
+    """`bloop` overfits at 0.1: best on train, so that its train front is made of it, worst on validation."""
+    records, experiment = sweep(rates=(0.1, 0.5), seeds=3)
+    overfit = []
+    for r in records:
+        if (r.run.label, r.run.training.lr) == ("bloop", 0.1):
+            last = r.trajectory[-1]
+            tenth = {"main": last["train"]["main"] / 10, "aux": last["train"]["aux"]}
+            tenfold = {"main": last["test"]["main"] * 10, "aux": last["test"]["aux"]}
+            row = {**last, "train": tenth, "validation": tenfold, "test": tenfold}
+            r = r.model_copy(update={"trajectory": [row]})
+        overfit.append(r)
+    fronts = analysed(overfit, experiment, DATA.fingerprint).fronts
+    own = fronts[(fronts["protocol"] == "per-method") & (fronts["method"] == "bloop")]
+    rates = {split: set(of["lr"]) for split, of in own.groupby("split")}
+    assert rates == {"train": {0.1}, "validation": {0.5}, "test": {0.5}}
+
+
+def test_one_seed_chooses_on_its_own_values_and_says_so() -> None:
     records, experiment = sweep(rates=(0.1, 0.5), seeds=1)
     tables = analysed(records, experiment, DATA.fingerprint)
     over = metric(tables, "main-tuned", "bloop", "front_ratio", "all")
-    assert over["note"].endswith("one seed: chosen on its own validation values")
+    assert over["note"].endswith("one seed: chosen on its own values")
 
 
 def test_without_validation_values_no_rate_is_chosen() -> None:

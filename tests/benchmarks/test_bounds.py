@@ -136,8 +136,8 @@ def test_bounds_of_any_sign_count_and_the_sum_at_zero_does_not() -> None:
         assert protocol.own_lam == {"lagrangian", "mgda"}
         pair = protocol.pair("lagrangian")
         assert pair.note == ""
-        assert sorted(set(pair.of("lagrangian")["lam"])) == [-2.0, 0.0, 3.0]
-        assert set(pair.of("sum")["lam"]) <= {0.1, 1.0}
+        assert sorted(set(pair.of("lagrangian", "train")["lam"])) == [-2.0, 0.0, 3.0]
+        assert set(pair.of("sum", "train")["lam"]) <= {0.1, 1.0}
 
 
 def test_its_front_is_measured_followed_and_selected() -> None:
