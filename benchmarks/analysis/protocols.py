@@ -139,7 +139,7 @@ class Protocol:
         return Pair(runs, method, other, seeds, known, self.chooses, note)
 
     def own(self, method: str, split: str) -> pd.DataFrame:
-        """The runs that a method's front on a split is made of: those that `sum` ran too, if it did."""
+        """What a method's front on a split is made of: the runs that `sum` has too, if it ran."""
         ran = (self.runs["method"] == REFERENCE).any()
         return self.pair(method, REFERENCE if ran else method).of(method, split)
 
@@ -150,8 +150,8 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
     ``fixed``: the experiment's rate, where it was run, and all points of it. ``main-tuned``: for each seed
     the rate at which the λ = 0 runs of `sum` have the least mean validation main loss, and of it the λ of
     each method that are non-dominated. ``per-method``: of all rates and λ those of each method that are
-    non-dominated. Each choice is by the means of the other seeds' values, of a single seed by its own, which is
-    noted: of rates under ``main-tuned`` by validation values, of all else by `Pair.runs`.
+    non-dominated. Each choice is by the means of the other seeds' values, of a single seed by its own, which
+    is noted: of rates under ``main-tuned`` by validation values, of all else by `Pair.runs`.
     """
     runs = on_grids(summary, experiment)
     rates = sorted(runs["lr"].unique())
