@@ -6,6 +6,7 @@ the upper bounds of the box.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -57,6 +58,37 @@ def _pseudo_values(across: Sequence[Points], box: Bounds) -> NDArray[np.float64]
     of_all, of_others = (indicators.mean_log_main(stacked(each), box) for each in (whole, rest))
     values: NDArray[np.float64] = len(across) * of_all - (len(across) - 1) * of_others
     return values
+
+
+def with_as_many_lam(pair: Pair, split: str, box: Bounds) -> float | None:
+    """The front ratio where the method with more λ has as many as the other: its geometric mean over choices.
+
+    A front is a staircase, which more points make better by themselves. None where both have as many, or one
+    has a single point. The choices are all, or 500 at random.
+    """
+    names = (pair.method, pair.other)
+    lams = [np.unique(pair.ran.loc[pair.ran["method"] == name, "lam"]) for name in names]
+    more, fewer = sorted((0, 1), key=lambda each: -len(lams[each]))
+    if len(lams[more]) == len(lams[fewer]) or len(lams[fewer]) < 2:
+        return None
+    own = pair.of(names[more], split)
+    seeds, lam = own["seed"].to_numpy(), own["lam"].to_numpy()
+    ends = own[[f"{split}_main", f"{split}_aux"]].to_numpy(float)
+    whole = indicators.mean_log_main(pair.points(split)[fewer], box)
+    logs = []
+    for chosen in _choices(lams[more], len(lams[fewer])):
+        kept = np.isin(lam, chosen)
+        points = stacked([ends[kept & (seeds == seed)] for seed in pair.seeds])
+        logs.append((indicators.mean_log_main(points, box) - whole).mean())
+    return float(np.exp(np.mean(logs) * (1 if more == 0 else -1)))
+
+
+def _choices(values: NDArray[np.float64], count: int) -> list[NDArray[np.float64]]:
+    most = 500
+    if math.comb(len(values), count) <= most:
+        return [np.array(chosen) for chosen in combinations(values, count)]
+    rng = np.random.default_rng(0)
+    return [rng.choice(values, count, replace=False) for _ in range(most)]
 
 
 def effects(pair: Pair, split: str, box: Bounds) -> dict[str, float]:

@@ -50,7 +50,7 @@ class Evidence:
     probability of at most 2.5 %, at 90 % of 5 %.
 
     Args:
-        boxes: the same ratio's mean inside alternative boxes.
+        alternatives: the same ratio's mean inside other boxes, and of fronts of equally many λ.
         effects: by how much the method is worse on average by other indicators.
         equality: whether the bounds are a margin around 1; then effects, which know no margin, say nothing.
         mean_front: the same ratio per seed of mean end points, which must say the same.
@@ -62,7 +62,7 @@ class Evidence:
     bounds: Bounds
     confidence: float = 1 - LEVEL
     ratios: bool = True
-    boxes: Mapping[str, float] = field(default_factory=dict)
+    alternatives: Mapping[str, float] = field(default_factory=dict)
     effects: Mapping[str, float] = field(default_factory=dict)
     equality: bool = False
     mean_front: Mapping[int, float] = field(default_factory=dict)
@@ -125,10 +125,10 @@ class Evidence:
         if value is None:
             return []
         noise = ["mean front"] * bool(self.mean_front and self._standing(self._of_means) != self.standing)
-        boxes = [name for name, of in self.boxes.items() if self._side(of) != self._side(value)]
+        others = [name for name, of in self.alternatives.items() if self._side(of) != self._side(value)]
         if self.equality:
-            return noise + boxes
-        return noise + boxes + [name for name, of in self.effects.items() if of * math.log(value) < 0]
+            return noise + others
+        return noise + others + [name for name, of in self.effects.items() if of * math.log(value) < 0]
 
     def _side(self, value: float) -> int:
         """Whether a value lies below the bounds, inside, or above."""
@@ -147,7 +147,7 @@ class Evidence:
         least = 0.0 if self.ratios else -math.inf
         told = f"{self.name}: {with_interval(value, low, high)}, claimed {_worded(self.bounds, least)}"
         others = [f"{with_interval(*self._of_means[:3])} of the mean front"] * bool(self.mean_front)
-        others += [f"{of:.3f} in the {name}" for name, of in self.boxes.items()]
+        others += [f"{of:.3f} in the {name}" for name, of in self.alternatives.items()]
         few = f" ({self.too_few})" * bool(self.too_few)
         return told + few + (f" ({', '.join(others)})" if others else "")
 
@@ -270,14 +270,16 @@ def _measured(claim: Better | Worse | Equal, pair: Pair, measure: str, found: Ru
         answer = comparisons.loss_ratios(pair, split, measure, box, claim.lam)
         return Evidence(name, answer, claim.bounds, confidence, equality=equality)
     answer = comparisons.front_ratios(pair, split, box)
-    boxes, effects, mean_front = {}, {}, {}
+    alternatives, effects, mean_front = {}, {}, {}
     if box and answer[0]:
         for which, alternative in box.alternatives.items():
             ratios = list(comparisons.front_ratios(pair, split, alternative)[0].values())
-            boxes[which] = float(np.exp(np.log(ratios).mean()))
+            alternatives[which] = float(np.exp(np.log(ratios).mean()))
+        if (thinned := comparisons.with_as_many_lam(pair, split, box)) is not None:
+            alternatives["fronts of as many λ"] = thinned
         effects = comparisons.effects(pair, split, box)
         mean_front = comparisons.mean_front_ratios(pair, split, box)
-    return Evidence(name, answer, claim.bounds, confidence, True, boxes, effects, equality, mean_front)
+    return Evidence(name, answer, claim.bounds, confidence, True, alternatives, effects, equality, mean_front)
 
 
 def _named(what: str, pair: Pair) -> str:

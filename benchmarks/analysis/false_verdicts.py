@@ -165,7 +165,7 @@ def _protocol(name: str, cells: Array, usable: NDArray[np.bool_], chooses: bool)
         chosen = kept[each].T
         points.append(stacked([own[mask] for own, mask in zip(test, chosen, strict=True)]))
         across.append([np.moveaxis(test[:, mask], 0, 1) for mask in chosen])
-    runs, seeds = pd.DataFrame(columns=ENDS), tuple(range(len(cells)))
+    runs, seeds = pd.DataFrame(columns=["method", "lam", *ENDS]), tuple(range(len(cells)))
     ends = {(REFERENCE, "test"): across[0], (RIVAL, "test"): across[1]}
     pairs = {
         (RIVAL, REFERENCE): Pair(

@@ -120,10 +120,12 @@ class Leaderboard:
         cells: a row per experiment, method and seed: ``experiment`` (as ``fig5a/workstation``), ``method``,
             ``seed``, ``ratio`` (the front ratio to `sum`).
         single_points: the methods to which λ is no trade-off, so that their fronts are one point.
+        left_out: which methods of which experiments have no row, as they cannot be ranked, and why.
     """
 
     cells: pd.DataFrame
     single_points: frozenset[str] = frozenset()
+    left_out: tuple[str, ...] = ()
 
     @cached_property
     def over_all(self) -> pd.DataFrame:
@@ -266,6 +268,9 @@ class Leaderboard:
 def leaderboard(measured: Iterable[tuple[Experiment, pd.DataFrame]]) -> Leaderboard:
     """The leaderboard of some sweeps.
 
+    A method of an experiment is left out that has front ratios of fewer seeds than another there, or more λ
+    than the grid: failing at a bad seed, and a finer staircase, would rank it higher.
+
     Args:
         measured: of each its experiment and its metrics; one without front ratios is passed over.
 
@@ -274,17 +279,31 @@ def leaderboard(measured: Iterable[tuple[Experiment, pd.DataFrame]]) -> Leaderbo
     """
     cells: dict[str, pd.DataFrame] = {}
     single_points: set[str] = set()
+    left_out: list[str] = []
     for experiment, metrics in measured:
         own = cells_of(experiment, metrics)
         name = f"{experiment.name}/{experiment.scale}"
         if name in cells:
             raise UserError(f"two of the folders hold {name}: a leaderboard is of one of them")
         if len(own):
-            cells[name] = own
+            unfit = _unfit(experiment, own)
+            left_out += [f"{name}: {method} ({why})" for method, why in unfit.items()]
+            own = cells[name] = own[~own["method"].isin(list(unfit))]
             single_points |= {label for label in own["method"].unique() if not experiment.trades_off(label)}
     if not cells:
         raise UserError(f"no front ratios on {SPLIT} losses under the protocol {PROTOCOL}: nothing to rank")
-    return Leaderboard(pd.concat(cells.values(), ignore_index=True), frozenset(single_points))
+    together = pd.concat(cells.values(), ignore_index=True)
+    return Leaderboard(together, frozenset(single_points), tuple(left_out))
+
+
+def _unfit(experiment: Experiment, cells: pd.DataFrame) -> dict[str, str]:
+    """The methods of an experiment that cannot be ranked, and why."""
+    seeds, grid = cells.groupby("method", sort=False)["seed"].nunique(), len(experiment.lam)
+    found = {str(label): f"{n} of {seeds.max()} seeds" for label, n in seeds.items() if n < seeds.max()}
+    for label in map(str, seeds.index):
+        if not experiment.on_grid(label) and (count := len(experiment.lams(label))) > grid:
+            found[label] = f"{count} λ, the grid has {grid}"
+    return found
 
 
 def seeds_of(experiment: Experiment, metrics: pd.DataFrame) -> int:

@@ -26,8 +26,9 @@ def relative_losses(protocol: Protocol, experiment: Experiment, split: str) -> p
     """Each loss over that of the model trained on it alone, at the same seed and rate.
 
     Returns:
-        a row per run that is no baseline, by `CELLS`; a column per objective; NaN where a run diverged. Empty
-        where an objective has no baseline, or a baseline's loss is not positive.
+        a row per run that is no baseline, by `CELLS`; a column per objective; NaN where a run diverged. None
+        of a seed and rate at which a baseline is missing or diverged; empty where an objective has no
+        baseline, or a baseline's loss is not positive.
     """
     baselines, runs = experiment.alone, protocol.known[protocol.known["status"] != "failed"]
     columns = [f"{split}_{objective}" for objective in baselines]
@@ -36,12 +37,15 @@ def relative_losses(protocol: Protocol, experiment: Experiment, split: str) -> p
     joint = runs[~runs["method"].isin(baselines.values())]
     own = joint.set_index(CELLS)[columns].set_axis(list(baselines), axis=1)
     keys = pd.MultiIndex.from_frame(joint[["lr", "seed"]])
+    known = np.ones(len(own), dtype=bool)
     for objective, label in baselines.items():
-        alone = runs[runs["method"] == label].set_index(["lr", "seed"])[f"{split}_{objective}"]
-        if not (alone > 0).all():
+        alone = runs[runs["method"] == label].set_index(["lr", "seed"])[f"{split}_{objective}"].dropna()
+        if alone.empty or not (alone > 0).all():
             return pd.DataFrame()
-        own[objective] /= alone.reindex(keys).to_numpy()
-    return own
+        divisor = alone.reindex(keys).to_numpy()
+        known &= ~np.isnan(divisor)
+        own[objective] /= divisor
+    return own[known]
 
 
 def chosen(protocol: Protocol, experiment: Experiment, split: str, lam: float | None = None) -> pd.DataFrame:
@@ -61,7 +65,7 @@ def chosen(protocol: Protocol, experiment: Experiment, split: str, lam: float | 
     if values.empty or known.empty:
         return pd.DataFrame()
     means = known.mean(axis=1, skipna=False).fillna(np.inf)
-    may = set(protocol.runs.set_index(CELLS).index)
+    may = set(protocol.runs.set_index(CELLS).index) & set(values.index)
     rows = []
     for method, of in means.groupby(level="method", sort=False):
         wide = of.droplevel("method").unstack("seed")
@@ -107,6 +111,7 @@ def rows(protocol: Protocol, experiment: Experiment, split: str) -> Iterator[Mea
     losses = chosen(protocol, experiment, split)
     if losses.empty:
         return
+    planned = protocol.runs["seed"].nunique()
     for statistic, of in STATISTICS.items():
         for method, own in of(losses).groupby(level="method", sort=False):
             by_seed = own.droplevel("method")
@@ -114,7 +119,7 @@ def rows(protocol: Protocol, experiment: Experiment, split: str) -> Iterator[Mea
                 known = None if np.isnan(value) else float(value)
                 yield Measured(str(method), statistic, int(str(seed)), known)
             diverged = int(by_seed.isna().sum())
-            estimate = over_seeds([] if diverged else by_seed.tolist(), 0)
+            estimate = over_seeds([] if diverged else by_seed.tolist(), 0 if diverged else planned)
             note = f"{diverged} runs diverged" if diverged else estimate.note
             yield Measured(str(method), statistic, "all", *estimate[:3], note)
 

@@ -135,7 +135,11 @@ class Protocol:
         runs = kept[0] if method == other else pd.concat(kept)
         seeds = tuple(sorted({int(seed) for seed, *_ in both}))
         known = self.known[self.known["method"].isin([method, other])]
-        note = _left_out(method, other, ran, both)
+        told = [
+            _left_out(method, other, ran, both),
+            *(_lacking(self.runs, of) for of in {method: 0, other: 0}),
+        ]
+        note = "; ".join(part for part in told if part)
         return Pair(runs, method, other, seeds, known, self.chooses, note)
 
     def own(self, method: str, split: str) -> pd.DataFrame:
@@ -255,6 +259,14 @@ def _left_out(method: str, other: str, ran: list[list[tuple[Any, ...]]], both: s
         if own - settings[2]
     ]
     return f"compared on {' and '.join(told)}" if told else ""
+
+
+def _lacking(runs: pd.DataFrame, method: str) -> str:
+    """How many runs of a method failed, or are missing at a seed while another seed has them, in words."""
+    own = runs[runs["method"] == method]
+    each, ended = own.groupby("seed").size(), int((own["status"] != "failed").sum())
+    wanted = int(each.max()) * runs["seed"].nunique()
+    return f"{wanted - ended} of {wanted} runs of {method} failed or are missing" if ended < wanted else ""
 
 
 def _choice(summary: pd.DataFrame) -> str:

@@ -104,6 +104,8 @@ def show_board(board: Leaderboard, each: bool) -> None:
     if board.unranked:
         told = ", ".join(f"{method} ({count})" for method, count in board.unranked.items())
         terminal.say(f"not over all, with the number of their experiments: {told}")
+    if board.left_out:
+        terminal.say(f"left out: {', '.join(board.left_out)}")
     if each:
         for name, rows in board.by_experiment.groupby("experiment", sort=False):
             terminal.table(str(name), _shown(rows, board))

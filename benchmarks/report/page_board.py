@@ -28,7 +28,7 @@ def section(board: Leaderboard) -> dict[str, Any]:
         "seeds": SEEDS,
         "of": f"{len(methods)} methods in {len(names)} of {len(board.names)} experiments: {', '.join(names)}",
         "measure": f"{SPLIT} losses, learning-rate protocol {PROTOCOL}",
-        "rule": RULE,
+        "rule": RULE + "".join(f"; left out is {told}" for told in board.left_out),
         "heads": heads,
         "rows": rows,
         "unranked": ", ".join(f"{method} ({count})" for method, count in told.items()),

@@ -3,6 +3,7 @@ import pytest
 from scipy import stats
 
 from scalpel_bench.benchmarks.analysis.comparisons import missing
+from scalpel_bench.benchmarks.analysis.leaderboard import leaderboard
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import Folder, Record, load_sweep, write_manifest
 from tests.benchmarks.runs import BOX, DATA, analysed, conditioning, plan, record
@@ -159,6 +160,49 @@ def test_a_lucky_run_is_not_chosen_by_its_own_values() -> None:
         (fronts["protocol"] == "per-method") & (fronts["method"] == "sum") & (fronts["split"] == "test")
     ]
     assert set(own.loc[own["seed"] == 0, "lr"]) == {0.5}
+
+
+def test_failed_runs_are_counted_and_a_method_without_a_seed_is_not_ranked() -> None:
+    """Without its worst seed `bloop` would stand better than with it."""
+    records, experiment = sweep()
+    failed = [
+        r.model_copy(update={"status": "failed", "trajectory": []}) if key(r) == ("bloop", 1) else r
+        for r in records
+    ]
+    tables = analysed(failed, experiment, DATA.fingerprint)
+    over = metric(tables, "fixed", "bloop", "front_ratio", "all")
+    assert over["note"] == "one seed: no interval; 4 of 8 runs of bloop failed or are missing"
+    assert metric(tables, "fixed", "sum", "front_ratio", "all")["note"] == ""
+    board = leaderboard([(experiment, tables.metrics)])
+    assert list(board.over_all["method"]) == ["sum"]
+    assert board.left_out == ("conditioning/smoke: bloop (1 of 2 seeds)",)
+
+
+def key(of: Record) -> tuple[str, int]:
+    return of.run.label, of.run.seed
+
+
+def test_a_finer_grid_is_not_a_better_method() -> None:
+    """`dense` is `sum` with three times as many λ: its staircase is finer, and its front no better."""
+    claim = {"kind": "better", "method": "dense", "than": ["sum"], "split": "test"}
+    grid = {"low": 0.1, "high": 0.8, "count": 9}
+    experiment = conditioning(
+        **{"lam": [0.1, 0.8 / 8**0.5, 0.8], "seeds": 6, "training": {"lr": 0.1}, "box": BOX},
+        methods={"sum": {}, "dense": {"name": "sum", "lam": grid}},
+        claims=[{"id": "dense", "text": "dense", "paper": "our own question", **claim}],
+    )
+    records = [
+        record(run, np.exp(10 * run.lam - 9) * (1 + 0.01 * run.seed), 9 - 10 * run.lam)
+        for run in plan(experiment)
+        if run.label in ("sum", "dense")
+    ]
+    tables = analysed(records, experiment, DATA.fingerprint)
+    assert metric(tables, "fixed", "dense", "front_ratio", "all")["high"] < 0.9
+    (verdict,) = tables.claims.to_dict("records")
+    assert verdict["verdict"] == "depends on the measure"
+    assert verdict["reason"].startswith("not confirmed by: fronts of as many λ")
+    board = leaderboard([(experiment, tables.metrics)])
+    assert board.left_out == ("conditioning/smoke: dense (9 λ, the grid has 3)",)
 
 
 def test_train_losses_are_compared_at_what_train_losses_choose() -> None:

@@ -34,8 +34,16 @@ def kovasznay(claims: list[dict[str, Any]] | None = None, **overrides: Any) -> E
     )
 
 
-def analysis(experiment: Experiment, worse_at: float = 0.1, diverged: int | None = None) -> TrainingAnalysis:
-    """Losses that are those alone times FACTORS, and twice that at λ = ``worse_at``; alike on all splits."""
+def analysis(
+    experiment: Experiment,
+    worse_at: float = 0.1,
+    diverged: int | None = None,
+    lost: tuple[str, str] = ("", ""),
+) -> TrainingAnalysis:
+    """Losses that are those alone times FACTORS, and twice that at λ = ``worse_at``; alike on all splits.
+
+    The runs of the method ``lost[0]`` at seed 2 have the status ``lost[1]``.
+    """
     records = []
     for run in experiment.plan(lambda settings: DATA):
         factors = FACTORS.get(run.label, (1.0,) * 4)
@@ -46,6 +54,8 @@ def analysis(experiment: Experiment, worse_at: float = 0.1, diverged: int | None
         last = {"step": 1, "epoch": 1.0, "train": losses, "validation": losses, "test": losses}
         bad = run.label == "bloop" and run.lam == 1.0 and run.seed == diverged
         status = "diverged" if bad else "completed"
+        if (run.label, run.seed) == (lost[0], 2):
+            status = lost[1]
         records.append(Record(id=run.id, run=run, status=status, environment={}, trajectory=[last]))
     found = analysed(records, experiment, None)
     assert isinstance(found, TrainingAnalysis)
@@ -86,6 +96,25 @@ def test_a_diverged_run_has_no_mean_and_says_so() -> None:
     assert pd.isna(row["value"])
     assert row["note"] == "1 runs diverged"
     assert over_seeds(found, "win_rate")["bloop"] == pytest.approx(0.75 * 5 / 6)
+
+
+@pytest.mark.parametrize("status", ["failed", "diverged"])
+def test_a_baseline_that_is_lost_at_a_seed_costs_that_seed_alone(status: str) -> None:
+    """λ = 0.1 comes first in the table and is the worse: it must not be chosen for want of a mean."""
+    found = analysis(kovasznay(), lost=("momentum_x_alone", status))
+    assert over_seeds(found, "delta_m") == pytest.approx({"bloop": 10.0, "sum": 20.0})
+    assert over_seeds(found, "mean_rank") == pytest.approx({"bloop": 1.25, "sum": 1.75})
+    notes = found.metrics.query("statistic == 'mean_rank' and seed == 'all'")["note"]
+    assert set(notes) == {"5 of 6 seeds have a value"}
+
+
+def test_a_method_that_failed_at_a_seed_says_so() -> None:
+    found = analysis(kovasznay(), lost=("bloop", "failed"))
+    notes = found.metrics.query("statistic == 'delta_m' and seed == 'all' and split == 'test'")
+    assert dict(zip(notes["method"], notes["note"], strict=True)) == {
+        "sum": "",
+        "bloop": "5 of 6 seeds have a value",
+    }
 
 
 def test_without_a_baseline_for_each_objective_there_is_no_delta_m() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from scalpel_bench.benchmarks.analysis.selection import select
+from scalpel_bench.benchmarks.analysis.selection import KNOWN, select
 from scalpel_bench.benchmarks.experiments.box import Box
 from tests.benchmarks.runs import BOX
 
@@ -44,6 +44,18 @@ def test_a_lam_that_diverged_elsewhere_is_no_candidate_and_here_it_costs_the_cap
     found = chosen(rows)
     assert (found[0]["lam"], found[1]["lam"]) == (0.2, 0.1)
     assert (found[0]["test_main"], found[0]["test_aux"]) == (2.0, 9.0)
+
+
+def test_a_run_outside_the_box_costs_both_bounds() -> None:
+    """At seed 0 its auxiliary loss on test is 9.5, above the bound of 9: its main loss does not count."""
+    columns = ["method", "lam", "lr", "seed", "status", *KNOWN]
+    rows = [("sum", 0.1, 0.1, seed, "completed", 0.5, 1.0, 0.05, 9.5 - 9 * seed) for seed in (0, 1)]
+    frame = pd.DataFrame(rows, columns=columns)
+    found = {row["seed"]: row for row in select(frame, frame, Box.model_validate(BOX))}
+    assert [(found[seed]["test_main"], found[seed]["test_aux"]) for seed in (0, 1)] == [
+        (2.0, 9.0),
+        (0.05, 0.5),
+    ]
 
 
 def test_a_seed_without_a_choice_is_missed() -> None:
