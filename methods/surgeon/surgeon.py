@@ -21,7 +21,7 @@ from .distributed import (
     together,
 )
 from .guard import Guard
-from .leaves import Others, Owned, Parameters, write
+from .leaves import Others, Owned, Parameters, Sums, write
 from .losses import (
     NOTHING,
     Loss,
@@ -123,7 +123,7 @@ class Surgeon:
         if self._streaming:
             check_streams(method, self._parameters)
         self._remembered = self._shared
-        self._guard = Guard()
+        self._guard, self._sums = Guard(), Sums()
         self._pending = False
         self._seen: tuple[Tensor, Tensor] | None = None
 
@@ -148,15 +148,17 @@ class Surgeon:
             that there was is zero, and what the method remembers has moved by the gradients that had
             arrived before.
         """
-        others = self._gather(losses, last=True)
+        self._gather(losses, last=True)
         self._pending = False
+        self._guard.check(self._parameters, self._owned.describe)
         self._operate()
-        others.deliver()
+        self._sums.deliver()
 
     def accumulate(self, *losses: Loss) -> None:
         """Gather the gradients of a micro-batch that is not the step's last; `backward` takes the last.
 
-        Divide each loss by the number of micro-batches, as without surgery.
+        Divide each loss by the number of micro-batches, as without surgery. No ``.grad`` changes before
+        `backward`, which also gives other leaves what they get from all micro-batches.
 
         Args:
             losses: as for `backward`.
@@ -165,17 +167,20 @@ class Surgeon:
             ValueError: as for `backward`.
             RuntimeError: as for `backward`.
         """
-        self._gather(losses, last=False).deliver()
+        self._gather(losses, last=False)
 
     def drop(self) -> None:
         """Forget what `accumulate` gathered, where a step is given up before its last micro-batch."""
         self._pending = False
+        self._sums.clear()
         if isinstance(self._bucket, Stream):
             self._bucket.abandon()
 
-    def _gather(self, losses: tuple[Loss, ...], last: bool) -> Others:
-        """Put the gradients into the bucket; the leaves beside it are returned with theirs."""
+    def _gather(self, losses: tuple[Loss, ...], last: bool) -> None:
+        """Put the gradients into the bucket, and those of other leaves into their sums."""
         first, self._pending = not self._pending, False
+        if first:
+            self._sums.clear()
         names = objective_names(len(losses))
         for name, loss in zip(names, losses, strict=True):
             if not callable(loss):
@@ -183,8 +188,8 @@ class Surgeon:
         self._begin(len(losses), first)
         bucket = self._prepare(len(losses), first, last)
         divided = self._replicas if isinstance(bucket, Bucket) else 1
-        weights = plain_weights(self.method, len(losses))
-        others = Others(self._owned.parameters(), [divided * weight for weight in weights])
+        weights = [divided * weight for weight in plain_weights(self.method, len(losses))]
+        others = Others(self._owned.parameters(), weights, self._sums, self._guard)
         reaching = 0
         if isinstance(bucket, Stream):
             bucket.check(losses)
@@ -199,7 +204,6 @@ class Surgeon:
         if not reaching and not together():
             raise ValueError(NOTHING)
         self._pending = True
-        return others
 
     def _take(self, k: int, name: str, given: Loss, keep: bool, first: bool, others: Others) -> bool:
         """Put the gradients of a loss into the bucket, and its value; False where it is a constant 0."""
@@ -208,6 +212,7 @@ class Surgeon:
         loss = given() if callable(given) else given
         if callable(given):
             check_loss(name, loss)
+            self._guard.check(self._parameters, self._owned.describe)
         if isinstance(bucket, Stream):
             bucket.begin(k, loss)
         found: list[Tensor | None] = [None] * len(bucket.parameters)
@@ -279,8 +284,7 @@ class Surgeon:
             raise RuntimeError("the parameters changed between micro-batches: change them after a step")
         if self._streaming:
             check_streams(self.method, self._parameters)
-        if first:
-            self._guard.check(self._parameters, self._owned.describe)
+        self._guard.check(self._parameters, self._owned.describe)
 
     def _prepare(self, k: int, first: bool, last: bool) -> Bucket | Stream:
         """What the gradients of this call go into."""

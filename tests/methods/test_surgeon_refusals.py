@@ -118,6 +118,38 @@ def test_a_gradient_from_elsewhere_is_not_lost() -> None:
     torch.testing.assert_close(written(model), expected)
 
 
+@pytest.mark.parametrize("cleared", [True, False])
+@pytest.mark.parametrize("memory", ["rows", "streaming"])
+def test_a_gradient_that_comes_within_a_step_is_not_lost(memory: str, cleared: bool) -> None:
+    model, data = network(), batches(2)
+    surgeon = Surgeon(model.parameters(), methods.create("sum", lam=0.5), memory=memory)
+    if not cleared:
+        surgeon.backward(*losses(model, data[0]))
+        model.zero_grad(set_to_none=False)
+
+    def foreign() -> torch.Tensor:
+        model[2].bias.sum().backward()
+        return losses(model, data[1])[1]
+
+    for step, last in (
+        (surgeon.accumulate, None),
+        (surgeon.backward, None),
+        (surgeon.backward, foreign),
+        (surgeon.accumulate, foreign),
+    ):
+        surgeon.accumulate(*losses(model, data[0]))
+        surgeon.accumulate(*losses(model, data[0]))
+        main, aux = losses(model, data[1])
+        if last is None:
+            model[2].bias.sum().backward()
+        with pytest.raises(RuntimeError, match=r"parameter 3 of shape \(3,\) has a gradient.*zero_grad"):
+            step(main, last or aux)
+        assert torch.equal(model[2].bias.grad, torch.ones(3))
+        assert model[0].bias.grad is None if cleared else not model[0].bias.grad.any()
+        model.zero_grad(set_to_none=cleared)
+    surgeon.backward(*losses(model, data[1]))
+
+
 def test_bad_parameters_are_refused() -> None:
     model = network()
     with pytest.raises(ValueError, match="no parameter to work on"):
