@@ -87,7 +87,7 @@ class Surgeon:
     Raises:
         ValueError: no parameter requires grad; one of ``shared`` is not one of ``parameters``; one is
             complex, no leaf, or not sharded as the others; ``method`` is the name of one; it or the
-            parameters cannot stream.
+            parameters cannot stream; this process is not in ``group``.
     """
 
     def __init__(
@@ -119,6 +119,7 @@ class Surgeon:
         self._owned.check(self._shared.parameters, self._heads.parameters)
         if memory not in get_args(Memory):
             raise ValueError(f"memory must be one of {', '.join(get_args(Memory))}, got {memory!r}")
+        _ = self._replicas  # refused here, where this process is not in the group
         self._streaming = memory == "streaming"
         if self._streaming:
             check_streams(method, self._parameters)

@@ -195,6 +195,45 @@ def test_every_leaf_gets_what_backward_gives_it(program: Callable[[Make], list[T
     torch.testing.assert_close(ours, expected)
 
 
+def hidden(body: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+    """A reentrant checkpoint within another."""
+
+    def outer(inputs: Tensor) -> Tensor:
+        return checkpoint(body, inputs * 1.0, use_reentrant=True)
+
+    return lambda inputs: checkpoint(outer, inputs, use_reentrant=True)
+
+
+@pytest.mark.parametrize("lazily", [True, False])
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_leaf_that_a_reentrant_checkpoint_hides_is_refused(nested: bool, lazily: bool) -> None:
+    owned, other = nn.Parameter(torch.ones(2)), nn.Parameter(torch.full((2,), 3.0))
+    surgeon = Surgeon([owned], methods.create("sum", lam=LAM))
+
+    def through(body: Callable[..., Tensor]) -> Tensor:
+        inputs = owned * 1.0
+        return (hidden(body)(inputs) if nested else checkpoint(body, inputs, use_reentrant=True)).sum()
+
+    def values(body: Callable[..., Tensor]) -> list:
+        loss = through(body)
+        return [lambda: through(body), lambda: 5 * through(body)] if lazily else [loss, 5 * loss]
+
+    for step in (surgeon.backward, surgeon.accumulate):
+        with pytest.raises(
+            RuntimeError, match=r"does not own: .* use_reentrant=False \(a leaf of shape \(2,\)"
+        ):
+            step(*values(lambda inputs: inputs * other))
+        assert owned.grad is None
+        assert other.grad is None
+    surgeon.backward(*values(lambda inputs: inputs * owned))
+    torch.testing.assert_close(owned.grad, torch.full((2,), 2 * (1 + 5 * LAM)))
+    owned.grad = None
+    if not lazily:  # seen beside the checkpoint, it is taken like any other leaf
+        loss = through(lambda inputs: inputs * other) + other.sum()
+        surgeon.backward(loss, 5 * loss)
+        torch.testing.assert_close(other.grad, torch.full((2,), 2 * (1 + 5 * LAM)))
+
+
 def test_other_leaves_follow_lambda_and_rescale() -> None:
     net, extra, (batch,) = network(), nn.Parameter(torch.ones(3)), batches(1)
     lam = torch.tensor([0.5, 2.0])
