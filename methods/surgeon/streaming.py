@@ -1,4 +1,4 @@
-"""Surgery while gradients arrive: their sum gathers in ``.grad`` itself, and none is kept beside it."""
+"""Surgery while gradients arrive: what gathers is their sum, which becomes ``.grad``, and none is kept."""
 
 from __future__ import annotations
 
@@ -193,19 +193,11 @@ class Stream:
         direction = []
         for index, total in enumerate(self._sums):
             if total is None:
-                total = self._place(index)
-                total.zero_()
+                total = torch.zeros_like(self.parameters[index].data)
             if self._replicas > 1 and self.reached[index]:
                 self._average(self._in_memory(total))
             direction.append(total.fill_(inf) if self.broken else total)
         return direction
-
-    def abandon(self) -> None:
-        """Leave no half of a sum in ``.grad``."""
-        for parameter, total in zip(self.parameters, self._sums, strict=True):
-            present = parameter.grad
-            if total is not None and present is not None and present.data_ptr() == total.data_ptr():
-                present.zero_()
 
     def seen(self) -> Tensor:
         """G ``(R, R)``, NaN where the step did not tell."""
@@ -276,20 +268,12 @@ class Stream:
     def _add(self, index: int, coefficients: Tensor, rows: Sequence[Tensor]) -> None:
         total = self._sums[index]
         if total is None:
-            total = self._sums[index] = self._place(index)
+            total = self._sums[index] = torch.empty_like(self.parameters[index].data)
             passes.write(coefficients, rows, self._in_memory(total), ())
             return
         into = self._in_memory(total)
         one = torch.ones_like(coefficients[:1])
         passes.write(torch.cat([one, coefficients]), [into, *rows], into, ())
-
-    def _place(self, index: int) -> Tensor:
-        """Where the sum gathers: in the gradient that is there, else in one that will be."""
-        parameter = self.parameters[index]
-        present = parameter.grad
-        if present is not None and present.stride() == self._strides[index]:
-            return present.data
-        return torch.empty_like(parameter.data)
 
     def _flat(self, index: int, gradient: Tensor) -> Tensor:
         """``(P_i,)`` in the order in which the parameter lies in memory, copied where it lies otherwise."""

@@ -32,7 +32,7 @@ from .losses import (
     objective_names,
     plain_weights,
 )
-from .memory import handed_out, present, taken_in
+from .memory import check_goes_on, handed_out, present, taken_in
 from .streaming import Stream, check_streams
 
 if TYPE_CHECKING:
@@ -103,12 +103,8 @@ class Surgeon:
     ) -> None:
         if isinstance(parameters, BaseMethod) or hasattr(method, "param_groups"):
             raise ValueError("Surgeon takes the optimiser first, then the method")
-        if not isinstance(method, BaseMethod):
-            name = method if isinstance(method, str) else getattr(method, "name", None) or "bloop"
-            given = repr(method) if isinstance(method, str | type) else f"a {type(method).__name__}"
-            raise ValueError(f'{given} is no method: make one, methods.create("{name}", lam=0.3)')
+        self._method = _checked(method)
         self._owned = Owned(parameters, shared)
-        self.method = method
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
         self._group = group
         self._seed = seed
@@ -128,6 +124,23 @@ class Surgeon:
         self._pending = False
         self._seen: tuple[Tensor, Tensor] | None = None
 
+    @property
+    def method(self) -> BaseMethod:
+        """What makes one direction of the gradients.
+
+        Raises:
+            ValueError: it is replaced by what is no method, or cannot go on with what it has remembered.
+            RuntimeError: it is replaced between micro-batches.
+        """
+        return self._method
+
+    @method.setter
+    def method(self, method: BaseMethod) -> None:
+        check_goes_on(self._state, self._method, _checked(method), self._k, self._remembered.sizes)
+        if self._pending:
+            raise RuntimeError("the method was replaced between micro-batches: replace it after a step")
+        self._method = method
+
     def backward(self, *losses: Loss) -> None:
         """The gradients of the losses, added to what `accumulate` gathered; then surgery, into ``.grad``.
 
@@ -136,7 +149,8 @@ class Surgeon:
         Args:
             losses: scalars, main first; or functions that compute them, of which each is called after the
                 graph of the one before was freed. Tensors may share a graph. A constant 0 stands for a batch
-                without examples of that loss: its gradient is zero.
+                without examples of that loss: its gradient is zero. Methods that need the losses' values
+                have none then, and refuse it.
 
         Raises:
             ValueError: a loss is no scalar, does not require grad or reaches no parameter, a gradient is
@@ -175,7 +189,7 @@ class Surgeon:
         self._pending = False
         self._sums.clear()
         if isinstance(self._bucket, Stream):
-            self._bucket.abandon()
+            self._bucket = None
 
     def _gather(self, losses: tuple[Loss, ...], last: bool) -> None:
         """Put the gradients into the bucket, and those of other leaves into their sums."""
@@ -185,7 +199,7 @@ class Surgeon:
         names = objective_names(len(losses))
         for name, loss in zip(names, losses, strict=True):
             if not callable(loss):
-                check_loss(name, loss)
+                check_loss(name, loss, self.method)
         self._begin(len(losses), first)
         bucket = self._prepare(len(losses), first, last)
         divided = self._replicas if isinstance(bucket, Bucket) else 1
@@ -212,7 +226,7 @@ class Surgeon:
         assert bucket is not None
         loss = given() if callable(given) else given
         if callable(given):
-            check_loss(name, loss)
+            check_loss(name, loss, self.method)
             self._guard.check(self._parameters, self._owned.describe)
         if isinstance(bucket, Stream):
             bucket.begin(k, loss)
@@ -351,3 +365,11 @@ class Surgeon:
         write(bucket.parameters, bucket.directions(direction), bucket.reached, overflow, self._guard)
         if self._streaming:
             self._bucket = None
+
+
+def _checked(method: BaseMethod) -> BaseMethod:
+    if not isinstance(method, BaseMethod):
+        name = method if isinstance(method, str) else getattr(method, "name", None) or "bloop"
+        given = repr(method) if isinstance(method, str | type) else f"a {type(method).__name__}"
+        raise ValueError(f'{given} is no method: make one, methods.create("{name}", lam=0.3)')
+    return method
