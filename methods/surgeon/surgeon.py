@@ -78,11 +78,12 @@ class Surgeon:
             method's memory stays as it was.
         group: the processes that train replicas of plain parameters; None for all.
         seed: of the numbers that the method draws, if it draws any; the same in every process.
-        memory: ``"rows"`` keeps the K gradients until surgery. ``"streaming"`` adds them up in ``.grad`` as
-            they arrive, parameter by parameter, and keeps nothing but what the method remembers: for `sum`
-            and `bloop` (methods that `streams`), on float32 or float64. Of an order ``"after"`` the losses
-            are differentiated from the last to the main one. A step with `accumulate` of a method that
-            remembers, or at which parameters joined or left, goes by rows.
+        memory: ``"rows"`` keeps the K gradients until surgery. ``"streaming"`` adds them up as they arrive,
+            parameter by parameter, into what becomes ``.grad`` (or is copied there, where one is left from
+            the step before), and keeps nothing but what the method remembers: for `sum` and `bloop` (methods
+            that `streams`), on float32 or float64. Of an order ``"after"`` the losses are differentiated from
+            the last to the main one. A step with `accumulate` of a method that remembers, or at which
+            parameters joined or left, goes by rows.
 
     Raises:
         ValueError: no parameter requires grad; one of ``shared`` is not one of ``parameters``; one is
@@ -121,7 +122,7 @@ class Surgeon:
             check_streams(method, self._parameters)
         self._remembered = self._shared
         self._guard, self._sums = Guard(), Sums()
-        self._pending = False
+        self._pending = self._torn = False
         self._seen: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -144,7 +145,9 @@ class Surgeon:
     def backward(self, *losses: Loss) -> None:
         """The gradients of the losses, added to what `accumulate` gathered; then surgery, into ``.grad``.
 
-        It waits for the device once, to refuse what is not finite before an optimiser can use it.
+        It waits for the device once, to refuse losses and gradients that are not finite before an optimiser
+        can use them. The direction is not looked at: where it is too large for the type of a parameter, as it
+        may be for float16, its ``.grad`` is infinite.
 
         Args:
             losses: scalars, main first; or functions that compute them, of which each is called after the
@@ -153,19 +156,21 @@ class Surgeon:
                 have none then, and refuse it.
 
         Raises:
-            ValueError: a loss is no scalar, does not require grad or reaches no parameter, a gradient is
-                sparse, or there are more or fewer losses than before.
+            ValueError: a loss is no scalar, does not require grad, reaches no parameter, or is a constant 0
+                whose value the method needs, a gradient is sparse, or there are more or fewer losses than
+                before.
             RuntimeError: a loss or gradient is not finite; the last direction was not used by a step;
-                ``.grad`` holds something else; the parameters changed between micro-batches; gradients
-                cannot be had twice from a graph (see docs/training_loop.md).
+                ``.grad`` holds something else, or that of another leaf the direction of another Surgeon; the
+                parameters changed between micro-batches; gradients cannot be had twice from a graph, or a
+                reentrant checkpoint hides leaves in it (see docs/training_loop.md).
             In either case parameters, ``.grad`` and the method's memory stay as they are, and what was
-            accumulated is dropped. With ``memory="streaming"``, where a gradient is not finite, a ``.grad``
-            that there was is zero, and what the method remembers has moved by the gradients that had
-            arrived before.
+            accumulated is dropped. With ``memory="streaming"`` what the method remembers has moved where the
+            step failed in its last backward pass (with three or more losses, after its first): by the
+            gradients that had arrived. Of one that is not finite the error tells so; after any other, such
+            as an error in a hook, the next call is refused before `load_state_dict` or `drop`.
         """
         self._gather(losses, last=True)
         self._pending = False
-        self._guard.check(self._parameters, self._owned.describe)
         self._operate()
         self._sums.deliver()
 
@@ -185,8 +190,11 @@ class Surgeon:
         self._gather(losses, last=False)
 
     def drop(self) -> None:
-        """Forget what `accumulate` gathered, where a step is given up before its last micro-batch."""
-        self._pending = False
+        """Forget what `accumulate` gathered, where a step is given up before its last micro-batch.
+
+        After a step that failed once part of the method's memory had moved, go on with it as it is.
+        """
+        self._pending = self._torn = False
         self._sums.clear()
         if isinstance(self._bucket, Stream):
             self._bucket = None
@@ -213,8 +221,11 @@ class Surgeon:
                 later = [losses[j] for j in bucket.sequence[i + 1 :]]
                 keep = any(isinstance(loss, Tensor) and loss.requires_grad for loss in later)
                 reaching += self._take(k, names[k], losses[k], keep, first, others)
+            self._guard.check(self._parameters, self._owned.describe)
         except BaseException:
+            torn = isinstance(bucket, Stream) and bucket.torn
             self.drop()
+            self._torn = torn
             raise
         if not reaching and not together():
             raise ValueError(NOTHING)
@@ -267,7 +278,8 @@ class Surgeon:
         """
         self._lay_out()
         self._state = taken_in(state_dict, self.method, self._shared)
-        self._k, self._pending, self._remembered = state_dict["objectives"], False, self._shared
+        self._k, self._remembered = state_dict["objectives"], self._shared
+        self.drop()
 
     def _lay_out(self) -> bool:
         """Divide the parameters that require grad at present; whether they are others than before."""
@@ -295,6 +307,11 @@ class Surgeon:
             raise ValueError(f"got {k} losses, {expected}: give the same ones at every call")
         if k < 2:
             raise ValueError("give a main loss and at least one auxiliary loss")
+        if self._torn:
+            raise RuntimeError(
+                "a step failed once part of what the method remembers had moved: load_state_dict() a copy, "
+                "or drop() to go on with it as it is"
+            )
         if self._lay_out() and not first:
             raise RuntimeError("the parameters changed between micro-batches: change them after a step")
         if self._streaming:
