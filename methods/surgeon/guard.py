@@ -51,10 +51,9 @@ class Guard:
 
     def find(self, parameters: Sequence[Tensor]) -> tuple[Tensor, bool] | None:
         """The first parameter whose gradient would be lost, and whether the Surgeon wrote that gradient."""
+        new = [p for p in parameters if p.grad is not None and not self._has_passed(p)]
         doubtful = []
-        for parameter in parameters:
-            if parameter.grad is None or self._has_passed(parameter):
-                continue
+        for parameter in new:
             ours, key = self._wrote(parameter), id(parameter)
             if not ours or not self._may_go(parameter):
                 doubtful.append((parameter, ours and key not in self._used and key not in self._passed))
@@ -63,8 +62,8 @@ class Guard:
             for found, is_filled in zip(doubtful, filled.tolist(), strict=True):
                 if is_filled:
                     return found
-        held = [(id(p), p.grad) for p in parameters if p.grad is not None]
-        self._passed = {key: (TensorWeakRef(grad), grad._version) for key, grad in held}
+        for p in new:
+            self._passed[id(p)] = TensorWeakRef(p.grad), p.grad._version  # type: ignore[arg-type, union-attr]
         return None
 
     def check(self, parameters: Sequence[Tensor], describe: Callable[[Tensor], str]) -> None:

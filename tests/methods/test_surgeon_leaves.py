@@ -204,6 +204,7 @@ def hidden(body: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
     return lambda inputs: checkpoint(outer, inputs, use_reentrant=True)
 
 
+@pytest.mark.filterwarnings("ignore:.*requires_grad=True. Gradients will be None")
 @pytest.mark.parametrize("lazily", [True, False])
 @pytest.mark.parametrize("nested", [True, False])
 def test_a_leaf_that_a_reentrant_checkpoint_hides_is_refused(nested: bool, lazily: bool) -> None:
