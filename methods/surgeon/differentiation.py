@@ -12,7 +12,7 @@ from torch.autograd.graph import Node
 
 from .bucket import Bucket
 from .distributed import UNSYNCHRONISED, check_synchronised, is_sharded, placed, together
-from .graph import kept
+from .graph import bounded, is_reentrant, kept
 from .leaves import Others, Owned
 from .streaming import Stream
 
@@ -40,6 +40,7 @@ def gradients(
     leaves = others.find(loss)
     if sharded:
         check_synchronised(others.nodes)
+    reentrant = [node for node in others.nodes if is_reentrant(node)]
     if not keep:
         others.nodes.clear()
 
@@ -56,7 +57,8 @@ def gradients(
     if isinstance(bucket, Stream):
         receive = [partial(take, bucket, index) for index in range(len(parameters))]
     apart = bool(receive) or (together() and not sharded)
-    found = differentiate(loss, [*parameters, *leaves], others.nodes, apart, receive)
+    with bounded(reentrant, [*parameters, *leaves]):
+        found = differentiate(loss, [*parameters, *leaves], others.nodes, apart, receive)
     own = found[: len(parameters)]
     if all(gradient is None for gradient in own):
         remedy = UNSYNCHRONISED if sharded else "was its model another one, or were its parameters replaced?"

@@ -33,8 +33,15 @@ def together() -> bool:
 
 
 def processes(group: Any) -> int:
-    """How many processes hold replicas of plain parameters: 1 where no process group was initialised."""
-    return dist.get_world_size(group) if together() else 1
+    """How many processes hold replicas of plain parameters: 1 where no process group was initialised.
+
+    Raises:
+        ValueError: this process is not one of them.
+    """
+    count = dist.get_world_size(group) if together() else 1
+    if count < 1:
+        raise ValueError("this process is not in the Surgeon's group: give it the group that it trains in")
+    return count
 
 
 def check_alike(parameters: Sequence[Tensor], describe: Callable[[Tensor], str]) -> None:

@@ -39,6 +39,57 @@ def walk(loss: Tensor, seen: set[Node]) -> list[Tensor]:
     return leaves
 
 
+def is_reentrant(node: Node) -> bool:
+    """Whether it is a checkpoint with ``use_reentrant=True``."""
+    return isinstance(node, BackwardCFunction) and hasattr(node, "run_function")
+
+
+@contextmanager
+def bounded(nodes: Iterable[Node], leaves: Iterable[Tensor]) -> Iterator[None]:
+    """A backward pass whose reentrant checkpoints among these nodes reach no other leaves than these.
+
+    Such a checkpoint runs its function again within the pass, and calls ``backward()`` on a graph of its own,
+    which writes into ``.grad`` whatever leaves it reaches: no walk from the loss finds them.
+
+    Raises:
+        RuntimeError: one reaches another leaf.
+    """
+    wrapped: dict[Any, Any] = {}
+    known = {id(leaf) for leaf in leaves}
+
+    def wrap(node: Any) -> None:
+        function = wrapped[node] = node.run_function
+
+        def run(*inputs: Any) -> Any:
+            outputs = function(*inputs)
+            inside = known | {id(value) for value in inputs}
+            seen: set[Node] = set()
+            for output in outputs if isinstance(outputs, tuple | list) else [outputs]:
+                if isinstance(output, Tensor) and output.requires_grad:
+                    for leaf in walk(output, seen):
+                        if id(leaf) not in inside:
+                            raise RuntimeError(f"{REENTRANT} (a leaf of shape {tuple(leaf.shape)})")
+            for inner in filter(is_reentrant, seen):
+                wrap(inner)
+            return outputs
+
+        node.run_function = run
+
+    try:
+        for node in nodes:
+            wrap(node)
+        yield
+    finally:
+        for node, function in wrapped.items():
+            node.run_function = function
+
+
+REENTRANT = (
+    "a reentrant checkpoint calls backward() within the graph, and would write into leaves that the Surgeon "
+    "does not own: checkpoint with use_reentrant=False"
+)
+
+
 @contextmanager
 def kept(nodes: Iterable[Node]) -> Iterator[None]:
     """A backward pass through these nodes that leaves compiled ones fit for another.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.optim import Optimizer
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from .distributed import check_alike, is_sharded, like
 from .graph import walk
@@ -99,36 +100,65 @@ class Others:
     Args:
         owned: the parameters that the Surgeon owns.
         weights: K, of the losses in the sum that ``backward()`` would have been called on.
+        sums: what their gradients are added to.
+        guard: asked whether something may be added to their ``.grad``.
     """
 
-    def __init__(self, owned: Sequence[Tensor], weights: Sequence[float]) -> None:
+    def __init__(self, owned: Sequence[Tensor], weights: Sequence[float], sums: Sums, guard: Guard) -> None:
         self._owned = {id(parameter) for parameter in owned}
-        self._weights = weights
+        self._weights, self._sums, self._guard = weights, sums, guard
         self._found: dict[int, Tensor] = {}
-        self._sums: dict[int, Tensor] = {}
         self.nodes: set[Node] = set()
         """The nodes of the graphs that were walked, and are to be passed again."""
 
     def find(self, loss: Tensor) -> list[Tensor]:
-        """All that were found so far, after a walk of this loss's graph."""
-        for leaf in walk(loss, self.nodes):
-            if id(leaf) not in self._owned:
-                self._found[id(leaf)] = leaf
+        """All that were found so far, after a walk of this loss's graph.
+
+        Raises:
+            RuntimeError: one of them waits for a step with the direction of another Surgeon.
+        """
+        new = [leaf for leaf in walk(loss, self.nodes) if id(leaf) not in self._owned]
+        self._guard.check_beside(new)
+        self._found |= {id(leaf): leaf for leaf in new}
         return list(self._found.values())
 
     def add(self, k: int, gradients: Sequence[Tensor | None]) -> None:
         """Add what loss k gives to the leaves that `find` returned."""
-        for (key, leaf), gradient in zip(self._found.items(), gradients, strict=True):
-            if gradient is None:
-                continue
-            weighted = gradient * self._weights[k]
-            self._sums[key] = self._sums[key] + weighted if key in self._sums else weighted.to(leaf.dtype)
+        for leaf, gradient in zip(self._found.values(), gradients, strict=True):
+            if gradient is not None:
+                self._sums.add(leaf, gradient * self._weights[k])
+
+
+class Sums:
+    """What a step has for leaves that the Surgeon does not own, until it is whole.
+
+    It keeps no leaf alive that has no hooks: the inputs of a micro-batch are gone before the next one.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def __reduce__(self) -> tuple[type[Sums], tuple[()]]:
+        return Sums, ()
+
+    def clear(self) -> None:
+        """Start a step."""
+        self._sums: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
+        self._hooked: dict[int, Tensor] = {}
+
+    def add(self, leaf: Tensor, gradient: Tensor) -> None:
+        """Add to what a leaf will get."""
+        before = self._sums.get(leaf)
+        self._sums[leaf] = gradient.to(leaf.dtype) if before is None else before + gradient
+        if leaf._backward_hooks or getattr(leaf, "_post_accumulate_grad_hooks", None):
+            self._hooked[id(leaf)] = leaf
 
     @torch.no_grad()
     def deliver(self) -> None:
         """Add the sums to ``.grad``, and run the leaves' hooks."""
-        for key, gradient in self._sums.items():
-            leaf = self._found[key]
+        sums = list(self._sums.items())
+        self.clear()
+        for leaf, gradient in sums:
             gradient = hooked(leaf, gradient)
             leaf.grad = gradient if leaf.grad is None else leaf.grad.add_(gradient)
             run_post_hooks(leaf)

@@ -19,23 +19,32 @@ def objective_names(k: int) -> list[str]:
     return ["main", "aux"] if k == 2 else ["main", *(f"aux{i}" for i in range(1, k))][:k]
 
 
-def check_loss(name: str, loss: object) -> None:
-    """Refuse what is neither a scalar with a graph nor a constant 0.
+def check_loss(name: str, loss: object, method: BaseMethod) -> None:
+    """Refuse what is neither a scalar with a graph nor a constant 0, and that where a method needs the value.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is neither, or the method needs losses.
     """
-    if isinstance(loss, int | float) and loss == 0:
+    if _is_constant_zero(loss):
+        if "needs_losses" in method.properties:
+            raise ValueError(
+                f"the {name} loss is a constant 0, and {method.name} would take that for its value: skip "
+                "this batch, or give one with examples of every loss"
+            )
         return
     if not isinstance(loss, Tensor):
         raise ValueError(f"the {name} loss must be a scalar tensor, got {type(loss).__name__}")
-    if not loss.requires_grad and loss.numel() == 1 and not loss.is_complex() and loss == 0:
-        return
     if loss.numel() != 1 or not loss.is_floating_point():
         what = f"shape {tuple(loss.shape)} and dtype {str(loss.dtype).removeprefix('torch.')}"
         raise ValueError(f"the {name} loss must be one real number, got {what}: take its mean() or sum()")
     if not loss.requires_grad:
         raise ValueError(f"the {name} loss does not require grad: compute it without no_grad() and detach()")
+
+
+def _is_constant_zero(loss: object) -> bool:
+    if isinstance(loss, Tensor):
+        return not loss.requires_grad and loss.numel() == 1 and not loss.is_complex() and bool(loss == 0)
+    return isinstance(loss, int | float) and loss == 0
 
 
 def plain_weights(method: BaseMethod, k: int) -> list[float]:

@@ -40,15 +40,48 @@ def taken_in(state_dict: dict[str, Any], method: BaseMethod, layout: Layout) -> 
     state: State | None = state_dict["state"]
     if state is None:
         return None
-    blank = torch.empty(state_dict["objectives"], sum(sizes), device="meta")
-    expected = {name: tuple(v.shape) for name, v in method.with_blocks(sizes).init(blank).items()}
-    found = {name: tuple(value.shape) for name, value in state.items()}
+    expected, found = shapes(method, state_dict["objectives"], sizes), _shapes_of(state)
     if found != expected:
         raise ValueError(f"the state of {method.name!r} has shapes {found}, not {expected}")
     copy = {name: value.clone() for name, value in state.items()}
     if "memory" in copy:
         copy["memory"] = torch.stack([layout.from_order(row) for row in copy["memory"]])
     return copy
+
+
+def check_goes_on(
+    state: State | None, before: BaseMethod, after: BaseMethod, k: int | None, sizes: list[int]
+) -> None:
+    """Refuse a method in place of another whose memory it could not go on with.
+
+    Args:
+        state: what the method before has remembered; None before the first step.
+        before: the method.
+        after: the one in its place.
+        k: K, of the steps so far.
+        sizes: of the parameters that are remembered.
+
+    Raises:
+        ValueError: the one remembers what the other does not.
+    """
+    if state is None or k is None:
+        return
+    same = after.name == before.name or not state
+    if not same or shapes(after, k, sizes) != _shapes_of(state):
+        raise ValueError(
+            f"{after.name} cannot go on with what {before.name} has remembered: replace a method by one with "
+            "the same memory, such as itself with another lam, or make a new Surgeon"
+        )
+
+
+def shapes(method: BaseMethod, k: int, sizes: list[int]) -> dict[str, tuple[int, ...]]:
+    """Of what a method remembers, for K objectives and parameters of these sizes."""
+    blank = torch.empty(k, sum(sizes), device="meta")
+    return _shapes_of(method.with_blocks(sizes).init(blank))
+
+
+def _shapes_of(state: State) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in state.items()}
 
 
 def present(

@@ -1,4 +1,4 @@
-"""Surgery while gradients arrive: their sum gathers in ``.grad`` itself, and none is kept beside it."""
+"""Surgery while gradients arrive: what gathers is their sum, which becomes ``.grad``, and none is kept."""
 
 from __future__ import annotations
 
@@ -47,9 +47,10 @@ def check_streams(method: BaseMethod, parameters: Sequence[Tensor]) -> Method:
 class Stream:
     """One step of a method that `streams`: loss after loss, and of each loss parameter by parameter.
 
-    An EMA that moves before the step wants the main loss first: it moves as g_m arrives. One that moves after
-    it wants the main loss last: what the auxiliary gradients take from it is known by then, and each part of
-    it is added to the sum before it moves.
+    An EMA that moves before the step wants the main loss first: each part of it moves when the next loss's
+    gradient is there, by the sum, which is that of g_m until then. One that moves after the step wants the
+    main loss last: what the auxiliary gradients take from it is known by then, and each part of it is added
+    to the sum before it moves. So with two losses nothing has moved before the last backward pass.
 
     Args:
         method: with M remembered rows for K losses.
@@ -96,13 +97,18 @@ class Stream:
         self.gram = torch.zeros(count, count, dtype=exact, device=device)
         """G as far as it is known, of the rows as the method sees them; 0 elsewhere."""
         self._weights = self._coefficients(torch.eye(count, dtype=exact, device=device))[:k]
+        self._late_moves = [move / torch.stack([one, self._weights[0]]) for move in self._moves]
         self.losses = torch.zeros(k, dtype=exact, device=device)
         self._sums: list[Tensor | None] = [None] * len(self.parameters)
         self.reached = [False] * len(self.parameters)
         """Which parameters a loss reached in this step."""
         self.broken = False
         """Whether a gradient was not finite. No row moves from then on."""
-        self._passes = 0
+        self.torn = False
+        """Whether a row that was given has moved, which no failure of the step can take back."""
+        self._late = [r for r, ema in enumerate(self._emas) if not (new or self._after or ema.objective)]
+        """Rows that move in the second pass, by the sum of the first."""
+        self._new, self._passes = new, 0
 
     def check(self, losses: Sequence[Loss]) -> None:
         """Refuse, before anything moves, what is known of the losses of this process alone.
@@ -117,7 +123,7 @@ class Stream:
             raise ValueError(NOTHING)
         for k, loss in enumerate(losses):
             if isinstance(loss, Tensor):
-                self._check_finite(k, loss)
+                self._check_finite(k, loss.item())
 
     def begin(self, k: int, loss: Tensor | float) -> None:
         """Take the value of loss k, and be ready for its gradients.
@@ -129,10 +135,14 @@ class Stream:
         if self._replicas > 1:
             self._average(value)
         self.losses[k] += value
-        self._check_finite(k, value)
+        number, weight = torch.stack([value, self._weights[k]]).tolist()
+        self._check_finite(k, number)
+        if k == 0 and weight == 0:  # the sum does not tell g_m
+            self._late = []
         self._objective, self._arrived = k, set[int]()
         self._known = [r for r, ema in enumerate(self._emas) if ema.objective <= k]
-        self._moved = [r for r, ema in enumerate(self._emas) if ema.objective == k]
+        self._moved = [r for r, ema in enumerate(self._emas) if ema.objective == k and r not in self._late]
+        self._due = self._late if k == 1 else []
         self._taken = self._moved if self._after else []
         terms = [self._weights[k]]
         if self._taken:
@@ -175,12 +185,18 @@ class Stream:
             self._average(self._products)
             for row in self._moved:
                 self._average(self.memory[row])
+            if self._late and self._objective == 0:
+                for index in filter(self.reached.__getitem__, range(len(self._rows))):
+                    self._average(self._in_memory(self._sum(index)))
         self._note()
         if self.broken and not may_overflow:
             name = objective_names(self._k)[self._objective]
-            raise RuntimeError(
+            told = (
                 f"the gradient of the {name} loss is not finite: skip this batch, or correct the loss there"
             )
+            moved = "; what the method remembers has moved by what had arrived" if self.torn else ""
+            self.torn = False  # as it is told here
+            raise RuntimeError(told + moved)
 
     @torch.no_grad()
     def finish(self) -> list[Tensor]:
@@ -191,21 +207,12 @@ class Stream:
                 if self.reached[index]:
                     self._add(index, taken, rows)
         direction = []
-        for index, total in enumerate(self._sums):
-            if total is None:
-                total = self._place(index)
-                total.zero_()
+        for index in range(len(self._sums)):
+            total = self._sum(index)
             if self._replicas > 1 and self.reached[index]:
                 self._average(self._in_memory(total))
             direction.append(total.fill_(inf) if self.broken else total)
         return direction
-
-    def abandon(self) -> None:
-        """Leave no half of a sum in ``.grad``."""
-        for parameter, total in zip(self.parameters, self._sums, strict=True):
-            present = parameter.grad
-            if total is not None and present is not None and present.data_ptr() == total.data_ptr():
-                present.zero_()
 
     def seen(self) -> Tensor:
         """G ``(R, R)``, NaN where the step did not tell."""
@@ -218,8 +225,8 @@ class Stream:
                 unknown[ema.objective, k + row] = unknown[k + row, ema.objective] = True
         return self.gram.masked_fill(unknown, torch.nan)
 
-    def _check_finite(self, k: int, loss: Tensor) -> None:
-        if not isfinite(value := loss.item()):
+    def _check_finite(self, k: int, value: float) -> None:
+        if not isfinite(value):
             name = objective_names(self._k)[k]
             raise RuntimeError(f"the {name} loss is {value}: skip this batch, or lower the learning rate")
 
@@ -229,6 +236,10 @@ class Stream:
     def _work(self, index: int, piece: Tensor | None) -> None:
         """One parameter's part in G, in the sum and in the rows that move; None for a gradient of 0."""
         rows = self._rows[index]
+        if self._due:
+            total = self._sums[index]
+            gathered = None if total is None else self._in_memory(total)
+            self._move(index, self._due, self._late_moves, gathered)
         known, taken = [rows[r] for r in self._known], [rows[r] for r in self._taken]
         if piece is not None:
             products = passes.gram([piece, *known])
@@ -238,24 +249,25 @@ class Stream:
         elif known and self._objective == self._k - 1:
             self._products[1:, 1:] += passes.gram(known)
         if not self._after:
-            self._move(index, piece)
+            self._move(index, self._moved, self._moves, piece)
         if piece is not None:
             self._add(index, self._terms, [piece, *taken])
         elif taken:
             self._add(index, self._terms[1:], taken)
         if self._after:
-            self._move(index, piece)
+            self._move(index, self._moved, self._moves, piece)
 
-    def _move(self, index: int, piece: Tensor | None) -> None:
-        """Move the rows of this loss, unless a gradient was not finite."""
-        if self.broken:
+    def _move(self, index: int, moved: Sequence[int], moves: Sequence[Tensor], piece: Tensor | None) -> None:
+        """Move rows by a gradient, unless one was not finite."""
+        if self.broken or not moved:
             return
-        for r in self._moved:
+        self.torn = not self._new
+        for r in moved:
             row = self._rows[index][r]
             if piece is None:
-                row *= self._moves[r][0]
+                row *= moves[r][0]
             else:
-                passes.write(self._moves[r], [row, piece], row, ())
+                passes.write(moves[r], [row, piece], row, ())
 
     def _note(self) -> None:
         """Enter a loss's products into G: of rows that have moved, if they do before the direction."""
@@ -264,7 +276,7 @@ class Stream:
         products[0, 0] /= self._scale
         if not self._after:
             for place, r in enumerate(self._known, 1):
-                if r in self._moved:
+                if self._emas[r].objective == k:
                     kept, rho = self._moves[r][0], self._moves[r][1] * self._scale
                     products[0, place] = kept * products[0, place] + rho * products[0, 0]
         places = torch.tensor([k, *(self._k + r for r in self._known)], device=products.device)
@@ -276,20 +288,19 @@ class Stream:
     def _add(self, index: int, coefficients: Tensor, rows: Sequence[Tensor]) -> None:
         total = self._sums[index]
         if total is None:
-            total = self._sums[index] = self._place(index)
+            total = self._sums[index] = torch.empty_like(self.parameters[index].data)
             passes.write(coefficients, rows, self._in_memory(total), ())
             return
         into = self._in_memory(total)
         one = torch.ones_like(coefficients[:1])
         passes.write(torch.cat([one, coefficients]), [into, *rows], into, ())
 
-    def _place(self, index: int) -> Tensor:
-        """Where the sum gathers: in the gradient that is there, else in one that will be."""
-        parameter = self.parameters[index]
-        present = parameter.grad
-        if present is not None and present.stride() == self._strides[index]:
-            return present.data
-        return torch.empty_like(parameter.data)
+    def _sum(self, index: int) -> Tensor:
+        """What has gathered, of a parameter that no loss has reached here a zero."""
+        total = self._sums[index]
+        if total is None:
+            total = self._sums[index] = torch.zeros_like(self.parameters[index].data)
+        return total
 
     def _flat(self, index: int, gradient: Tensor) -> Tensor:
         """``(P_i,)`` in the order in which the parameter lies in memory, copied where it lies otherwise."""

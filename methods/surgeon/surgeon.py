@@ -21,7 +21,7 @@ from .distributed import (
     together,
 )
 from .guard import Guard
-from .leaves import Others, Owned, Parameters, write
+from .leaves import Others, Owned, Parameters, Sums, write
 from .losses import (
     NOTHING,
     Loss,
@@ -32,7 +32,7 @@ from .losses import (
     objective_names,
     plain_weights,
 )
-from .memory import handed_out, present, taken_in
+from .memory import check_goes_on, handed_out, present, taken_in
 from .streaming import Stream, check_streams
 
 if TYPE_CHECKING:
@@ -78,16 +78,17 @@ class Surgeon:
             method's memory stays as it was.
         group: the processes that train replicas of plain parameters; None for all.
         seed: of the numbers that the method draws, if it draws any; the same in every process.
-        memory: ``"rows"`` keeps the K gradients until surgery. ``"streaming"`` adds them up in ``.grad`` as
-            they arrive, parameter by parameter, and keeps nothing but what the method remembers: for `sum`
-            and `bloop` (methods that `streams`), on float32 or float64. Of an order ``"after"`` the losses
-            are differentiated from the last to the main one. A step with `accumulate` of a method that
-            remembers, or at which parameters joined or left, goes by rows.
+        memory: ``"rows"`` keeps the K gradients until surgery. ``"streaming"`` adds them up as they arrive,
+            parameter by parameter, into what becomes ``.grad`` (or is copied there, where one is left from
+            the step before), and keeps nothing but what the method remembers: for `sum` and `bloop` (methods
+            that `streams`), on float32 or float64. Of an order ``"after"`` the losses are differentiated from
+            the last to the main one. A step with `accumulate` of a method that remembers, or at which
+            parameters joined or left, goes by rows.
 
     Raises:
         ValueError: no parameter requires grad; one of ``shared`` is not one of ``parameters``; one is
             complex, no leaf, or not sharded as the others; ``method`` is the name of one; it or the
-            parameters cannot stream.
+            parameters cannot stream; this process is not in ``group``.
     """
 
     def __init__(
@@ -103,12 +104,8 @@ class Surgeon:
     ) -> None:
         if isinstance(parameters, BaseMethod) or hasattr(method, "param_groups"):
             raise ValueError("Surgeon takes the optimiser first, then the method")
-        if not isinstance(method, BaseMethod):
-            name = method if isinstance(method, str) else getattr(method, "name", None) or "bloop"
-            given = repr(method) if isinstance(method, str | type) else f"a {type(method).__name__}"
-            raise ValueError(f'{given} is no method: make one, methods.create("{name}", lam=0.3)')
+        self._method = _checked(method)
         self._owned = Owned(parameters, shared)
-        self.method = method
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
         self._group = group
         self._seed = seed
@@ -119,44 +116,69 @@ class Surgeon:
         self._owned.check(self._shared.parameters, self._heads.parameters)
         if memory not in get_args(Memory):
             raise ValueError(f"memory must be one of {', '.join(get_args(Memory))}, got {memory!r}")
+        _ = self._replicas  # refused here, where this process is not in the group
         self._streaming = memory == "streaming"
         if self._streaming:
             check_streams(method, self._parameters)
         self._remembered = self._shared
-        self._guard = Guard()
-        self._pending = False
+        self._guard, self._sums = Guard(), Sums()
+        self._pending = self._torn = False
         self._seen: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def method(self) -> BaseMethod:
+        """What makes one direction of the gradients.
+
+        Raises:
+            ValueError: it is replaced by what is no method, or cannot go on with what it has remembered.
+            RuntimeError: it is replaced between micro-batches.
+        """
+        return self._method
+
+    @method.setter
+    def method(self, method: BaseMethod) -> None:
+        check_goes_on(self._state, self._method, _checked(method), self._k, self._remembered.sizes)
+        if self._pending:
+            raise RuntimeError("the method was replaced between micro-batches: replace it after a step")
+        self._method = method
 
     def backward(self, *losses: Loss) -> None:
         """The gradients of the losses, added to what `accumulate` gathered; then surgery, into ``.grad``.
 
-        It waits for the device once, to refuse what is not finite before an optimiser can use it.
+        It waits for the device once, to refuse losses and gradients that are not finite before an optimiser
+        can use them. The direction is not looked at: where it is too large for the type of a parameter, as it
+        may be for float16, its ``.grad`` is infinite.
 
         Args:
             losses: scalars, main first; or functions that compute them, of which each is called after the
                 graph of the one before was freed. Tensors may share a graph. A constant 0 stands for a batch
-                without examples of that loss: its gradient is zero.
+                without examples of that loss: its gradient is zero. Methods that need the losses' values
+                have none then, and refuse it.
 
         Raises:
-            ValueError: a loss is no scalar, does not require grad or reaches no parameter, a gradient is
-                sparse, or there are more or fewer losses than before.
+            ValueError: a loss is no scalar, does not require grad, reaches no parameter, or is a constant 0
+                whose value the method needs, a gradient is sparse, or there are more or fewer losses than
+                before.
             RuntimeError: a loss or gradient is not finite; the last direction was not used by a step;
-                ``.grad`` holds something else; the parameters changed between micro-batches; gradients
-                cannot be had twice from a graph (see docs/training_loop.md).
+                ``.grad`` holds something else, or that of another leaf the direction of another Surgeon; the
+                parameters changed between micro-batches; gradients cannot be had twice from a graph, or a
+                reentrant checkpoint hides leaves in it (see docs/training_loop.md).
             In either case parameters, ``.grad`` and the method's memory stay as they are, and what was
-            accumulated is dropped. With ``memory="streaming"``, where a gradient is not finite, a ``.grad``
-            that there was is zero, and what the method remembers has moved by the gradients that had
-            arrived before.
+            accumulated is dropped. With ``memory="streaming"`` what the method remembers has moved where the
+            step failed in its last backward pass (with three or more losses, after its first): by the
+            gradients that had arrived. Of one that is not finite the error tells so; after any other, such
+            as an error in a hook, the next call is refused before `load_state_dict` or `drop`.
         """
-        others = self._gather(losses, last=True)
+        self._gather(losses, last=True)
         self._pending = False
         self._operate()
-        others.deliver()
+        self._sums.deliver()
 
     def accumulate(self, *losses: Loss) -> None:
         """Gather the gradients of a micro-batch that is not the step's last; `backward` takes the last.
 
-        Divide each loss by the number of micro-batches, as without surgery.
+        Divide each loss by the number of micro-batches, as without surgery. No ``.grad`` changes before
+        `backward`, which also gives other leaves what they get from all micro-batches.
 
         Args:
             losses: as for `backward`.
@@ -165,26 +187,32 @@ class Surgeon:
             ValueError: as for `backward`.
             RuntimeError: as for `backward`.
         """
-        self._gather(losses, last=False).deliver()
+        self._gather(losses, last=False)
 
     def drop(self) -> None:
-        """Forget what `accumulate` gathered, where a step is given up before its last micro-batch."""
-        self._pending = False
-        if isinstance(self._bucket, Stream):
-            self._bucket.abandon()
+        """Forget what `accumulate` gathered, where a step is given up before its last micro-batch.
 
-    def _gather(self, losses: tuple[Loss, ...], last: bool) -> Others:
-        """Put the gradients into the bucket; the leaves beside it are returned with theirs."""
+        After a step that failed once part of the method's memory had moved, go on with it as it is.
+        """
+        self._pending = self._torn = False
+        self._sums.clear()
+        if isinstance(self._bucket, Stream):
+            self._bucket = None
+
+    def _gather(self, losses: tuple[Loss, ...], last: bool) -> None:
+        """Put the gradients into the bucket, and those of other leaves into their sums."""
         first, self._pending = not self._pending, False
+        if first:
+            self._sums.clear()
         names = objective_names(len(losses))
         for name, loss in zip(names, losses, strict=True):
             if not callable(loss):
-                check_loss(name, loss)
+                check_loss(name, loss, self.method)
         self._begin(len(losses), first)
         bucket = self._prepare(len(losses), first, last)
         divided = self._replicas if isinstance(bucket, Bucket) else 1
-        weights = plain_weights(self.method, len(losses))
-        others = Others(self._owned.parameters(), [divided * weight for weight in weights])
+        weights = [divided * weight for weight in plain_weights(self.method, len(losses))]
+        others = Others(self._owned.parameters(), weights, self._sums, self._guard)
         reaching = 0
         if isinstance(bucket, Stream):
             bucket.check(losses)
@@ -193,13 +221,15 @@ class Surgeon:
                 later = [losses[j] for j in bucket.sequence[i + 1 :]]
                 keep = any(isinstance(loss, Tensor) and loss.requires_grad for loss in later)
                 reaching += self._take(k, names[k], losses[k], keep, first, others)
+            self._guard.check(self._parameters, self._owned.describe)
         except BaseException:
+            torn = isinstance(bucket, Stream) and bucket.torn
             self.drop()
+            self._torn = torn
             raise
         if not reaching and not together():
             raise ValueError(NOTHING)
         self._pending = True
-        return others
 
     def _take(self, k: int, name: str, given: Loss, keep: bool, first: bool, others: Others) -> bool:
         """Put the gradients of a loss into the bucket, and its value; False where it is a constant 0."""
@@ -207,7 +237,8 @@ class Surgeon:
         assert bucket is not None
         loss = given() if callable(given) else given
         if callable(given):
-            check_loss(name, loss)
+            check_loss(name, loss, self.method)
+            self._guard.check(self._parameters, self._owned.describe)
         if isinstance(bucket, Stream):
             bucket.begin(k, loss)
         found: list[Tensor | None] = [None] * len(bucket.parameters)
@@ -247,7 +278,8 @@ class Surgeon:
         """
         self._lay_out()
         self._state = taken_in(state_dict, self.method, self._shared)
-        self._k, self._pending, self._remembered = state_dict["objectives"], False, self._shared
+        self._k, self._remembered = state_dict["objectives"], self._shared
+        self.drop()
 
     def _lay_out(self) -> bool:
         """Divide the parameters that require grad at present; whether they are others than before."""
@@ -275,12 +307,16 @@ class Surgeon:
             raise ValueError(f"got {k} losses, {expected}: give the same ones at every call")
         if k < 2:
             raise ValueError("give a main loss and at least one auxiliary loss")
+        if self._torn:
+            raise RuntimeError(
+                "a step failed once part of what the method remembers had moved: load_state_dict() a copy, "
+                "or drop() to go on with it as it is"
+            )
         if self._lay_out() and not first:
             raise RuntimeError("the parameters changed between micro-batches: change them after a step")
         if self._streaming:
             check_streams(self.method, self._parameters)
-        if first:
-            self._guard.check(self._parameters, self._owned.describe)
+        self._guard.check(self._parameters, self._owned.describe)
 
     def _prepare(self, k: int, first: bool, last: bool) -> Bucket | Stream:
         """What the gradients of this call go into."""
@@ -346,3 +382,11 @@ class Surgeon:
         write(bucket.parameters, bucket.directions(direction), bucket.reached, overflow, self._guard)
         if self._streaming:
             self._bucket = None
+
+
+def _checked(method: BaseMethod) -> BaseMethod:
+    if not isinstance(method, BaseMethod):
+        name = method if isinstance(method, str) else getattr(method, "name", None) or "bloop"
+        given = repr(method) if isinstance(method, str | type) else f"a {type(method).__name__}"
+        raise ValueError(f'{given} is no method: make one, methods.create("{name}", lam=0.3)')
+    return method

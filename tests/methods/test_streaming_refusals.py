@@ -29,13 +29,13 @@ BAD = {
     "infinite main": (
         lambda m, b: (losses(m, b)[0] + infinite(m, 0), losses(m, b)[1]),
         "the gradient of the main loss is not finite",
-        ("before", "after", "rescaled"),
+        ("after", "rescaled"),
     ),
     "nothing": (lambda m, b: (torch.zeros(()), 0.0), "every loss is a constant 0", ()),
     "elsewhere": (
         lambda m, b: (losses(m, b)[0], losses(network(), b)[1]),
         "reaches no parameter",
-        ("before",),
+        (),
     ),
 }
 
@@ -59,11 +59,105 @@ def test_what_is_refused_leaves_a_memory_to_go_on_with(name: str, case: str, cle
     torch.testing.assert_close(vector(model), parameters, rtol=0, atol=0)
     assert all(p.grad is None if cleared else not p.grad.any() for p in model.parameters())
     if name in moved:
+        assert not torch.equal(surgeon.state_dict()["state"]["memory"], state["memory"])
         assert torch.isfinite(surgeon.state_dict()["state"]["memory"]).all()
     else:
         torch.testing.assert_close(surgeon.state_dict()["state"], state, rtol=0, atol=0)
     surgeon.backward(*losses(model, data[2]))
     assert torch.isfinite(written(model)).all()
+
+
+class OutOfMemory(Exception):
+    """Of the user's."""
+
+
+def failing(*_: object) -> torch.Tensor:
+    raise OutOfMemory
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_a_loss_that_fails_moves_nothing(order: str) -> None:
+    """Its function, a gradient from elsewhere, a loss that is none: with two losses no row has moved."""
+    (model, surgeon), (other, rows) = pair(network(), {"name": "bloop", "rho": 0.5, "order": order})
+    optimizers, data = [optimizer_of(model), optimizer_of(other)], batches(4)
+    for net, each, optimizer in ((model, surgeon, optimizers[0]), (other, rows, optimizers[1])):
+        each.backward(*losses(net, data[0]))
+        optimizer.step()
+    gradients, state = written(model), copy.deepcopy(surgeon.state_dict()["state"])
+
+    def foreign() -> torch.Tensor:
+        model[2].bias.grad.add_(1)
+        return losses(model, data[1])[1]
+
+    for which in (0, 1):
+        for function, error in ((failing, OutOfMemory), (foreign, RuntimeError), (lambda: 1.0, ValueError)):
+            given = [lambda k=k: losses(model, data[1])[k] for k in range(2)]
+            given[which] = function
+            with pytest.raises(error):
+                surgeon.backward(*given)
+            torch.testing.assert_close(surgeon.state_dict()["state"], state, rtol=0, atol=0)
+            if function is foreign:
+                model[2].bias.grad.sub_(1)
+            torch.testing.assert_close(written(model), gradients)
+            optimizers[0].zero_grad(set_to_none=False)
+            gradients = written(model)
+    for net, each in ((model, surgeon), (other, rows)):
+        net.zero_grad()
+        each.backward(*losses(net, data[2]))
+    torch.testing.assert_close(written(model), written(other))
+    torch.testing.assert_close(surgeon.state_dict()["state"], rows.state_dict()["state"])
+
+
+@pytest.mark.parametrize("ends", ["drop", "load"])
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_a_memory_that_moved_in_a_step_that_failed_is_not_used_silently(order: str, ends: str) -> None:
+    (model, surgeon), _ = pair(network(), {"name": "bloop", "rho": 0.5, "order": order})
+    data = batches(3)
+    surgeon.backward(*losses(model, data[0]))
+    model.zero_grad()
+    saved = surgeon.state_dict()
+
+    def late() -> torch.Tensor:
+        outputs = model[:2](data[1][0])
+        outputs.register_hook(failing)  # once the last layer's gradients have arrived
+        return mse_loss(model[2](outputs), data[1][1])
+
+    values = [lambda: losses(model, data[1])[0], late] if order == "before" else [late, 0.0]
+    with pytest.raises(OutOfMemory):
+        surgeon.backward(*values)
+    moved = surgeon.state_dict()["state"]["memory"]
+    assert not torch.equal(moved, saved["state"]["memory"])
+    for step in (surgeon.backward, surgeon.accumulate, surgeon.backward):
+        with pytest.raises(
+            RuntimeError, match=r"^a step failed once part .*: load_state_dict\(\) a copy, or drop"
+        ):
+            step(*losses(model, data[2]))
+    surgeon.drop() if ends == "drop" else surgeon.load_state_dict(saved)
+    state = surgeon.state_dict()["state"]["memory"]
+    assert torch.equal(state, moved if ends == "drop" else saved["state"]["memory"])
+    surgeon.backward(*losses(model, data[2]))
+
+
+def test_with_three_losses_a_row_has_moved_before_the_last_pass() -> None:
+    (model, surgeon), _ = pair(network(), STREAMING["before"], lam=[0.5, 2.0])
+    data = batches(2)
+    surgeon.backward(*losses(model, data[0]), losses(model, data[0])[0])
+    model.zero_grad()
+    with pytest.raises(OutOfMemory):
+        surgeon.backward(*losses(model, data[1]), failing)
+    with pytest.raises(RuntimeError, match="a step failed once part"):
+        surgeon.backward(*losses(model, data[1]), losses(model, data[1])[0])
+
+
+def test_a_refused_step_leaves_the_gradients_that_there_are() -> None:
+    (model, surgeon), _ = pair(network(), STREAMING["after"])
+    optimizer, data = optimizer_of(model), batches(2)
+    surgeon.backward(*losses(model, data[0]))
+    optimizer.step()
+    before = written(model)
+    with pytest.raises(RuntimeError, match="not finite: .*; what the method remembers has moved by what had"):
+        surgeon.backward(losses(model, data[1])[0] + infinite(model, 0), 0.0)
+    assert torch.equal(written(model), before)
 
 
 def test_reentrant_checkpoints_are_refused() -> None:

@@ -149,7 +149,11 @@ def reentrant_checkpoints(rank: int) -> None:
 
 def groups_of_their_own(rank: int) -> None:
     model, batch = Net(), data()[0]
-    own = [dist.new_group([other]) for other in range(WORLD)][rank]
+    groups = [dist.new_group([other]) for other in range(WORLD)]
+    own, foreign = groups[rank], groups[1 - rank]
+    for memory in ("rows", "streaming"):
+        with pytest.raises(ValueError, match="this process is not in the Surgeon's group: give"):
+            Surgeon(model.parameters(), methods.create("sum", lam=0.5), group=foreign, memory=memory)
     surgeon = Surgeon(model.parameters(), methods.create("sum", lam=0.5), group=own)
     surgeon.backward(*losses(model, part(rank, batch)))
     main, aux = losses(model, part(rank, batch))

@@ -1,7 +1,9 @@
 """With the method `sum`, `Surgeon` does what ``(main + λ aux).backward()`` does to every leaf."""
 
 import copy
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -193,6 +195,46 @@ def test_every_leaf_gets_what_backward_gives_it(program: Callable[[Make], list[T
     torch.testing.assert_close(ours, expected)
 
 
+def hidden(body: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+    """A reentrant checkpoint within another."""
+
+    def outer(inputs: Tensor) -> Tensor:
+        return checkpoint(body, inputs * 1.0, use_reentrant=True)
+
+    return lambda inputs: checkpoint(outer, inputs, use_reentrant=True)
+
+
+@pytest.mark.filterwarnings("ignore:.*requires_grad=True. Gradients will be None")
+@pytest.mark.parametrize("lazily", [True, False])
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_leaf_that_a_reentrant_checkpoint_hides_is_refused(nested: bool, lazily: bool) -> None:
+    owned, other = nn.Parameter(torch.ones(2)), nn.Parameter(torch.full((2,), 3.0))
+    surgeon = Surgeon([owned], methods.create("sum", lam=LAM))
+
+    def through(body: Callable[..., Tensor]) -> Tensor:
+        inputs = owned * 1.0
+        return (hidden(body)(inputs) if nested else checkpoint(body, inputs, use_reentrant=True)).sum()
+
+    def values(body: Callable[..., Tensor]) -> list:
+        loss = through(body)
+        return [lambda: through(body), lambda: 5 * through(body)] if lazily else [loss, 5 * loss]
+
+    for step in (surgeon.backward, surgeon.accumulate):
+        with pytest.raises(
+            RuntimeError, match=r"does not own: .* use_reentrant=False \(a leaf of shape \(2,\)"
+        ):
+            step(*values(lambda inputs: inputs * other))
+        assert owned.grad is None
+        assert other.grad is None
+    surgeon.backward(*values(lambda inputs: inputs * owned))
+    torch.testing.assert_close(owned.grad, torch.full((2,), 2 * (1 + 5 * LAM)))
+    owned.grad = None
+    if not lazily:  # seen beside the checkpoint, it is taken like any other leaf
+        loss = through(lambda inputs: inputs * other) + other.sum()
+        surgeon.backward(loss, 5 * loss)
+        torch.testing.assert_close(other.grad, torch.full((2,), 2 * (1 + 5 * LAM)))
+
+
 def test_other_leaves_follow_lambda_and_rescale() -> None:
     net, extra, (batch,) = network(), nn.Parameter(torch.ones(3)), batches(1)
     lam = torch.tensor([0.5, 2.0])
@@ -211,6 +253,80 @@ def test_retained_gradients_are_those_of_the_plain_sum() -> None:
     other = outputs.detach().requires_grad_()
     (mse_loss(other, targets) + other.square().mean()).backward()
     torch.testing.assert_close(outputs.grad, other.grad)
+
+
+@pytest.mark.parametrize("memory", ["rows", "streaming"])
+def test_a_step_that_is_given_up_leaves_nothing_in_other_leaves(memory: str) -> None:
+    net, extra, data = network(), nn.Parameter(torch.ones(3)), batches(2)
+    surgeon = Surgeon(net.parameters(), methods.create("sum", lam=LAM), memory=memory)
+
+    def values(i: int) -> tuple[Tensor, Tensor]:
+        outputs = net(data[i][0]) * extra
+        return mse_loss(outputs, data[i][1]), outputs.square().mean()
+
+    def plain(i: int) -> Tensor:
+        main, aux = values(i)
+        return torch.autograd.grad(main + LAM * aux, extra)[0]
+
+    surgeon.accumulate(*values(0))
+    surgeon.drop()
+    surgeon.accumulate(*values(0))
+    with pytest.raises(ValueError, match="does not require grad"):
+        surgeon.backward(values(0)[0], values(0)[1].detach())
+    surgeon.accumulate(*values(0))
+    with pytest.raises(RuntimeError, match="not finite"):
+        surgeon.backward(values(0)[0] + (net[0].bias * 0).sqrt().sum(), values(0)[1])
+    assert extra.grad is None
+    surgeon.accumulate(*values(0))
+    surgeon.backward(*values(1))
+    torch.testing.assert_close(extra.grad, plain(0) + plain(1))
+
+
+def test_inputs_of_a_micro_batch_are_not_kept_and_their_hooks_run() -> None:
+    net, seen = network(), []
+    surgeon, data = Surgeon(net.parameters(), bloop()), batches(3)
+    for hooked in (False, True):
+        inputs, targets = data.pop()
+        inputs.requires_grad_()
+        if hooked:
+            inputs.register_hook(seen.append)
+        surgeon.accumulate(*losses(net, (inputs, targets)))
+        alive = weakref.ref(inputs)
+        del inputs
+        gc.collect()
+        assert (alive() is None) != hooked
+    assert not seen
+    surgeon.backward(*losses(net, data.pop()))
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("memory", ["rows", "streaming"])
+def test_nothing_is_added_to_the_direction_of_another_surgeon(memory: str) -> None:
+    first, second = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    optimizers = [torch.optim.SGD([p], 0.1) for p in (first, second)]
+    one, other = (Surgeon(o, methods.create("sum", lam=0.5), memory=memory) for o in optimizers)
+
+    def values() -> tuple[Tensor, Tensor]:
+        return (first * second).sum(), second.sum() + first.sum()
+
+    one.backward(*values())
+    with pytest.raises(RuntimeError, match="parameter 0 .* has a gradient that backward would lose"):
+        other.backward(*values())
+    direction = first.grad.clone()
+    for scale in (1.0, 2.0):  # as clipping does
+        first.grad.mul_(scale)
+        optimizers[1].zero_grad()
+        with pytest.raises(RuntimeError, match="of shape .2,. whose .grad is the direction of another Surg"):
+            other.backward(*values())
+        with pytest.raises(RuntimeError, match="the direction of another Surgeon"):
+            other.accumulate(lambda: values()[0], lambda: values()[1])
+    assert torch.equal(first.grad, 2 * direction)
+    assert second.grad is None
+    optimizers[0].step()  # now it may go, cleared or not
+    other.backward(*values())
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=False)
+    other.backward(*values())
 
 
 @pytest.mark.parametrize("settings", [{}, {"blocks": True}])

@@ -19,6 +19,8 @@ from tests.methods.surgeons import (
     written,
 )
 
+METHODS = methods.REGISTRY.classes()
+
 
 def embedding_losses(model: nn.Module, batch) -> tuple[torch.Tensor, torch.Tensor]:
     table = nn.functional.embedding(torch.tensor([0, 1]), model[0].weight, sparse=True)
@@ -118,6 +120,38 @@ def test_a_gradient_from_elsewhere_is_not_lost() -> None:
     torch.testing.assert_close(written(model), expected)
 
 
+@pytest.mark.parametrize("cleared", [True, False])
+@pytest.mark.parametrize("memory", ["rows", "streaming"])
+def test_a_gradient_that_comes_within_a_step_is_not_lost(memory: str, cleared: bool) -> None:
+    model, data = network(), batches(2)
+    surgeon = Surgeon(model.parameters(), methods.create("sum", lam=0.5), memory=memory)
+    if not cleared:
+        surgeon.backward(*losses(model, data[0]))
+        model.zero_grad(set_to_none=False)
+
+    def foreign() -> torch.Tensor:
+        model[2].bias.sum().backward()
+        return losses(model, data[1])[1]
+
+    for step, last in (
+        (surgeon.accumulate, None),
+        (surgeon.backward, None),
+        (surgeon.backward, foreign),
+        (surgeon.accumulate, foreign),
+    ):
+        surgeon.accumulate(*losses(model, data[0]))
+        surgeon.accumulate(*losses(model, data[0]))
+        main, aux = losses(model, data[1])
+        if last is None:
+            model[2].bias.sum().backward()
+        with pytest.raises(RuntimeError, match=r"parameter 3 of shape \(3,\) has a gradient.*zero_grad"):
+            step(main, last or aux)
+        assert torch.equal(model[2].bias.grad, torch.ones(3))
+        assert model[0].bias.grad is None if cleared else not model[0].bias.grad.any()
+        model.zero_grad(set_to_none=cleared)
+    surgeon.backward(*losses(model, data[1]))
+
+
 def test_bad_parameters_are_refused() -> None:
     model = network()
     with pytest.raises(ValueError, match="no parameter to work on"):
@@ -138,6 +172,72 @@ def test_bad_parameters_are_refused() -> None:
 def test_what_is_no_method_is_refused(method: object) -> None:
     with pytest.raises(ValueError, match=r'is no method: make one, methods\.create\("(pcgrad|bloop)", lam'):
         Surgeon(network().parameters(), method)
+
+
+@pytest.mark.parametrize("after", ["pcgrad", methods.get("pcgrad"), None])
+def test_what_is_no_method_does_not_replace_one(after: object) -> None:
+    surgeon = Surgeon(network().parameters(), method := bloop())
+    with pytest.raises(ValueError, match=r"is no method: make one, methods\.create"):
+        surgeon.method = after
+    assert surgeon.method is method
+
+
+REPLACED = {
+    "nothing, an EMA": ({"name": "sum"}, {"name": "bloop"}),
+    "an EMA, nothing": ({"name": "bloop"}, {"name": "sum"}),
+    "an EMA, none": ({"name": "bloop"}, {"name": "bloop", "rho": 1.0}),
+    "an EMA, weights": ({"name": "bloop"}, {"name": "uncertainty"}),
+    "weights, others": ({"name": "uncertainty"}, {"name": "imtl_l"}),
+    "nothing, EMAs": ({"name": "dualproj"}, {"name": "dualproj", "ema": 0.1}),
+}
+
+
+@pytest.mark.parametrize("case", REPLACED)
+def test_a_method_that_cannot_go_on_with_the_memory_does_not_replace_one(case: str) -> None:
+    before, after = (methods.create(**settings) for settings in REPLACED[case])
+    model, data = network(), batches(2)
+    surgeon = Surgeon(model.parameters(), methods.create("sum"))
+    surgeon.method = before  # before the first step any other
+    surgeon.backward(*losses(model, data[0]))
+    model.zero_grad()
+    with pytest.raises(
+        ValueError, match=rf"^{after.name} cannot go on with what {before.name} has remembered"
+    ):
+        surgeon.method = after
+    surgeon.backward(*losses(model, data[1]))
+    assert surgeon.method is before
+
+
+def test_a_method_is_not_replaced_between_micro_batches() -> None:
+    model, data = network(), batches(2)
+    surgeon = Surgeon(model.parameters(), methods.create("sum"), memory="streaming")
+    surgeon.accumulate(*losses(model, data[0]))
+    with pytest.raises(RuntimeError, match="replaced between micro-batches: replace it after a step"):
+        surgeon.method = methods.create("sum", lam=0.5)
+    surgeon.backward(*losses(model, data[1]))
+    model.zero_grad()
+    surgeon.method = methods.create("mgda")  # neither remembers anything
+
+
+@pytest.mark.parametrize("lazily", [False, True])
+@pytest.mark.parametrize("nothing", [0.0, torch.zeros(()), torch.zeros(1)], ids=["0", "scalar", "vector"])
+@pytest.mark.parametrize("name", [n for n, c in METHODS.items() if "needs_losses" in c.properties])
+def test_a_constant_0_is_no_value_of_a_loss(name: str, nothing: float | torch.Tensor, lazily: bool) -> None:
+    model, data = network(), batches(3)
+    surgeon, optimizer = Surgeon(model.parameters(), methods.create(name)), optimizer_of(model)
+    surgeon.backward(*losses(model, data[0]))
+    optimizer.step()
+    optimizer.zero_grad()
+    before = copy.deepcopy(surgeon.state_dict()["state"])
+    for place, step in ((1, surgeon.backward), (0, surgeon.backward), (1, surgeon.accumulate)):
+        given = list(losses(model, data[1]))
+        given[place] = (lambda: nothing) if lazily else nothing
+        surgeon.accumulate(*losses(model, data[2]))
+        with pytest.raises(
+            ValueError, match=rf"^the (main|aux) loss is a constant 0, and {name} [^\n]*skip this"
+        ):
+            step(*given)
+    torch.testing.assert_close(surgeon.state_dict()["state"], before, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("first", [bloop(), "optimizer"])

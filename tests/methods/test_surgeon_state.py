@@ -127,13 +127,35 @@ def test_each_of_two_optimizers_has_to_step() -> None:
     surgeon.backward(*losses(net, data[2]))
 
 
-def test_parameters_that_no_optimizer_steps_do_not_stop_the_others() -> None:
+def test_the_step_of_another_optimizer_frees_no_direction_before_its_own_has_ever_stepped() -> None:
+    net, data = network(), batches(2)
+    halves = [torch.optim.SGD(net[i].parameters(), 0.1) for i in (0, 2)]
+    surgeon = Surgeon(net.parameters(), bloop())
+    surgeon.backward(*losses(net, data[0]))
+    halves[0].step()
+    expected = written(net)
+    with pytest.raises(
+        RuntimeError, match=r"twice without a step of parameter 2 of shape \(3, 7\): step the"
+    ):
+        surgeon.backward(*losses(net, data[1]))
+    assert torch.equal(written(net), expected)
+    halves[1].step()
+    surgeon.backward(*losses(net, data[1]))
+
+
+def test_parameters_that_no_optimizer_steps_are_frozen_or_cleared() -> None:
     net, data = network(), batches(3)
     surgeon, optimizer = Surgeon(net.parameters(), bloop()), torch.optim.SGD(net[2].parameters(), 0.1)
-    for batch in data:
-        surgeon.backward(*losses(net, batch))
-        optimizer.step()
-        optimizer.zero_grad()
+    surgeon.backward(*losses(net, data[0]))
+    optimizer.step()
+    optimizer.zero_grad()
+    with pytest.raises(RuntimeError, match=r"twice without a step of parameter 0 .* freeze it if none does"):
+        surgeon.backward(*losses(net, data[1]))
+    net.zero_grad()
+    surgeon.backward(*losses(net, data[1]))
+    optimizer.step()
+    net[0].requires_grad_(False)
+    surgeon.backward(*losses(net, data[2]))
 
 
 def test_a_gradient_that_came_after_the_step_is_not_lost() -> None:
