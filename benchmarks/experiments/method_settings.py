@@ -31,6 +31,8 @@ def filled_in(settings: dict[str, Any]) -> dict[str, Any]:
     for key, table in tables.items():
         if [type(values) for values in table.values()] != [list]:
             raise ValueError(f"{key}: expected a value, or {{ axis = [a value for each of the axis] }}")
+    if len({len(values) for table in tables.values() for values in table.values()}) > 1:
+        raise ValueError(f"{', '.join(tables)}: must have as many values as one another")
     rows = zip(*(next(iter(table.values())) for table in tables.values()), strict=True)
     filled = [methods.create(**{**settings, **dict(zip(tables, row, strict=True))}).settings for row in rows]
     return {**(filled[0] if filled else methods.create(**settings).settings), **tables}
