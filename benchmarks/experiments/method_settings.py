@@ -10,7 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ... import methods
 from ..messages.errors import explain
 from .common import Grid
-from .settings import check_names
+from .settings import LARGEST, check_names
 
 SHARED = ("training", "lam")
 """Keys of a method's table that are none of its settings."""
@@ -62,6 +62,8 @@ def own_lams(given: Any, name: str) -> list[float]:
         raise ValueError(f"lam: {explain(error)}") from None
     if not lams:
         raise ValueError("lam: the grid is empty")
+    if method.lam_is == "trade-off" and max(lams) > LARGEST:
+        raise ValueError(f"lam must be at most {LARGEST:g}, got {max(lams):g}")
     return [float(method(lam=lam).lam) for lam in lams]
 
 

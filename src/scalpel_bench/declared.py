@@ -18,7 +18,7 @@ _NAMES = {int: "a whole number", float: "a finite number", bool: "true or false"
 _PLURALS = {int: "whole numbers", float: "finite numbers", str: "texts"}
 
 
-def check_types(cls: type[object], settings: Mapping[str, Any]) -> None:
+def check_types(cls: Any, settings: Mapping[str, Any]) -> None:
     """Refuse settings of another type than their field's; a field of a type that is not known takes anything.
 
     A list may stand for a tuple, and a whole number for any number, but neither true nor false for one.
@@ -39,7 +39,7 @@ def check_types(cls: type[object], settings: Mapping[str, Any]) -> None:
 
 
 @functools.cache
-def _declared(cls: type[object]) -> dict[str, Any]:
+def _declared(cls: Any) -> dict[str, Any]:
     """The types of the fields, but for those that cannot be told."""
     names = {field.name for field in fields(cls)}
     found: dict[str, Any] = {}

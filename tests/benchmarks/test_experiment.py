@@ -159,6 +159,10 @@ BAD = {
         "training.threads: .*less than or equal to 1024",
     ),
     "λ beyond single precision": ("lam = [1e39]", "lam.0: .*less than or equal to 10+, got 1e"),
+    "method's λ beyond single precision": (
+        "methods = {sum = {lam = [1e39]}}",
+        "methods: sum: lam must be at most 1e\\+38, got 1e\\+39",
+    ),
     "label of the reference": (
         "methods = {sum = {name = 'mgda'}, plain = {name = 'sum'}}",
         "methods: sum: the label of a method of the suite, and this is mgda: choose another",

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from scalpel_bench.benchmarks.cli import main
-from scalpel_bench.benchmarks.cli.parsing import checked
+from scalpel_bench.benchmarks.cli.parsing import axes, checked
 from tests.benchmarks.command_line import process, scalpel
 
 WRONG = {
@@ -137,6 +137,11 @@ def test_a_name_of_the_suite_is_no_file(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert checked("sum", "method") == "sum"
     assert checked("mine", "method", ["mine"]) == "mine"
+
+
+def test_whole_numbers_on_an_axis_are_of_settings_that_are_whole() -> None:
+    (values,) = axes(["task.batch_size=16,1e2,0.5"]).values()
+    assert [(type(value), value) for value in values] == [(int, 16), (int, 100), (float, 0.5)]
 
 
 def test_a_command_that_only_has_others_shows_its_help(capfd, monkeypatch) -> None:
