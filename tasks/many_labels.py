@@ -45,9 +45,9 @@ class ManyLabels(Task):
     shared_forward: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        self.hidden = tuple(self.hidden)
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden must be widths of at least 1, got {list(self.hidden)}")
+        self.check_widths("hidden")
+        self.check_at_least(1, "batch_size")
+        self.check_share("validation_fraction")
 
     @property
     def objectives(self) -> tuple[str, ...]:

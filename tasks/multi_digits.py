@@ -76,6 +76,7 @@ class MultiDigits(LeNetTask):
 
         Raises:
             DataError: a split has one class only, so that no two differ.
+            ValueError: the kernels are too large for the images.
         """
         upper, lower = PAIRS[self.images]
         first = second = load_grey(upper, self.data, self.validation_fraction)
@@ -86,7 +87,7 @@ class MultiDigits(LeNetTask):
             split: composed(rows, second.splits[split], lower == upper, self.overlays, f"{name}, {split}")
             for split, rows in first.splits.items()
         }
-        return ResidentImages(first.source, name, splits).to(self.device)
+        return self.fitting(ResidentImages(first.source, name, splits))
 
     @property
     def steps_per_epoch(self) -> int:

@@ -62,11 +62,9 @@ class PINN(Task):
     shared_forward: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        self.hidden = tuple(self.hidden)
+        self.check_widths("hidden")
         if self.equation not in EQUATIONS:
             raise ValueError(f"equation must be one of {', '.join(EQUATIONS)}, got {self.equation!r}")
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden must be widths of at least 1, got {list(self.hidden)}")
         self.check_at_least(1, "points", "steps_per_epoch")
         self.check_at_least(4, "boundary_points")
         self.check_at_least(20, "evaluation_points")

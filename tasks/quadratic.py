@@ -29,6 +29,9 @@ class Quadratic(Task):
         examples: rows of each split.
         features: parameters p.
         batch_size: rows per step.
+
+    Raises:
+        ValueError: a number is below 1.
     """
 
     examples: int = 256
@@ -36,6 +39,9 @@ class Quadratic(Task):
     batch_size: int = 64
 
     name: ClassVar[str] = "quadratic"
+
+    def __post_init__(self) -> None:
+        self.check_at_least(1, "examples", "features", "batch_size")
 
     @cached_property
     def _problem(self) -> tuple[Data, Tensor]:

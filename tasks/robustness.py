@@ -73,8 +73,12 @@ class Robustness(LeNetTask):
 
     @cached_property
     def dataset(self) -> ResidentImages:
-        """The images."""
-        return load_grey(self.images, self.data, self.validation_fraction).to(self.device)
+        """The images.
+
+        Raises:
+            ValueError: the kernels are too large for them.
+        """
+        return self.fitting(load_grey(self.images, self.data, self.validation_fraction))
 
     @property
     def steps_per_epoch(self) -> int:

@@ -37,6 +37,9 @@ class SmoothMLP(Task):
         validation_fraction: share of the training images kept for validation.
         squared: take the norms squared in the auxiliary loss, as the released code does: twice the paper's
             loss, so that λ acts as 2λ.
+
+    Raises:
+        ValueError: a setting is out of range.
     """
 
     hidden: tuple[int, ...] = (256, 128)
@@ -48,7 +51,9 @@ class SmoothMLP(Task):
     nonpositive: ClassVar[frozenset[str]] = frozenset({"aux"})
 
     def __post_init__(self) -> None:
-        self.hidden = tuple(self.hidden)
+        self.check_widths("hidden")
+        self.check_at_least(1, "batch_size")
+        self.check_share("validation_fraction")
 
     @cached_property
     def dataset(self) -> Data:

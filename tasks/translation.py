@@ -78,6 +78,7 @@ class Translation(Task):
     name: ClassVar[str] = "translation"
 
     def __post_init__(self) -> None:
+        self.check_at_least(1, "layers", "heads", "width", "feed_forward", "tokenizer_pairs", "max_length")
         self.check_at_least(1, "batch_size", "steps_per_epoch", "evaluation_pairs", "decoded_pairs")
         if self.vocabulary < SMALLEST_VOCABULARY:
             raise ValueError(

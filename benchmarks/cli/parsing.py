@@ -112,8 +112,8 @@ def numbers(flag: str, text: str) -> list[float]:
         raise UserError(f"{flag}: {error}") from error
 
 
-def axes(given: list[str]) -> dict[str, list[float]]:
-    """``section.key=v1,v2,…``, each an axis of the grid.
+def axes(given: list[str]) -> dict[str, list[int | float]]:
+    """``section.key=v1,v2,…``, each an axis of the grid; whole numbers may be of settings that are whole.
 
     Raises:
         UserError: one is not written so.
@@ -123,7 +123,9 @@ def axes(given: list[str]) -> dict[str, list[float]]:
         key, separator, values = axis.partition("=")
         if not separator:
             raise UserError(f"--axis {axis}: write section.key=v1,v2,…")
-        parsed[key] = numbers(f"--axis {key}", values)
+        parsed[key] = [
+            int(value) if value.is_integer() else value for value in numbers(f"--axis {key}", values)
+        ]
     return parsed
 
 

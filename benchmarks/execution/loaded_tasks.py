@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import traceback
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def describe_data(settings: dict[str, Any], options: ExecutionOptions) -> DataRe
 
 @functools.lru_cache(maxsize=64)
 def _described(settings: tuple[tuple[str, Any], ...], data: str, device: str) -> DataRecord:
-    with as_user_error(), _kept_data(dict(settings)["name"]):
+    with as_user_error(), _kept_data(dict(settings)["name"], dict(settings)):
         task = _task(settings, data, device)
         dataset, _ = task.dataset, task.steps_per_epoch
         if isinstance(dataset, Text):
@@ -58,8 +59,8 @@ def _described(settings: tuple[tuple[str, Any], ...], data: str, device: str) ->
 
 
 @contextmanager
-def _kept_data(task: str) -> Iterator[None]:
-    """Turn what loading data trips over, where files of the cache are damaged, into a `UserError`.
+def _kept_data(task: str, settings: Mapping[str, Any]) -> Iterator[None]:
+    """Turn what loading data trips over, an odd setting or a damaged file of the cache, into a `UserError`.
 
     What the suite itself refuses stays, and what a plugin's task raises: its author is to see where.
     """
@@ -70,8 +71,12 @@ def _kept_data(task: str) -> Iterator[None]:
         refused = isinstance(error, ValueError) and raised_in.is_relative_to(_SUITE)
         if refused or isinstance(error, OSError) or tasks.origin(task):
             raise
+        usual = {field.name: field.default for field in fields(tasks.get(task))}
+        own = {key: value for key, value in settings.items() if key in usual and value != usual[key]}
+        changed = ", ".join(f"{key} = {value!r}" for key, value in own.items())
+        first = f"check its settings {changed}; if they are right, its data" if own else "it"
         raise UserError(
-            f"{task}: its data cannot be loaded ({first_line(error)}); it is kept in "
+            f"{task}: its data cannot be loaded ({first_line(error)}): {first} is kept in "
             "$XDG_CACHE_HOME/scalpel: name a folder, or remove what is damaged there"
         ) from error
 

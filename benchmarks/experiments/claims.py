@@ -7,6 +7,7 @@ against it, `analysis.verdicts` answers it. A kind is a class with a literal ``k
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import reduce
 from operator import or_
@@ -70,6 +71,17 @@ class Claim(Settings):
         return ()
 
     @property
+    def named(self) -> set[str]:
+        """All methods that it names."""
+        told = (getattr(self, key, ()) for key in ("method", "methods", "to", "than"))
+        return {label for labels in told for label in _listed(labels)}
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Methods that are compared with one another, and so must not be the same."""
+        return []
+
+    @property
     def at_equal_lam(self) -> bool:
         """Whether runs of the same λ are compared."""
         kind, measures = getattr(self, "kind", ""), set(getattr(self, "of", ()))
@@ -95,6 +107,11 @@ class Compared(MethodClaim):
     def labels(self) -> tuple[str, ...]:
         """The methods that it is about."""
         return (self.method, *self.than)
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The method and each other, and these among themselves."""
+        return list(itertools.combinations(self.labels, 2))
 
 
 class Measured(MethodClaim):
@@ -160,6 +177,11 @@ class Equal(Measured):
     def labels(self) -> tuple[str, ...]:
         """The methods that it is about."""
         return (*self.methods, self.than)
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Each of the methods, and what they are compared with."""
+        return [(method, self.than) for method in self.methods]
 
     @property
     def bounds(self) -> Bounds:
@@ -254,6 +276,12 @@ class RelativeDistance(AtRest):
     most: float = Field(gt=0)
 
     @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every two whose distances to a third are compared, and each of these and the third."""
+        ends = [(self.to, self.than)]
+        return ends + [(method, other) for method in self.methods for other in ends[0]]
+
+    @property
     def bounds(self) -> Bounds:
         """Where the ratio must lie."""
         return (0.0, self.most)
@@ -276,6 +304,11 @@ class DistanceSlope(Sloped):
     method: str
     to: str
     than: str
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every two of the three."""
+        return list(itertools.combinations((self.method, self.to, self.than), 2))
 
 
 class BestSettingSlope(Sloped):

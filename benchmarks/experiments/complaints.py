@@ -118,13 +118,14 @@ def _note(content: Any, path: Key, line: int, found: dict[Key, int]) -> None:
             _note(value, (*path, key), line, found)
 
 
-def complaints(error: ValidationError, lines: Lines, given: Mapping[str, Any]) -> str:
+def complaints(error: ValidationError, lines: Lines, given: Mapping[str, Any], kind: Any = "training") -> str:
     """What a validation complains of, in one line: first unknown keys, last those that are missing.
 
     Args:
         error: what pydantic raised of an `Experiment`'s file.
         lines: of the file.
         given: what does not come from the file but from the command.
+        kind: of the experiment.
     """
     told, missing = [], []
     details = sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
@@ -136,7 +137,7 @@ def complaints(error: ValidationError, lines: Lines, given: Mapping[str, Any]) -
         if each["type"] == "missing" or each["type"] == "union_tag_not_found":
             missing.append(_missing(key, lines))
             continue
-        told.append(located(_text(key, each), lines, given, key))
+        told.append(located(_text(key, each, kind), lines, given, key))
     left = len(told) - MOST
     told = told[:MOST] + ([f"and {left} more"] if left > 0 else [])
     return "; ".join([*told, *([f"missing: {', '.join(missing)}"] if missing else [])])
@@ -164,21 +165,25 @@ def _missing(key: Key, lines: Lines) -> str:
     return ".".join(map(str, key)) + (f" (line {line})" if line else "")
 
 
-def _text(key: Key, detail: Any) -> str:
+def _text(key: Key, detail: Any, kind: Any) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     given = "" if isinstance(detail["input"], dict) else f", got {detail['input']!r}"
+    if detail["type"] == "int_parsing_size":
+        message = "Input is too large"
     if detail["type"] == "union_tag_invalid":
         given = ""
         message = unknown("kind", detail["ctx"]["tag"], _QUOTED.findall(detail["ctx"]["expected_tags"]))
     if detail["type"] == "extra_forbidden":
-        message, given = _unknown(key), ""
+        message, given = _unknown(key, kind), ""
     name = ".".join(map(str, key))
     return f"{name}: {message}{given}" if name else f"{message}{given}"
 
 
-def _unknown(key: Key) -> str:
-    """That a key is unknown, and what was meant: another, or the same elsewhere."""
+def _unknown(key: Key, kind: Any) -> str:
+    """That a key is unknown, and what was meant: another, it elsewhere, or another kind of experiment."""
     last, inside = str(key[-1]), [part for part in key[:-1] if isinstance(part, str)]
+    if not inside and last in _TOP:
+        return f"no key of an experiment of kind {kind!r}; one that trains has it: leave kind out"
     if inside and last in _TOP:
         return "unknown key here; it is one of the whole experiment: write it above the first [table]"
     near = difflib.get_close_matches(last, _KEYS.get(inside[0], []) if inside else _TOP, n=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from ...utf8 import decode_utf8
 from ...words import unknown
 from ..messages.errors import UserError
-from .claims import Measured
+from .claims import Claim, Measured
+from .common import Grid
 from .complaints import Lines, complaints, located
 from .from_file import OF_THE_FILE, beside, with_defaults
 from .schema import Experiment
@@ -61,9 +63,10 @@ def load(name: str, scale: str, overrides: dict[str, Any] | None = None) -> AnyE
     try:
         loaded = ADAPTER.validate_python({**settings, **found})
     except ValidationError as error:
-        raise UserError(_at(called, complaints(error, lines, overrides or {}))) from error
+        told = complaints(error, lines, overrides or {}, settings["kind"])
+        raise UserError(_at(called, told)) from error
     try:
-        _check_claims(loaded)
+        _check_claims(loaded, [merge(raw, table) for table in scales.values()])
     except ValueError as error:
         raise UserError(_at(called, located(str(error), lines, overrides or {}))) from error
     return loaded
@@ -98,24 +101,75 @@ def _at(file: str, told: str) -> str:
     return f"{file}{', ' if told.startswith('line ') else ': '}{told}"
 
 
-def _check_claims(experiment: AnyExperiment) -> None:
-    """Refuse claims of the same id, several primary ones, what the experiment lacks, and bounds beside λ."""
+def _check_claims(experiment: AnyExperiment, at_scales: Iterable[dict[str, Any]]) -> None:
+    """Refuse claims of the same id, several primary ones, and those that no runs of the experiment answer.
+
+    Args:
+        experiment: as it is loaded.
+        at_scales: what its file says at each scale, not only at that of the experiment.
+
+    Raises:
+        ValueError: there is one.
+    """
     ids = [claim.id for claim in experiment.claims]
     if doubled := [id for id in ids if ids.count(id) > 1]:
         raise ValueError(f"claims: two have the id {doubled[0]!r}")
     primary = [claim.id for claim in experiment.claims if claim.primary]
     if len(primary) > 1:
         raise ValueError(f"claims: one may be primary, not {' and '.join(primary)}")
-    for claim in experiment.claims:
-        if isinstance(claim, Measured) and isinstance(experiment, Experiment):
-            known = ("front_ratio", "delta_m", *experiment.metrics)
-            for measure in claim.of:
-                if measure not in known:
-                    raise ValueError(f"claims: {claim.id}: {unknown('metric', measure, known)}")
-        for label in claim.labels:
-            if isinstance(experiment, Experiment) and label.partition(" (")[0] not in experiment.methods:
-                raise ValueError(f"claims: {claim.id}: {unknown('method', label, experiment.methods)}")
-            if claim.at_equal_lam and isinstance(experiment, Experiment) and experiment.bounds(label):
-                raise ValueError(
-                    f"claims: {claim.id}: compares at equal λ, which is a bound to {label}: leave it out"
-                )
+    if isinstance(experiment, Experiment):
+        for claim in experiment.claims:
+            try:
+                _check_claim(claim, experiment, at_scales)
+            except ValueError as error:
+                raise ValueError(f"claims: {claim.id}: {error}") from None
+
+
+def _check_claim(claim: Claim, experiment: Experiment, at_scales: Iterable[dict[str, Any]]) -> None:
+    """Refuse a claim about what an experiment lacks, about a method and itself, and bounds beside λ.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if isinstance(claim, Measured):
+        known = ("front_ratio", "delta_m", *experiment.metrics)
+        for measure in claim.of:
+            if measure not in known:
+                raise ValueError(unknown("metric", measure, known))
+    for label in sorted(claim.named):
+        if label.partition(" (")[0] not in experiment.methods:
+            raise ValueError(unknown("method", label, experiment.methods))
+    for label in claim.labels:
+        if claim.at_equal_lam and experiment.bounds(label):
+            raise ValueError(f"compares at equal λ, which is a bound to {label}: leave it out")
+    for first, second in claim.pairs:
+        if first == second:
+            raise ValueError(f"compares {first} with itself: name another method")
+    if (lam := getattr(claim, "lam", None)) is not None:
+        for label in sorted(claim.named):
+            if not experiment.bounds(label) and experiment.trades_off(label):
+                _check_on_grid(lam, label.partition(" (")[0], experiment, at_scales)
+
+
+def _check_on_grid(
+    lam: float, label: str, experiment: Experiment, at_scales: Iterable[dict[str, Any]]
+) -> None:
+    """Refuse a λ at which a method is run at no scale.
+
+    Raises:
+        ValueError: it is one.
+    """
+    known = sorted({*experiment.lams(label), *(value for at in at_scales for value in _lams(at, label))})
+    if lam not in known:
+        near = sorted(sorted(known, key=lambda value: abs(value - lam))[:3])
+        raise ValueError(f"lam: {lam!r} is on no grid of {label}; near it are {', '.join(map(repr, near))}")
+
+
+def _lams(stated: dict[str, Any], label: str) -> list[float]:
+    """λ of a method as a file states them; none where it is wrong, which is told at that scale."""
+    table: Any = stated.get("methods")
+    own = table.get(label) if isinstance(table, dict) else None
+    grid = own["lam"] if isinstance(own, dict) and "lam" in own else stated.get("lam")
+    with suppress(ValidationError):
+        grid = Grid.model_validate(grid).values() if isinstance(grid, dict) else grid
+    return [each for each in grid if isinstance(each, int | float)] if isinstance(grid, list) else []

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ... import methods
 from ..messages.errors import explain
 from .common import Grid
-from .settings import check_names
+from .settings import LARGEST, check_names
 
 SHARED = ("training", "lam")
 """Keys of a method's table that are none of its settings."""
@@ -31,6 +31,8 @@ def filled_in(settings: dict[str, Any]) -> dict[str, Any]:
     for key, table in tables.items():
         if [type(values) for values in table.values()] != [list]:
             raise ValueError(f"{key}: expected a value, or {{ axis = [a value for each of the axis] }}")
+    if len({len(values) for table in tables.values() for values in table.values()}) > 1:
+        raise ValueError(f"{', '.join(tables)}: must have as many values as one another")
     rows = zip(*(next(iter(table.values())) for table in tables.values()), strict=True)
     filled = [methods.create(**{**settings, **dict(zip(tables, row, strict=True))}).settings for row in rows]
     return {**(filled[0] if filled else methods.create(**settings).settings), **tables}
@@ -60,6 +62,8 @@ def own_lams(given: Any, name: str) -> list[float]:
         raise ValueError(f"lam: {explain(error)}") from None
     if not lams:
         raise ValueError("lam: the grid is empty")
+    if method.lam_is == "trade-off" and max(lams) > LARGEST:
+        raise ValueError(f"lam must be at most {LARGEST:g}, got {max(lams):g}")
     return [float(method(lam=lam).lam) for lam in lams]
 
 

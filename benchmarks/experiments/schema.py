@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from ... import methods, tasks
+from ...entries import read_folder
 from ...words import unknown
 from ..messages.errors import UserError, as_user_error, explain
 from .box import Box
@@ -21,6 +22,7 @@ from .from_file import FromFile
 from .lam import check_lam
 from .method_settings import SHARED, along, filled_in, own_lams, own_training
 from .settings import (
+    LARGEST,
     LEARNING_RATE,
     Settings,
     Training,
@@ -37,7 +39,7 @@ MANIFEST = "manifest"
 MOST_RUNS = 100_000
 """Of a grid: more would take minutes to plan, and all memory."""
 
-Lam = Annotated[float, Field(ge=0)]
+Lam = Annotated[float, Field(ge=0, le=LARGEST)]
 
 
 class Labels(Settings):
@@ -106,6 +108,9 @@ class Experiment(FromFile):
             return check_names(value)
         if not isinstance(value.get("name"), str):
             raise ValueError("the key 'name' is missing, or is no text")
+        for key in ("data", "device"):
+            if key in value:
+                raise ValueError(f"{key}: no setting of an experiment: give --{key} to the command")
         return tasks.create(**value).settings
 
     @field_validator("methods", mode="after")
@@ -125,6 +130,7 @@ class Experiment(FromFile):
                 resolved[label] |= {} if lam is None else {"lam": own_lams(lam, resolved[label]["name"])}
             except ValueError as error:
                 raise ValueError(f"{label}: {error}") from None
+            _check_label(label, resolved[label]["name"])
         return resolved
 
     @field_validator("training", mode="after")
@@ -172,6 +178,31 @@ class Experiment(FromFile):
         return self
 
     @model_validator(mode="after")
+    def _known_axes(self) -> Self:
+        for axis, values in self.axes.items():
+            if axis.partition(".")[0] not in ("training", "method", "task") or not axis.partition(".")[2]:
+                raise ValueError(f"axes: {axis!r} must start with training., method. or task.")
+            if not values:
+                raise ValueError(f"axes.{axis}: the grid is empty")
+            section, _, setting = axis.partition(".")
+            known = {
+                "training": Training.model_fields.keys(),
+                "method": set().union(*self.methods.values()) - {"name", *SHARED},
+                "task": self.task.keys() - {"name", "origin"},
+            }[section]
+            if setting not in known:
+                raise ValueError(f"axes: {axis}: {unknown('setting', setting, sorted(known))}")
+        for label, settings in self.methods.items():
+            for key, value in settings.items():
+                if key in SHARED or not isinstance(value, dict):
+                    continue
+                ((axis, values),) = value.items()
+                if len(values) != len(self.axes.get(axis, ())):
+                    expected = f"{axis} must be an axis of {len(values)} values"
+                    raise ValueError(f"methods: {label}: {key}: {expected}")
+        return self
+
+    @model_validator(mode="after")
     def _as_many_objectives(self, info: ValidationInfo) -> Self:
         """Refuse a method that is not defined for as many objectives as the task has, but for a manifest."""
         if info.context == MANIFEST:
@@ -185,27 +216,6 @@ class Experiment(FromFile):
                 method.init(torch.empty(count, 1))
             except ValueError as error:
                 raise ValueError(f"methods: {label}: {error}") from None
-        return self
-
-    @model_validator(mode="after")
-    def _known_axes(self) -> Self:
-        for axis, values in self.axes.items():
-            if axis.partition(".")[0] not in ("training", "method", "task") or not axis.partition(".")[2]:
-                raise ValueError(f"axes: {axis!r} must start with training., method. or task.")
-            if not values:
-                raise ValueError(f"axes.{axis}: the grid is empty")
-            section, _, setting = axis.partition(".")
-            known = sorted(set().union(*self.methods.values()) - {"name", *SHARED})
-            if section == "method" and setting not in known:
-                raise ValueError(f"axes: {axis}: {unknown('setting', setting, known)}")
-        for label, settings in self.methods.items():
-            for key, value in settings.items():
-                if key in SHARED or not isinstance(value, dict):
-                    continue
-                ((axis, values),) = value.items()
-                if len(values) != len(self.axes.get(axis, ())):
-                    expected = f"{axis} must be an axis of {len(values)} values"
-                    raise ValueError(f"methods: {label}: {key}: {expected}")
         return self
 
     def settings_of(self, label: str, point: Mapping[str, float]) -> dict[str, Any]:
@@ -317,6 +327,8 @@ class Experiment(FromFile):
         with as_user_error("axes"):
             if sections["method"]["name"] in methods.available():
                 methods.create(**sections["method"], lam=lam)
+            if sections["task"] != self.task and self.task["name"] in tasks.available():
+                tasks.create(**sections["task"])
             return TrainingRun(
                 experiment=self.name,
                 scale=self.scale,
@@ -329,3 +341,15 @@ class Experiment(FromFile):
                 axes=used,
                 training=Training.model_validate(sections["training"]),
             )
+
+
+def _check_label(label: str, name: str) -> None:
+    """Refuse to call a method as another of the suite is called: tables and claims find them by their labels.
+
+    Raises:
+        ValueError: it is called so.
+    """
+    if label != name and label in read_folder("methods").entries:
+        raise ValueError(
+            f"{label}: the label of a method of the suite, and this is {name}: choose another label"
+        )

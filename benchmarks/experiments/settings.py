@@ -5,18 +5,59 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 LEARNING_RATE = "training.lr"
 
 
+LARGEST = 1e38
+"""Of rates and weights: single precision holds little more."""
+
+
 class Settings(BaseModel):
-    """Frozen settings that refuse unknown keys, infinities and NaN."""
+    """Frozen settings that refuse unknown keys, infinities and NaN, and true and false for numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_boolean_for_a_number(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            for key, value in given.items():
+                if key not in _numeric(cls) or not _has_boolean(value):
+                    continue
+                if isinstance(value, dict) and get_origin(cls.model_fields[key].annotation) is not dict:
+                    continue  # a grid, which has settings of its own
+                raise ValueError(f"{key}: true and false are no numbers")
+        return given
+
+
+def _has_boolean(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_boolean, value.values()))
+    return any(map(_has_boolean, value)) if isinstance(value, list | tuple) else isinstance(value, bool)
+
+
+@cache
+def _numeric(of: type[BaseModel]) -> frozenset[str]:
+    """The fields that hold numbers, and nothing that might be, or hold, true or false."""
+    leaves = {name: set(_leaves(field.annotation)) for name, field in of.model_fields.items()}
+    others = {int, float, str, type(None), ...}
+    return frozenset(name for name, held in leaves.items() if held & {int, float} and held <= others)
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) is Annotated:
+        yield from _leaves(get_args(annotation)[0])
+    elif inner := get_args(annotation):
+        for each in inner:
+            yield from _leaves(each)
+    else:
+        yield annotation
 
 
 Name = Annotated[str, Field(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$", max_length=100)]
@@ -73,20 +114,20 @@ class Training(Settings):
     """
 
     optimizer: Literal["adam", "adamw", "sgd"]
-    lr: float = Field(gt=0)
+    lr: float = Field(gt=0, le=LARGEST)
     momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float | None = Field(None, ge=0)
+    weight_decay: float | None = Field(None, ge=0, le=LARGEST)
     second_moment: SecondMoment = None
     step_of: Named | None = None
     schedule: Literal["constant", "cosine"] = "constant"
     lam_schedule: LamSchedule = None
     warmup_epochs: float = Field(0, ge=0)
-    epochs: int = Field(gt=0)
-    evaluations: int = Field(10, gt=0)
+    epochs: int = Field(gt=0, le=1_000_000_000)
+    evaluations: int = Field(10, gt=0, le=1_000_000)
     channels_last: Option = None
     bf16: Option = None
     compile: Option = None
-    threads: int | None = Field(None, gt=0)
+    threads: int | None = Field(None, gt=0, le=1024)
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Self:

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
+from .declared import check_types
 from .entries import (
     Entry,
     cause,
@@ -170,7 +171,7 @@ class Registry(Generic[T]):
         except ValueError as error:
             raise AttributeError(str(error)) from error
 
-    def create(self, name: str, *, origin: str | None = None, **settings: Any) -> T:
+    def create(self, /, name: str, *, origin: str | None = None, **settings: Any) -> T:
         """An instance by name and settings.
 
         Args:
@@ -179,7 +180,7 @@ class Registry(Generic[T]):
             settings: the fields of the class.
 
         Raises:
-            ValueError: no such class, no such setting, a value outside its range, or another origin.
+            ValueError: no such class or setting, a value of another type or out of range, or another origin.
         """
         cls = self.get(name)
         if origin is not None and origin != self.origin(name):
@@ -187,6 +188,8 @@ class Registry(Generic[T]):
         known = [field.name for field in fields(cls) if field.init] if is_dataclass(cls) else list(settings)
         for setting in settings.keys() - known:
             raise ValueError(f"{self.kind} {name!r}: {unknown('setting', setting, known)}")
+        if is_dataclass(cls):
+            check_types(cls, settings)
         try:
             return cls(**settings)
         except TypeError as error:

@@ -43,8 +43,9 @@ class ImageTask(Task):
         for setting, known in (("blocks", BLOCKS), ("stem", STEMS)):
             if (value := getattr(self, setting)) not in known:
                 raise ValueError(f"{setting} must be one of {', '.join(known)}, got {value!r}")
-        self.check_at_least(1, "width", "evaluation_limit")
+        self.check_at_least(1, "width", "batch_size", "evaluation_limit")
         self.check_at_least(0, "padding")
+        self.check_share("validation_fraction")
 
 
 class Score:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..data.images import ResidentImages
+from ..models import side_left
 from .task import Task
 
 
@@ -20,7 +22,7 @@ class LeNetTask(Task):
         evaluation_limit: only the first so many images of each split are evaluated; None: all of them.
 
     Raises:
-        ValueError: a number is out of range, or there are not two convolutions.
+        ValueError: a number is out of range.
     """
 
     channels: tuple[int, int] = (10, 20)
@@ -32,8 +34,17 @@ class LeNetTask(Task):
 
     def __post_init__(self) -> None:
         for setting in ("channels", "kernels"):
-            first, second = value = tuple(pair) if len(pair := getattr(self, setting)) == 2 else (0, 0)
-            if min(first, second) < 1:
+            if min(pair := tuple(getattr(self, setting))) < 1:
                 raise ValueError(f"{setting} must be two numbers of at least 1, got {list(pair)}")
-            setattr(self, setting, value)
+            setattr(self, setting, pair)
         self.check_at_least(1, "hidden", "batch_size", "evaluation_limit")
+        self.check_share("validation_fraction")
+
+    def fitting(self, images: ResidentImages) -> ResidentImages:
+        """The same images ``(N, H, H, C)``, on the task's device.
+
+        Raises:
+            ValueError: the kernels are too large for them.
+        """
+        side_left(images.splits["train"]["images"].shape[1], self.kernels)
+        return images.to(self.device)

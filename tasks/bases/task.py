@@ -92,6 +92,26 @@ class Task(ABC):
             if value is not None and value < least:
                 raise ValueError(f"{setting} must be at least {least}, got {value}")
 
+    def check_widths(self, setting: str) -> None:
+        """Make a tuple of the widths of layers, of which there is at least one.
+
+        Raises:
+            ValueError: there is none, or one is below 1.
+        """
+        widths = tuple(getattr(self, setting))
+        if not widths or min(widths) < 1:
+            raise ValueError(f"{setting} must be widths of at least 1, got {list(widths)}")
+        setattr(self, setting, widths)
+
+    def check_share(self, setting: str) -> None:
+        """Refuse a share that leaves nothing of the whole.
+
+        Raises:
+            ValueError: it is not in [0, 1).
+        """
+        if not 0 <= (value := getattr(self, setting)) < 1:
+            raise ValueError(f"{setting} must lie in [0, 1), got {value}")
+
     @property
     def settings(self) -> dict[str, Any]:
         """What `tasks.create` takes to make this task again, except the data's source and the device."""

@@ -28,7 +28,14 @@ def carve(tensors: dict[str, Tensor], fraction: float) -> tuple[dict[str, Tensor
 def with_validation(
     train: dict[str, Tensor], test: dict[str, Tensor], fraction: float
 ) -> dict[str, dict[str, Tensor]]:
-    """Train, validation and test, validation carved from train; without validation where it is empty."""
+    """Train, validation and test, validation carved from train; without validation where it is empty.
+
+    Raises:
+        ValueError: nothing is left to train on.
+    """
+    size = len(next(iter(train.values())))
     train, validation = carve(train, fraction)
+    if not len(next(iter(train.values()))):
+        raise ValueError(f"validation_fraction {fraction} leaves none of the {size} training examples")
     splits = {"train": train, "validation": validation, "test": test}
     return {split: tensors for split, tensors in splits.items() if len(next(iter(tensors.values())))}

@@ -2,7 +2,7 @@
 
 from .equations import EQUATIONS, Equation, around, inside
 from .jets import Jet, JetMLP
-from .lenet import LeNet
+from .lenet import LeNet, side_left
 from .linear import lecun_normal
 from .residual import BLOCKS, STEMS, ResidualNet, Standardise
 from .softmax import ExactFront, TwoLabellings
@@ -25,5 +25,6 @@ __all__ = [
     "inside",
     "lecun_normal",
     "log_spectral_norm",
+    "side_left",
     "start_basis",
 ]

@@ -34,11 +34,7 @@ class LeNet(nn.Module):
         classes: tuple[int, ...],
     ) -> None:
         super().__init__()
-        left = side
-        for kernel in kernels:
-            left = (left - kernel + 1) // 2
-        if left < 1:
-            raise ValueError(f"kernels {list(kernels)} are too large for images of {side} x {side} pixels")
+        left = side_left(side, kernels)
         self.first = nn.Conv2d(1, channels[0], kernels[0])
         self.second = nn.Conv2d(channels[0], channels[1], kernels[1])
         self.hidden = nn.Linear(channels[1] * left**2, hidden)
@@ -50,3 +46,17 @@ class LeNet(nn.Module):
         features = relu(max_pool2d(self.second(features), 2))
         features = relu(self.hidden(features.flatten(1)))
         return tuple(head(features) for head in self.heads)
+
+
+def side_left(side: int, kernels: tuple[int, int]) -> int:
+    """The side in pixels of what the convolutions make of an image.
+
+    Raises:
+        ValueError: the kernels are too large for it.
+    """
+    left = side
+    for kernel in kernels:
+        left = (left - kernel + 1) // 2
+    if left < 1:
+        raise ValueError(f"kernels {list(kernels)} are too large for images of {side} x {side} pixels")
+    return left

@@ -134,10 +134,16 @@ def test_no_seed_is_left_out() -> None:
     (found,) = answered(NOISE, places, keep)
     told = "batch_size 64, seed 1: 0 completed runs of bloop_no_ema, expected 1"
     assert found.answer == ({}, told)
-    (found,) = answered({**NOISE, "than": "blop"}, places)
-    assert found.answer == ({}, "batch_size 16, seed 0: 0 completed runs of blop, expected 1")
-    (found,) = answered({**BEST, "method": "blop"}, places)
+    (found,) = answered({**NOISE, "than": "bloop (rho=7)"}, places)
+    assert found.answer == ({}, "batch_size 16, seed 0: 0 completed runs of bloop (rho=7), expected 1")
+    (found,) = answered({**BEST, "method": "bloop (rho=7)"}, places)
     assert found.answer == ({}, "lr 0.025, seed 0: no runs")
+
+
+def test_methods_that_no_experiment_has_are_refused() -> None:
+    for claim in ({**NOISE, "than": "blop"}, {**BEST, "method": "blop"}):
+        with pytest.raises(UserError, match="unknown method 'blop': did you mean bloop"):
+            experiment(claim)
 
 
 def test_claims_without_bounds_or_values_are_refused() -> None:

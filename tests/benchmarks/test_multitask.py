@@ -151,8 +151,8 @@ def test_a_front_against_another_loss() -> None:
 def test_methods_of_another_number_of_objectives_are_refused() -> None:
     with pytest.raises(UserError, match="methods: dynamic_barrier: .* is defined for 2 objectives"):
         load("kovasznay", "smoke", {"methods": {"dynamic_barrier": {}}})
-    with pytest.raises(UserError, match="methods: sum: .*objective 4 of 4"):
-        load("kovasznay", "smoke", {"methods": {"sum": {"name": "single", "objective": 4}}})
+    with pytest.raises(UserError, match="methods: alone: .*objective 4 of 4"):
+        load("kovasznay", "smoke", {"methods": {"alone": {"name": "single", "objective": 4}}})
     with pytest.raises(
         UserError, match="claims: better: unknown metric 'mass'; known: front_ratio, delta_m, aux, main"
     ):

@@ -58,12 +58,12 @@ class TestBetter:
         assert verdict([{**BETTER, "limit": 0.3}], losses)["verdict"] == "supported"
 
     @pytest.mark.parametrize("seeds", [6, 7])
-    def test_a_method_is_never_better_than_itself_and_always_equal(self, seeds: int) -> None:
-        losses = curve({}, noise=0.3)
-        itself = {**BETTER, "method": "bloop", "than": ["bloop"]}
-        assert verdict([itself], losses, seeds=seeds)["verdict"] == "contradicted"
-        itself = {**EQUAL, "methods": ["bloop"], "than": "bloop"}
-        assert verdict([itself], losses, seeds=seeds)["verdict"] == "supported"
+    def test_a_method_is_never_better_than_its_twin_and_always_equal(self, seeds: int) -> None:
+        losses, twin = curve({}, noise=0.3), {"twin": {"name": "bloop", "rho": 0.5}}
+        better = {**BETTER, "method": "bloop", "than": ["twin"]}
+        assert verdict([better], losses, seeds=seeds, methods=twin)["verdict"] == "contradicted"
+        equal = {**EQUAL, "methods": ["bloop"], "than": "twin"}
+        assert verdict([equal], losses, seeds=seeds, methods=twin)["verdict"] == "supported"
 
 
 class TestEqual:

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from scalpel_bench.benchmarks.cli import main
-from scalpel_bench.benchmarks.cli.parsing import checked
+from scalpel_bench.benchmarks.cli.parsing import axes, checked
 from tests.benchmarks.command_line import process, scalpel
 
 WRONG = {
@@ -48,6 +48,35 @@ WRONG = {
     "report of nothing": (["report", "nowhere"], "experiment.json: no such file"),
     "half a seed": (["simulate", "verdicts", "--seeds", "2.5"], "--seeds 2.5: write whole numbers"),
     "no noise": (["simulate", "verdicts", "--noise-of", "nowhere"], "results/nowhere"),
+    "axis of the task's name": (
+        ["sweep", "quadratic", "--axis", "task.name=1"],
+        "axes: task.name: unknown setting 'name'",
+    ),
+    "axis of the data": (["sweep", "quadratic", "--axis", "task.data=1"], "axes: task.data: unknown setting"),
+    "data in a setting": (
+        ["sweep", "quadratic", "--set", "task.data=hub"],
+        "task: data: no setting of an experiment: give --data to the command",
+    ),
+    "no examples": (
+        ["sweep", "quadratic", "--set", "task.examples=-1"],
+        "task: examples must be at least 1, got -1",
+    ),
+    "word for examples": (
+        ["sweep", "quadratic", "--set", 'task.examples="a"'],
+        "task: examples must be a whole number, got 'a'",
+    ),
+    "all for validation": (
+        ["sweep", "fig3a", "--dry-run", "--set", "task.validation_fraction=0.9999"],
+        "validation_fraction 0.9999 leaves none of the",
+    ),
+    "kernels too large": (
+        ["sweep", "multi_digits", "--dry-run", "--set", "task.kernels=[9,9]"],
+        "kernels [9, 9] are too large for images of",
+    ),
+    "more than memory": (
+        ["run", "--task", "quadratic", "--method", "sum", "--set", "task.features=1000000000000000"],
+        "check its settings features = 1000000000000000; if they are right, its data is kept in",
+    ),
     "batch too large": (
         ["run", "--task", "smooth_mlp", "--method", "sum", "--set", "task.batch_size=99999"],
         "batch_size",
@@ -108,6 +137,11 @@ def test_a_name_of_the_suite_is_no_file(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert checked("sum", "method") == "sum"
     assert checked("mine", "method", ["mine"]) == "mine"
+
+
+def test_whole_numbers_on_an_axis_are_of_settings_that_are_whole() -> None:
+    (values,) = axes(["task.batch_size=16,1e2,0.5"]).values()
+    assert [(type(value), value) for value in values] == [(int, 16), (int, 100), (float, 0.5)]
 
 
 def test_a_command_that_only_has_others_shows_its_help(capfd, monkeypatch) -> None:

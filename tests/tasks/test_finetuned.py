@@ -189,7 +189,7 @@ class TestStart:
         [
             ({"pretraining_steps": 0}, "pretraining_steps must be at least 1, got 0"),
             ({"pretraining_lr": 0.0}, "pretraining_lr must be > 0 and finite, got 0"),
-            ({"pretraining_lr": math.inf}, "pretraining_lr must be > 0 and finite, got inf"),
+            ({"pretraining_lr": math.inf}, "pretraining_lr must be a finite number, got inf"),
             ({"width": 15}, "width 15 must be a multiple of heads 2"),
         ],
     )
@@ -318,7 +318,7 @@ class TestUnlearning:
         [
             ({"forget": "npo+"}, r"forget must be npo or ascent, got 'npo\+'"),
             ({"beta": 0.0}, "beta must be > 0 and finite, got 0"),
-            ({"beta": math.nan}, "beta must be > 0 and finite, got nan"),
+            ({"beta": math.nan}, "beta must be a finite number, got nan"),
         ],
     )
     def test_settings_outside_their_range_are_refused(self, settings, message) -> None:

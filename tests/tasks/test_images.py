@@ -323,6 +323,6 @@ def test_decoded_images_that_were_cut_off_are_one_clear_line(held: int, hub, tmp
     kept.write_bytes(kept.read_bytes()[:held])
     with (
         pytest.raises(UserError, match="its data cannot be loaded .* remove what is damaged"),
-        _kept_data("multi_digits"),
+        _kept_data("multi_digits", {}),
     ):
         read_images(MNIST, folder)

@@ -144,7 +144,7 @@ def test_the_network_is_that_of_lin_et_al() -> None:
     ("settings", "message"),
     [
         ({"images": "svhn"}, "images must be one of .*, got 'svhn'"),
-        ({"channels": [10]}, r"channels must be two numbers of at least 1, got \[10\]"),
+        ({"channels": [10]}, r"channels must be a list of 2 whole numbers, got \[10\]"),
         ({"kernels": [5, 0]}, r"kernels must be two numbers of at least 1, got \[5, 0\]"),
         ({"hidden": 0}, "hidden must be at least 1, got 0"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),

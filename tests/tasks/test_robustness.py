@@ -145,7 +145,7 @@ def test_a_run_of_the_smallest_scale_ends_with_its_metrics(name) -> None:
     ("settings", "message"),
     [
         ({"epsilon": 0.0}, "epsilon must lie above 0 and be at most 1, got 0.0"),
-        ({"epsilon": float("nan")}, "epsilon must lie above 0 and be at most 1, got nan"),
+        ({"epsilon": float("nan")}, "epsilon must be a finite number, got nan"),
         ({"attack_steps": 0}, "attack_steps must be at least 1, got 0"),
         ({"test_steps": 0}, "test_steps must be at least 1, got 0"),
     ],
