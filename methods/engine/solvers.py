@@ -67,8 +67,8 @@ def spectrum(gram: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
     """The eigenvalues ``(..., K)`` of G, 0 beyond its range, and the eigenvectors ``(..., K, K)`` in columns.
 
     The rank is that of the cosines, without the zero rows: the lengths of rows, which decide the eigenvalues
-    as much, do not change it. So the eigenvalues that are kept are not the greatest ones but those that are
-    most of vᵀ diag(d²) v: of rows that are dependent the others are small by cancelling, of a short row none.
+    as much, do not change it. So the eigenvalues that are kept are not the greatest but those of the greatest
+    share vᵀGv / vᵀ diag(d²) v: it is small where dependent rows cancel, and not where a row is short.
 
     Args:
         gram: G = diag(d) C diag(d), ``(..., K, K)``, with the cosines C and the lengths d of the rows.
@@ -81,7 +81,7 @@ def spectrum(gram: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
     values, vectors = eigh(lengths[..., :, None] * unit * lengths[..., None, :], graded=True)
     share = divide(values, ((vectors * lengths[..., :, None]) ** 2).sum(-2))
     greater = (share[..., None, :] > share[..., :, None]).sum(-1)
-    return torch.where(greater < independent, values, 0.0), vectors
+    return torch.where(greater < independent, values.clamp(min=0), 0.0), vectors
 
 
 def times(matrix: Tensor, vector: Tensor) -> Tensor:
