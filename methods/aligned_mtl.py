@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from .engine import Method, Property, State, cosines, power, rank, times, tolerance
+from .engine import Method, Property, State, divide, spectrum, times, tolerance
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class AlignedMTL(Method):
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``."""
-        unit, lengths = cosines(gram)
-        independent = rank(unit, tolerance(gram)) - (lengths == 0).sum(-1)
-        inverse_root, least = power(gram, -0.5, independent)
-        return least.sqrt()[..., None] * times(inverse_root, self.preferences(gram))
+        values, vectors = spectrum(gram, tolerance(gram))
+        least = torch.where(values > 0, values, torch.inf).amin(-1, keepdim=True)
+        scale = divide(least, values).sqrt()
+        return times(vectors, scale * times(vectors.mT, self.preferences(gram)))

@@ -27,10 +27,10 @@ class Bloop(RememberingMethod):
         order: ``"after"`` (Algorithm 1) projects against the EMA of past batches and moves it afterwards;
             ``"before"`` (Appendix A and the authors' code) moves it first.
         ratio_only: take ⟨g_a, m⟩ / ‖m‖² of g_m, not of m, from the direction, as an option of the authors'
-            code does.
+            code does. With ρ = 1 the two are the same.
 
     Raises:
-        ValueError: ``rho`` or ``order`` is none of these.
+        ValueError: ``rho`` or ``order`` is none of these, or ``ratio_only`` comes with ``ema``.
     """
 
     ratio_only: bool | None = None
@@ -42,6 +42,11 @@ class Bloop(RememberingMethod):
     projects: ClassVar[Literal["sum", "main"] | None] = "sum"
     projects_auxiliary: ClassVar[bool] = True
     fixed_gradients: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ratio_only and self.ema is not None:
+            raise ValueError("ratio_only takes the share of the EMA that rho sets: set rho instead of ema")
 
     def compared(self, k: int) -> range:
         """The auxiliary gradient and the EMA, of two objectives whose EMA moves afterwards."""

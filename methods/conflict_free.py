@@ -13,8 +13,7 @@ from .engine import (
     cosines,
     divide,
     lost,
-    power,
-    rank,
+    pseudo_inverse,
     times,
     tolerance,
 )
@@ -44,7 +43,7 @@ class ConFIG(Method):
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``."""
         unit, lengths = cosines(gram)
-        inverse, _ = power(unit, -1, rank(unit, tolerance(gram)))
+        inverse = pseudo_inverse(unit, tolerance(gram))
         weights = gram.shape[-1] * self.preferences(gram)
         x = torch.where(lengths == 0, 0.0, times(inverse, weights))
         images = times(unit, x)

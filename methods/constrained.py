@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ class Constrained(Method):
         bounded: the loss that c bounds: ``"aux"`` (the main loss is minimised) or ``"main"``.
 
     Raises:
-        ValueError: as for every method, or ``bounded`` is neither.
+        ValueError: as for every method.
     """
 
     bounded: Bounded = "aux"
@@ -36,11 +36,6 @@ class Constrained(Method):
     lam_is: ClassVar[LamIs] = "bound"
     objectives: ClassVar[int | None] = 2
     properties: ClassVar[frozenset[Property]] = frozenset({"needs_losses"})
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.bounded not in get_args(Bounded):
-            raise ValueError(f"bounded must be one of {', '.join(get_args(Bounded))}, got {self.bounded!r}")
 
     def excess(self, losses: Tensor) -> Tensor:
         """L − c of the loss that is bounded: ``(...)``.

@@ -1,5 +1,6 @@
 """FAMO: let all losses decrease at the same rate."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -28,7 +29,7 @@ class FAMO(Method):
         gamma: decay of ξ.
 
     Raises:
-        ValueError: ``beta`` or ``gamma`` is negative.
+        ValueError: ``beta`` or ``gamma`` is negative or not finite.
     """
 
     beta: float = 0.025
@@ -47,8 +48,8 @@ class FAMO(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (self.beta >= 0 and self.gamma >= 0):
-            raise ValueError(f"beta and gamma must be at least 0, got {self.beta}, {self.gamma}")
+        if not (0 <= self.beta < math.inf and 0 <= self.gamma < math.inf):
+            raise ValueError(f"beta and gamma must be finite and at least 0, got {self.beta}, {self.gamma}")
 
     def start(self, shape: torch.Size, k: int, device: torch.device) -> State:
         """ξ = 0, and no losses yet."""
@@ -60,7 +61,7 @@ class FAMO(Method):
         assert losses is not None
         logs = (losses + _LEAST).log()
         self._move(state, logs)
-        state["logs"] = logs
+        state["logs"] = logs.expand_as(state["xi"])
         return (state["xi"] - logs).softmax(-1)
 
     def observe(self, state: State, losses: Tensor) -> State:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .engine import LamIs, Method, State, check_rho, divide, draw
+from .engine import LamIs, Method, State, check_rho, divide, draw, tolerance
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,8 @@ class GradVac(Method):
     """d = Σ_i (g_i + c_ij g_j where φ_ij < φ̄_ij, else g_i), φ_ij = cos(g_i, g_j), φ̄_ij its moving average.
 
     c = ‖g_i‖ (φ̄ √(1 − φ²) − φ √(1 − φ̄²)) / (‖g_j‖ √(1 − φ̄²)), φ̄ ← (1 − β) φ̄ + β φ, from φ̄ = 0. Each gradient
-    meets the others one after the other, in a random order. λ scales g_a: the altered g_m does not change,
+    meets the others one after the other, in a random order. Where φ̄ = 1 to rounding, which no finite c
+    reaches, g_i stays. λ scales g_a: the altered g_m does not change,
     and the altered g_a is scaled with it.
 
     Source: Wang & Tsvetkov 2021, arXiv 2010.05874, Algorithm 1; the weight λ is ours.
@@ -57,7 +58,8 @@ class GradVac(Method):
             length = ((altered @ gram) * altered).sum(-1).clamp(min=0).sqrt()
             theirs, target = (other * norms[..., None, :]).sum(-1), (other * average).sum(-1)
             phi = divide(((altered @ gram) * other).sum(-1), length * theirs).clamp(-1, 1)
-            across, aim = (1 - phi**2).sqrt(), (1 - target**2).sqrt()
+            across, aim = (1 - phi**2).sqrt(), 1 - target**2
+            aim = torch.where(aim > tolerance(gram), aim, 0.0).sqrt()
             added = divide(length * (target * across - phi * aim), theirs * aim)
             altered = altered + torch.where(phi < target, added, 0.0)[..., None] * other
             average = average + self.beta * other * (phi - target)[..., None]

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .engine import LamIs, Method, Property, State, cosines, divide, lost, power, rank, times, tolerance
+from .engine import LamIs, Method, Property, State, cosines, divide, lost, pseudo_inverse, times, tolerance
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class IMTLG(Method):
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``, of sum 1 or 0."""
         unit, lengths = cosines(gram)
-        inverse, _ = power(unit, -1, rank(unit, tolerance(gram)))
+        inverse = pseudo_inverse(unit, tolerance(gram))
         x = torch.where(lengths == 0, 0.0, inverse.sum(-1))
         weights = divide(x, lengths)
         projected = torch.linalg.vector_norm(times(unit, x), dim=-1, keepdim=True)

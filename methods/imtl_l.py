@@ -25,7 +25,7 @@ class IMTLL(UW):
         lr: learning rate of s: the most that s moves in a step, as losses of any size move it by Adam.
 
     Raises:
-        ValueError: ``lr`` is negative.
+        ValueError: ``lr`` is negative or not finite.
     """
 
     name: ClassVar[str] = "imtl_l"

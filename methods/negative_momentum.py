@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from .engine import RememberingMethod, State
@@ -44,7 +43,4 @@ class NegativeMomentum(RememberingMethod):
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., 3)`` for the gradients and m; ``(..., 2)`` where ρ = 1."""
-        total = torch.ones_like(gram[..., 0])
-        total[..., 2:] = 0
-        total[..., self.reference] -= self.kappa * self._lam_per_auxiliary(gram, 2)[..., 0]
-        return total
+        return self.less(gram, self.kappa * self._lam_per_auxiliary(gram, 2)[..., 0])

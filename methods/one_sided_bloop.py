@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from .engine import RememberingMethod, State
@@ -36,7 +35,4 @@ class OneSidedBloop(RememberingMethod):
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., 3)`` for the gradients and m; ``(..., 2)`` where ρ = 1."""
-        total = torch.ones_like(gram[..., 0])
-        total[..., 2:] = 0
-        total[..., self.reference] -= self.share(gram).clamp(max=0)
-        return total
+        return self.less(gram, self.share(gram).clamp(max=0))

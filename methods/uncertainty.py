@@ -1,5 +1,6 @@
 """Uncertainty weighting: learn the noise of each loss."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,7 +24,7 @@ class UW(Method):
         lr: learning rate of s: the most that s moves in a step, as losses of any size move it by Adam.
 
     Raises:
-        ValueError: ``lr`` is negative.
+        ValueError: ``lr`` is negative or not finite.
     """
 
     lr: float = 0.025
@@ -40,8 +41,8 @@ class UW(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.lr >= 0:
-            raise ValueError(f"lr must be at least 0, got {self.lr}")
+        if not 0 <= self.lr < math.inf:
+            raise ValueError(f"lr must be finite and at least 0, got {self.lr}")
 
     def start(self, shape: torch.Size, k: int, device: torch.device) -> State:
         """s = 0."""

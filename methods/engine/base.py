@@ -44,7 +44,8 @@ class Method(BaseMethod):
             None for the whole model at once.
 
     Raises:
-        ValueError: as for every method, or ``ema`` or ``weights_ema`` lies outside (0, 1].
+        ValueError: as for every method, ``ema`` or ``weights_ema`` lies outside (0, 1], or of ``blocks``
+            there is none or one is negative.
     """
 
     ema: float | None = None
@@ -75,6 +76,8 @@ class Method(BaseMethod):
         super().__post_init__()
         if isinstance(self.blocks, list):
             object.__setattr__(self, "blocks", tuple(self.blocks))
+        if isinstance(self.blocks, tuple) and (not self.blocks or min(self.blocks) < 0):
+            raise ValueError(f"blocks must be one size or more, none negative, got {self.blocks}")
         for name in ("ema", "weights_ema"):
             if (rho := getattr(self, name)) is not None:
                 check_rho(rho, name)
@@ -169,7 +172,7 @@ class Method(BaseMethod):
         `BaseMethod.combine` has the arguments.
         """
         self._check(gradients)
-        self._check_losses(losses)
+        self._check_losses(losses, gradients.shape[-2])
         k, next_state = gradients.shape[-2], dict(state)
         direction = torch.empty_like(row_of(gradients, 0)) if out is None else out
         if self._of(k).memory and out is None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 import torch
 from torch import Tensor
 
+from ...declared import check_types
 from ...registry import Registry
 from . import passes
 from .arithmetic import seeds
@@ -49,8 +50,8 @@ class BaseMethod(ABC):
             there are blocks, and before ``rescale``; a direction of zero stays. ``"own"``, or None: as it is.
 
     Raises:
-        ValueError: ``lam`` is negative or not finite, ``length`` is none of these, or ``rescale`` is asked of
-            a method to which λ is nothing or a bound.
+        ValueError: a setting is not of its type, ``lam`` is negative or not finite, or ``rescale`` is asked
+            of a method to which λ is nothing or a bound.
     """
 
     lam: float | Tensor = 1.0
@@ -93,12 +94,11 @@ class BaseMethod(ABC):
     ``permutation_equivariant`` (in the auxiliary objectives), ``needs_losses``."""
 
     def __post_init__(self) -> None:
+        check_types(type(self), {field.name: getattr(self, field.name) for field in fields(self)})
         lam = torch.as_tensor(self.lam, dtype=torch.float64)
         least, told = (-torch.inf, "") if self.lam_is == "bound" else (0, " and at least 0")
         if not (torch.isfinite(lam) & (lam >= least)).all():
             raise ValueError(f"lam must be finite{told}, got {self.lam}")
-        if self.length not in (None, *get_args(Length)):
-            raise ValueError(f"length must be one of {', '.join(get_args(Length))}, got {self.length!r}")
         if self.length == "own":
             object.__setattr__(self, "length", None)
         if self.rescale and self.lam_is in ("none", "bound"):
@@ -142,8 +142,8 @@ class BaseMethod(ABC):
                 with one for each entry. Methods that draw nothing do not look at it.
 
         Raises:
-            ValueError: ``gradients`` has another number of objectives than the method is defined for, or
-                ``seed`` another shape.
+            ValueError: ``gradients`` has one objective, or another number than the method is defined for, or
+                is not of floating-point numbers; or ``seed`` has another shape.
         """
         self._check(gradients)
         shape, device = self._leading(gradients), gradients.device
@@ -186,8 +186,8 @@ class BaseMethod(ABC):
             the direction ``(..., P)`` in the gradients' dtype, and the next state.
 
         Raises:
-            ValueError: ``gradients`` has another number of objectives than the method is defined for, or
-                the method needs losses and got none.
+            ValueError: as `init`, ``lam`` does not fit ``gradients``, or the method needs losses and got
+                none, or more or fewer than gradients.
         """
 
     def observe(self, state: State, losses: Tensor) -> State:
@@ -232,16 +232,27 @@ class BaseMethod(ABC):
         lam = used.to(like) if isinstance(used, Tensor) else like.new_full((), used)
         if lam.dim() < len(leading) + 1 or lam.shape[-1] != k - 1:
             lam = lam[..., None]
-        return lam.expand(*leading, k - 1)
+        try:
+            return lam.expand(*leading, k - 1)
+        except RuntimeError:
+            fitting, shape = f"{tuple(leading)} or {(*leading, k - 1)}", tuple(torch.as_tensor(used).shape)
+            raise ValueError(f"lam must have the shape {fitting}, got {shape}") from None
 
     def _check(self, gradients: Tensor | Parts) -> None:
-        k = gradients.shape[-2]
+        if not gradients.dtype.is_floating_point:
+            raise ValueError(f"gradients must be of real floating-point numbers, got {gradients.dtype}")
+        if len(gradients.shape) < 2:
+            raise ValueError(f"gradients must be (..., K, P), got the shape {tuple(gradients.shape)}")
+        if (k := gradients.shape[-2]) < 2:
+            raise ValueError(f"give a main gradient and at least one auxiliary gradient, got {k}")
         if self.objectives is not None and k != self.objectives:
             raise ValueError(f"{self.name} is defined for {self.objectives} objectives, got {k} gradients")
 
-    def _check_losses(self, losses: Tensor | None) -> None:
+    def _check_losses(self, losses: Tensor | None, k: int) -> None:
         if losses is None and "needs_losses" in self.properties:
             raise ValueError(f"{self.name} needs the losses: combine(gradients, state, losses)")
+        if losses is not None and losses.shape[-1:] != (k,):
+            raise ValueError(f"losses must be (..., {k}), one per gradient, got {tuple(losses.shape)}")
 
 
 REGISTRY: Registry[BaseMethod] = Registry("method", "methods")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
 
+import torch
 from torch import Tensor
 
 from .arithmetic import check_rho, divide
@@ -21,7 +21,7 @@ class RememberingMethod(Method):
         order: whether m moves ``"after"`` the direction has been computed, or ``"before"``.
 
     Raises:
-        ValueError: ``rho`` or ``order`` is none of these.
+        ValueError: as for every method, or ``rho`` lies outside (0, 1].
     """
 
     rho: float = 0.01
@@ -30,8 +30,6 @@ class RememberingMethod(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_rho(self.rho)
-        if self.order not in get_args(Order):
-            raise ValueError(f"order must be one of {', '.join(get_args(Order))}, got {self.order!r}")
 
     def memory(self, k: int) -> tuple[EMA, ...]:
         """The EMAs of all gradients but the last, unless ρ = 1."""
@@ -45,3 +43,10 @@ class RememberingMethod(Method):
     def share(self, gram: Tensor) -> Tensor:
         """⟨g_a, m⟩ / ‖m‖² ``(...)`` of two objectives."""
         return divide(gram[..., 1, self.reference], gram[..., self.reference, self.reference])
+
+    def less(self, gram: Tensor, share: Tensor) -> Tensor:
+        """The sum of two gradients less a share ``(...)`` of m: ``(..., 3)``, and ``(..., 2)`` at ρ = 1."""
+        total = torch.ones_like(gram[..., 0])
+        total[..., 2:] = 0
+        total[..., self.reference] -= share
+        return total

@@ -52,32 +52,36 @@ def definite(matrix: Tensor, tolerance: float) -> Tensor:
     return matrix + (vectors * missing[..., None, :]) @ vectors.mT
 
 
-def rank(unit: Tensor, tolerance: float) -> Tensor:
-    """``(...)``: how many rows of cosines ``(..., K, K)`` are independent, a zero row counted as one.
-
-    The lengths of the rows, which decide the eigenvalues of G as much, do not change it.
-    """
-    values, _ = eigh(unit)
-    return (values > tolerance * values.amax(-1, keepdim=True)).sum(-1)
-
-
-def power(matrix: Tensor, exponent: float, rank: Tensor) -> tuple[Tensor, Tensor]:
-    """A power of a positive semidefinite matrix on its range, such as −1 for the pseudo-inverse.
+def pseudo_inverse(matrix: Tensor, tolerance: float) -> Tensor:
+    """The inverse of a positive semidefinite matrix ``(..., K, K)`` on its range.
 
     Args:
         matrix: ``(..., K, K)``.
-        exponent: of its eigenvalues.
-        rank: ``(...)``, how many of them are not rounding, at most.
-
-    Returns:
-        the power ``(..., K, K)``, and the least eigenvalue of the matrix that is not rounding ``(...)``.
+        tolerance: the eigenvalue, relative to the greatest, up to which one is rounding.
     """
-    values, vectors = eigh(matrix)
-    greater = (values[..., None, :] > values[..., :, None]).sum(-1)
-    kept = (values > _exact(matrix) * values.amax(-1, keepdim=True)) & (greater < rank[..., None])
-    raised = torch.where(kept, torch.where(kept, values, 1.0) ** exponent, 0.0)
-    least = torch.where(kept, values, values.amax(-1, keepdim=True)).amin(-1)
-    return (vectors * raised[..., None, :]) @ vectors.mT, least
+    values, vectors = _on_range(matrix, tolerance)
+    return (vectors * divide(torch.ones_like(values), values)[..., None, :]) @ vectors.mT
+
+
+def spectrum(gram: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
+    """The eigenvalues ``(..., K)`` of G, 0 beyond its range, and the eigenvectors ``(..., K, K)`` in columns.
+
+    The rank is that of the cosines, without the zero rows: the lengths of rows, which decide the eigenvalues
+    as much, do not change it. So the eigenvalues that are kept are not the greatest but those of the greatest
+    share vᵀGv / vᵀ diag(d²) v: it is small where dependent rows cancel, and not where a row is short.
+
+    Args:
+        gram: G = diag(d) C diag(d), ``(..., K, K)``, with the cosines C and the lengths d of the rows.
+        tolerance: the eigenvalue of C, relative to the greatest, up to which one is rounding.
+    """
+    unit, lengths = cosines(gram)
+    values, vectors = _on_range(unit, tolerance)
+    independent = (values > 0).sum(-1, keepdim=True) - (lengths == 0).sum(-1, keepdim=True)
+    unit = (vectors * values[..., None, :]) @ vectors.mT
+    values, vectors = eigh(lengths[..., :, None] * unit * lengths[..., None, :], graded=True)
+    share = divide(values, ((vectors * lengths[..., :, None]) ** 2).sum(-2))
+    greater = (share[..., None, :] > share[..., :, None]).sum(-1)
+    return torch.where(greater < independent, values.clamp(min=0), 0.0), vectors
 
 
 def times(matrix: Tensor, vector: Tensor) -> Tensor:
@@ -155,16 +159,22 @@ def simplex_projection(point: Tensor) -> Tensor:
     return (point - shifts.amax(-1, keepdim=True)).clamp(min=0)
 
 
-def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
+def eigh(matrix: Tensor, graded: bool = False) -> tuple[Tensor, Tensor]:
     """Eigenvalues ``(..., K)`` in no order and eigenvectors ``(..., K, K)`` in columns, by Jacobi rotations.
 
     `torch.linalg.eigh` would do, but waits for the device.
 
-    Source: Golub & Van Loan 2013, "Matrix computations", Section 8.5 (parallel ordering).
+    Source: Golub & Van Loan 2013, "Matrix computations", Section 8.5 (parallel ordering); Demmel & Veselić
+    1992, "Jacobi's method is more accurate than QR".
+
+    Args:
+        matrix: ``(..., K, K)``.
+        graded: whether each eigenvalue is to be exact relative to itself, not to the greatest: entries of
+            any size are then rotated away. For D C D with a diagonal D and a C far from singular.
     """
     k = matrix.shape[-1]
     vectors = torch.eye(k, dtype=matrix.dtype, device=matrix.device).expand(matrix.shape)
-    rounding = torch.finfo(matrix.dtype).eps * matrix.abs().amax((-2, -1))[..., None]
+    rounding = (0.0 if graded else torch.finfo(matrix.dtype).eps) * matrix.abs().amax((-2, -1))[..., None]
     for _ in range(1 if k == 2 else _SWEEPS):
         for pairs in _rounds(k, matrix.device):
             partner = pairs.abs()
@@ -178,6 +188,12 @@ def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
             rotation = torch.diag_embed(cosine) + (tangent * cosine)[..., None] * pairs
             matrix, vectors = rotation.mT @ matrix @ rotation, vectors @ rotation
     return matrix.diagonal(dim1=-2, dim2=-1), vectors
+
+
+def _on_range(matrix: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
+    """`eigh`, with 0 for the eigenvalues that are rounding."""
+    values, vectors = eigh(matrix)
+    return torch.where(values > tolerance * values.amax(-1, keepdim=True), values, 0.0), vectors
 
 
 def _exact(matrix: Tensor) -> float:

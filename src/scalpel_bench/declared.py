@@ -12,16 +12,25 @@ from numbers import Integral, Real
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from torch import Tensor
+
 MOST = 2**63
 """Whole numbers are below it: tensors hold no other."""
-_NAMES = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}
+_NAMES = {
+    int: "a whole number",
+    float: "a finite number",
+    bool: "true or false",
+    str: "text",
+    Tensor: "a tensor",
+}
 _PLURALS = {int: "whole numbers", float: "finite numbers", str: "texts"}
 
 
 def check_types(cls: Any, settings: Mapping[str, Any]) -> None:
     """Refuse settings of another type than their field's; a field of a type that is not known takes anything.
 
-    A list may stand for a tuple, and a whole number for any number, but neither true nor false for one.
+    A list may stand for a tuple, and a whole number for any number, but neither true nor false for one. A
+    field's default may be anything.
 
     Args:
         cls: a dataclass.
@@ -30,8 +39,10 @@ def check_types(cls: Any, settings: Mapping[str, Any]) -> None:
     Raises:
         ValueError: a setting is of another type, no finite number, or too large for 64 bits.
     """
-    declared = _declared(cls)
+    declared, defaults = _declared(cls), {field.name: field.default for field in fields(cls)}
     for name, value in settings.items():
+        if value is defaults.get(name):
+            continue
         if name in declared and not _fits(value, declared[name]):
             raise ValueError(f"{name} must be {_told(declared[name])}, got {_shown(value)}")
         if large := [each for each in _flat(value) if _is_whole(each) and not -MOST <= each < MOST]:
@@ -69,7 +80,7 @@ def _fits(value: Any, of: Any) -> bool:
         return _is_whole(value) or (
             isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
         )
-    if of in (str, NoneType):
+    if of in (str, NoneType, Tensor):
         return isinstance(value, of)
     return True
 

@@ -80,6 +80,37 @@ def test_rank_does_not_depend_on_the_lengths_of_rows() -> None:
         assert error(direction("aligned_mtl", rows), expected, torch.zeros(1, 30)) < 1e-3
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("short", [1e-3, 1e-7, 1e-8, 1e-12, 1e-20])
+def test_a_short_gradient_is_no_missing_one(short: float, dtype: torch.dtype) -> None:
+    """J = U diag(1, 1, r) V, whose direction is r VᵀUᵀw: with rows that are independent, and not."""
+    half = 0.5**0.5
+    cases = {
+        "two": ([[1, 0], [0, short]], [1 / 2, 1 / 2]),
+        "three": ([[1, 0, 0], [0, 1, 0], [0, 0, short]], [1 / 3, 1 / 3, 1 / 3]),
+        "two at 0.6": ([[1, 0], [0.6 * short, 0.8 * short]], [0.4, 0.4]),
+        "short first": ([[0, 0, short], [0, 1, 0], [1, 0, 0]], [1 / 3, 1 / 3, 1 / 3]),
+        "two equal, one short": ([[1, 0], [1, 0], [0, short]], [2 * half / 3, 1 / 3]),
+        "their sum, one short": (
+            [[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, short]],
+            [3**0.5 / 6, 3**0.5 / 6, 1 / 4],
+        ),
+    }
+    for name, (rows, expected) in cases.items():
+        found = direction("aligned_mtl", torch.tensor(rows, dtype=dtype)).double() / short
+        wanted = torch.tensor(expected, dtype=torch.float64)
+        torch.testing.assert_close(
+            found, wanted, rtol=1e-6, atol=2 * short, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def test_a_short_gradient_is_no_missing_one_to_a_surgeon() -> None:
+    parameter = nn.Parameter(torch.zeros(2))
+    surgeon = methods.Surgeon([parameter], methods.create("aligned_mtl"))
+    surgeon.backward(parameter[0], 1e-8 * parameter[1])
+    torch.testing.assert_close(parameter.grad, torch.tensor([5e-9, 5e-9]), rtol=1e-6, atol=0.0)
+
+
 @pytest.mark.parametrize(("dtype", "least", "greatest"), [("float32", 1e-6, 1e-4), ("bfloat16", 1e-2, 0.1)])
 def test_the_tolerance_is_between_the_rounding_and_its_root(dtype, least: float, greatest: float) -> None:
     eps = torch.finfo(getattr(torch, dtype)).eps

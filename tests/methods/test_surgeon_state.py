@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import mse_loss
 
+from scalpel_bench import methods
 from scalpel_bench.methods import Surgeon
 from tests.methods.surgeons import batches, bloop, losses, network, optimizer_of, train, written
 
@@ -215,3 +216,19 @@ def test_a_step_that_is_compiled_is_a_step() -> None:
     for batch in data:
         surgeon.backward(*losses(net, batch))
         step()
+
+
+def test_famo_with_blocks_loads_and_takes_a_parameter_in() -> None:
+    """Its logarithms of the losses are remembered per block."""
+    model, (batch, *_) = network(), batches(1)
+    last = model[2].bias
+    last.requires_grad_(False)
+    surgeon = Surgeon(model.parameters(), methods.create("famo", blocks=True))
+    surgeon.backward(*losses(model, batch))
+    other = Surgeon(model.parameters(), methods.create("famo", blocks=True))
+    other.load_state_dict(surgeon.state_dict())
+    optimizer_of(model).step()
+    last.requires_grad_(True)
+    model.zero_grad()
+    surgeon.backward(*losses(model, batch))
+    assert surgeon.state_dict()["state"]["logs"].shape == (4, 2)
