@@ -39,7 +39,7 @@ class Results:
 
     def __repr__(self) -> str:
         experiment = self._analysis.experiment
-        return f"<{len(self._analysis.records)} runs of {experiment.name} at scale {experiment.scale}>"
+        return f"<{len(self._analysis.runs)} runs of {experiment.name} at scale {experiment.scale}>"
 
     @property
     def runs(self) -> pd.DataFrame:

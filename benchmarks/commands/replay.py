@@ -63,7 +63,7 @@ def replay(path: Path, sample: int, whole: bool, options: ExecutionOptions, seed
     """
     sweep = load_sweep(Folder(path))
     groups: dict[Origin, list[Record]] = {}
-    for record in sweep.records:
+    for record in sweep.runs:
         if record.status != "failed":
             groups.setdefault(origin_of(record), []).append(record)
     if not groups:
@@ -76,7 +76,7 @@ def replay(path: Path, sample: int, whole: bool, options: ExecutionOptions, seed
         {"run": each.record.id, "of": _title(each.record), "steps": each.steps, "found": each.verdict}
         for each in replayed
     ]
-    terminal.table(f"{path}: {len(rows)} of {len(sweep.records)} runs computed again", pd.DataFrame(rows))
+    terminal.table(f"{path}: {len(rows)} of {len(sweep.runs)} runs computed again", pd.DataFrame(rows))
     _adopt(sweep.folder, groups, replayed)
     return 3 if any(each.difference for each in replayed) else 0
 
