@@ -43,8 +43,8 @@ class Results:
 
     @property
     def runs(self) -> pd.DataFrame:
-        """A row per run: ``method``, ``lam``, ``seed``, ``lr``, ``status`` (completed or diverged), ``id``;
-        end values as ``<split>_<metric>``, with losses ``main`` and ``aux``; ``train_seconds``."""
+        """A row per run: ``method``, ``lam``, ``seed``, ``lr``, ``status`` (completed, diverged or failed),
+        ``id``; end values as ``<split>_<metric>``, with losses ``main`` and ``aux``; ``train_seconds``."""
         return self._table("summary")
 
     @property
