@@ -39,12 +39,12 @@ class Results:
 
     def __repr__(self) -> str:
         experiment = self._analysis.experiment
-        return f"<{len(self._analysis.records)} runs of {experiment.name} at scale {experiment.scale}>"
+        return f"<{len(self._analysis.runs)} runs of {experiment.name} at scale {experiment.scale}>"
 
     @property
     def runs(self) -> pd.DataFrame:
-        """A row per run: ``method``, ``lam``, ``seed``, ``lr``, ``status`` (completed or diverged), ``id``;
-        end values as ``<split>_<metric>``, with losses ``main`` and ``aux``; ``train_seconds``."""
+        """A row per run: ``method``, ``lam``, ``seed``, ``lr``, ``status`` (completed, diverged or failed),
+        ``id``; end values as ``<split>_<metric>``, with losses ``main`` and ``aux``; ``train_seconds``."""
         return self._table("summary")
 
     @property

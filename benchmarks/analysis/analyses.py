@@ -15,7 +15,7 @@ from ..experiments.loading import AnyExperiment
 from ..experiments.schema import Experiment
 from ..experiments.simulated import MixedLossExperiment
 from ..messages import UserError
-from ..records import Record, RecordedSweep, under_other_labels
+from ..records import Record, RecordedSweep, once
 from ..simulations import SIMULATIONS
 from . import (
     diagnostics,
@@ -63,8 +63,13 @@ class Analysis(ABC):
 
     @property
     def records(self) -> list[Record]:
-        """Those that the tables are made of."""
+        """Those that the tables are made of; one of several methods is there for each of them."""
         return self.sweep.records
+
+    @property
+    def runs(self) -> list[Record]:
+        """The same, each once: what is counted and sent."""
+        return once(self.records)
 
     @property
     def title(self) -> str:
@@ -106,8 +111,7 @@ class TrainingAnalysis(Analysis):
     @cached_property
     def summary(self) -> pd.DataFrame:
         """A row per run and method that it is of."""
-        records = [*self.records, *under_other_labels(self.records, self.compared)]
-        return summary.summarise(records, self.compared.aux)
+        return summary.summarise(self.records, self.compared.aux)
 
     @cached_property
     def protocols(self) -> list[Protocol]:
@@ -305,7 +309,8 @@ class MixedLossAnalysis(Analysis):
     @property
     def records(self) -> list[Record]:
         """Those at that rate."""
-        return [self.sweep.by_id[identity] for identity in sorted(self._runs["id"])]
+        used = set(zip(self._runs["id"], self._runs["method"], strict=True))
+        return [record for record in self.sweep.records if (record.id, record.run.label) in used]
 
     @cached_property
     def summary(self) -> pd.DataFrame:

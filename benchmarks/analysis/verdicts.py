@@ -93,6 +93,9 @@ def judge_simulation(experiment: Common, quantities: Mapping[int, Mapping[str, f
 def corrected(claims: pd.DataFrame) -> pd.DataFrame:
     """The verdicts with Holm's correction for the number of primary claims, under each protocol.
 
+    The column ``p`` stays as it is, corrected within its claim, so that it can be corrected for any family; a
+    verdict that the correction changes has the corrected value in its reason.
+
     To be asked once more of the claims of several experiments together: then they are a larger family. Those
     of miniatures are no part of it.
     """

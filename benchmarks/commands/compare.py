@@ -128,7 +128,7 @@ def _rivals(folder: Folder) -> RecordedSweep:
         raise UserError(f"{folder.path}: {experiment.name} compares no methods")
     if experiment.box is None:
         raise UserError(f"{folder.path}: no box, so that fronts have no ratio: {NO_BOX}")
-    _, others = current(sweep.folder, sweep.records)
+    _, others = current(sweep.folder, sweep.runs)
     if others:
         raise UserError(others)
     if cells_of(experiment, TrainingAnalysis(sweep).metrics).empty:
@@ -166,7 +166,7 @@ def _prepare(each: Comparison, options: ExecutionOptions) -> None:
     folder, rivals = each.folder, each.rivals
     folder.prepare()
     folder.set_aside(folder.content())
-    folder.archive_of(rivals.records)
+    folder.archive_of(rivals.runs)
     take_over(folder, rivals.folder)
     data, source = rivals.manifest.fingerprint, tasks.check_source(options.data)
     if each.mine is not None:

@@ -13,6 +13,7 @@ import pandas as pd
 from ..dashboard import Tracker
 from ..execution import ExecutionOptions, FinishedJob, Job, execute_all, populations
 from ..messages import Stopped, terminal
+from ..records import RecordedSweep
 from .forecast import Forecast
 
 
@@ -109,6 +110,19 @@ def collect(runs: Iterable[FinishedJob], tracker: Tracker, before: int = 0) -> E
     for note, count in notes.items():
         terminal.warn(f"{note}: {count} were trained in smaller populations, or alone")
     return ended
+
+
+def warn_of_failed(sweep: RecordedSweep) -> None:
+    """One line about the runs of a recorded sweep that failed: how many, and of which methods."""
+    count = sum(record.status == "failed" for record in sweep.runs)
+    if not count:
+        return
+    by_method = Counter(record.run.label for record in sweep.records if record.status == "failed")
+    told = ", ".join(f"{own} of {label}" for label, own in by_method.most_common())
+    terminal.warn(
+        f"{(sweep.source or sweep).folder.path}: missing: {count} run{'s' * (count != 1)} failed ({told}); "
+        "the same sweep tries them again"
+    )
 
 
 def tell_failures(ended: Ended) -> int:

@@ -58,9 +58,10 @@ def forecast(jobs: Sequence[Job], options: ExecutionOptions) -> Forecast:
         one = _measured(runs, options)
         if one is None:
             continue
-        training, steps = runs[0].training, get_task(runs[0].task, options).steps_per_epoch
-        rows = training.evaluations + 1
-        each = training.epochs * steps * one.step + rows * one.evaluation
+        training = runs[0].training
+        steps = training.epochs * get_task(runs[0].task, options).steps_per_epoch
+        rows = 1 + min(training.evaluations, steps)
+        each = steps * one.step + rows * one.evaluation
         seconds |= {run.id: each for run in runs}
         records += len(runs) * rows * one.row
         checkpoints.append(one.checkpoint)

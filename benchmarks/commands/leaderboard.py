@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..analysis import TrainingAnalysis, analyse
+from ..analysis import Analysis, TrainingAnalysis, analyse
 from ..analysis.leaderboard import PROTOCOL, RULE, SEEDS, SPLIT, Leaderboard, of_analyses, seeds_of
 from ..analysis.wording import with_interval
 from ..experiments.schema import Experiment
 from ..experiments.suite import SUITE
 from ..messages import UserError, terminal
 from ..records import Folder, has_manifest, load_sweep
+from .finished_jobs import warn_of_failed
 
 TRY = "smoke"
 """A scale that only tries whether all runs."""
@@ -34,7 +35,7 @@ def load_board(paths: Sequence[Path]) -> Leaderboard:
     if not paths:
         return _by_default(Path("results"))
     folders = [folder for path in paths for folder in recorded_in(path)]
-    return of_analyses(analyse(load_sweep(folder)) for folder in folders)
+    return _ranked([analyse(load_sweep(folder)) for folder in folders])
 
 
 def _by_default(results: Path) -> Leaderboard:
@@ -64,7 +65,18 @@ def _by_default(results: Path) -> Leaderboard:
             f"left out: {len(others)} of {len(others) + len(ranked)} sweeps, of scale {TRY}, with fewer than "
             f"{SEEDS} seeds of a method, or with controls; to rank them, name their folders"
         )
-    return of_analyses(ranked)
+    return _ranked(ranked)
+
+
+def _ranked(analyses: Sequence[Analysis]) -> Leaderboard:
+    """The leaderboard of sweeps, and a line about each of which runs failed.
+
+    Raises:
+        UserError: an experiment stands there twice, or nothing can be ranked.
+    """
+    for analysis in analyses:
+        warn_of_failed(analysis.sweep)
+    return of_analyses(analyses)
 
 
 def _has_controls(experiment: Experiment) -> bool:

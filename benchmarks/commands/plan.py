@@ -58,13 +58,17 @@ class Cost:
     @property
     def seconds(self) -> float:
         """Of all runs, one at a time."""
-        evaluations = self.run.training.evaluations + 1
-        return self.count * (self.steps * self.one.step + evaluations * self.one.evaluation)
+        return self.count * (self.steps * self.one.step + self.rows * self.one.evaluation)
 
     @property
     def disk(self) -> int:
         """Bytes of the records."""
-        return self.count * (self.run.training.evaluations + 1) * self.one.row
+        return self.count * self.rows * self.one.row
+
+    @property
+    def rows(self) -> int:
+        """Of a run's trajectory: its start, and evaluations, of which a step has one at most."""
+        return 1 + min(self.run.training.evaluations, self.steps)
 
 
 def estimate(

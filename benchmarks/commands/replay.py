@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from ...tasks import Task
 from ..execution import ExecutionOptions, code_of, describe_data, get_task, threads
 from ..experiments.settings import TrainingRun
 from ..messages import UserError, terminal
@@ -63,7 +64,7 @@ def replay(path: Path, sample: int, whole: bool, options: ExecutionOptions, seed
     """
     sweep = load_sweep(Folder(path))
     groups: dict[Origin, list[Record]] = {}
-    for record in sweep.records:
+    for record in sweep.runs:
         if record.status != "failed":
             groups.setdefault(origin_of(record), []).append(record)
     if not groups:
@@ -76,7 +77,7 @@ def replay(path: Path, sample: int, whole: bool, options: ExecutionOptions, seed
         {"run": each.record.id, "of": _title(each.record), "steps": each.steps, "found": each.verdict}
         for each in replayed
     ]
-    terminal.table(f"{path}: {len(rows)} of {len(sweep.records)} runs computed again", pd.DataFrame(rows))
+    terminal.table(f"{path}: {len(rows)} of {len(sweep.runs)} runs computed again", pd.DataFrame(rows))
     _adopt(sweep.folder, groups, replayed)
     return 3 if any(each.difference for each in replayed) else 0
 
@@ -141,8 +142,8 @@ def _again(record: Record, whole: bool, options: ExecutionOptions, seeds: _Seeds
         if not isinstance(run, TrainingRun):
             rows = SIMULATIONS[run.kind].simulate(run)
             return Replayed(record, len(rows), _difference(record.trajectory, rows, 0.0))
-        evaluations = None if whole else 1
-        outcome = train([run], get_task(run.task, options), evaluations=evaluations)[0]
+        task = get_task(run.task, options)
+        outcome = train([run], task, evaluations=None if whole else _up_to_a_step(run, task))[0]
     known = record.trajectory[: None if whole else 2]
     steps = outcome.trajectory[-1]["step"] if outcome.trajectory else outcome.diverged_at or 0
     here = environment(options.device)
@@ -155,6 +156,16 @@ def _again(record: Record, whole: bool, options: ExecutionOptions, seeds: _Seeds
         words = f"losses within {distance:.1f} standard deviations over seeds"
         return Replayed(record, steps, agreement=words)
     return Replayed(record, steps, difference)
+
+
+def _up_to_a_step(run: TrainingRun, task: Task) -> int:
+    """How many evaluations a run's first rows after the start take.
+
+    Where it asks for twice as many as it has steps, or more, the first of them is of the start, which has a
+    row without being asked for.
+    """
+    steps = run.training.epochs * task.steps_per_epoch
+    return 1 if round(steps / run.training.evaluations) else 2
 
 
 def _difference(recorded: list[dict[str, Any]], computed: list[dict[str, Any]], tolerance: float) -> str:

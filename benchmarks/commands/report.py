@@ -20,6 +20,7 @@ from ..report import (
     write_leaderboard,
     write_page,
 )
+from .finished_jobs import warn_of_failed
 
 MOST = 15
 """So many answered claims are told at the end of a long command."""
@@ -76,6 +77,7 @@ def report_sweep(sweep: RecordedSweep, brief: bool = False) -> Analysis:
         terminal.warn(f"left out: {line}")
     if left_out := len(analysis.sweep.not_counted):
         terminal.warn(f"{path}: {left_out} of {analysis.sweep.found} records left out")
+    warn_of_failed(sweep)
     if not brief:
         terminal.table(f"{path}: {analysis.title}", analysis.overview)
         show_verdicts(str(path), analysis.claims)

@@ -16,7 +16,7 @@ from ..experiments.schema import Experiment
 from ..experiments.settings import AnyRun, TrainingRun
 from ..experiments.simulated import MixedLossExperiment
 from ..messages import UserError, terminal
-from ..records import ANY_DATA, Folder, Manifest, Record, cell, read_manifest, sort_out
+from ..records import ANY_DATA, Folder, Manifest, Record, cell, once, read_manifest, sort_out
 from .planning import current, fingerprint_of
 from .sweep import sweep
 
@@ -72,7 +72,7 @@ def findings(folder: Folder, records: list[Record], rejected: list[str]) -> pd.D
     own, left_out = sort_out(records, experiment, manifest.fingerprint)
     found = [("bad", *line.split(": ", 1)) for line in rejected]
     found += [("double" if each.second else "foreign", each.record.id, each.reason) for each in left_out]
-    for record in own:
+    for record in once(own):
         if record.status == "failed":
             reason = (record.reason or "no reason").splitlines()[0]
             found.append(("failed", record.id, f"{_title(record.run)}: {reason}"))

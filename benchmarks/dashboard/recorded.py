@@ -90,7 +90,7 @@ def _read(folder: Folder) -> tuple[Analysis | None, list[Record], list[str]]:
     if has_manifest(folder):
         analysis = analyse(load_sweep(folder))
         write_files(analysis)
-        return analysis, analysis.records, analysis.sweep.not_counted
+        return analysis, analysis.runs, analysis.sweep.not_counted
     records, left_out = folder.read()
     if not records:
         raise UserError(none_of(folder, left_out))

@@ -102,7 +102,7 @@ def of_sweep(analysis: Analysis) -> WandbRun:
     group = f"{experiment.name}/{experiment.scale}"
     tables = analysis.tables
     figures = sorted((folder.path / FIGURES).glob("*.png"))
-    statuses = Counter(record.status for record in analysis.records)
+    statuses = Counter(record.status for record in analysis.runs)
     start = {
         "id": f"analysis-{hashlib.sha256(f'{group} {fingerprint}'.encode()).hexdigest()[:16]}",
         "name": f"analysis of {group}",

@@ -256,6 +256,24 @@ class Experiment(FromFile):
         count = len(self.lam)
         return tuple(np.linspace(low, high, count).tolist()) if count > 1 else ((low + high) / 2,)
 
+    def runs_at(self, label: str, lam: float) -> bool:
+        """Whether a method is run at a λ.
+
+        Raises:
+            UserError: as `lams`.
+        """
+        return lam in self.lams(label) or (lam == 0 and label == self._without_aux)
+
+    @property
+    def _without_aux(self) -> str:
+        """The label of `sum` that is run at λ = 0 whatever its grid; empty where the rate is no axis."""
+        sums = [
+            label
+            for label, settings in self.methods.items()
+            if settings["name"] == "sum" and "training" not in settings
+        ]
+        return sums[0] if sums and len(self.axes.get(LEARNING_RATE, ())) > 1 else ""
+
     def trades_off(self, label: str) -> bool:
         """Whether λ moves a method along the front; also of a method that is not here, of recorded runs."""
         return self._lam_is(label) in ("trade-off", "bound")
@@ -291,13 +309,8 @@ class Experiment(FromFile):
         count = self.seeds * len(cells) * math.prod(map(len, self.axes.values()))
         if count > MOST_RUNS:
             raise UserError(f"{self.name}: its grid has {count:,} runs, more than {MOST_RUNS:,}")
-        sums = [
-            label
-            for label, settings in self.methods.items()
-            if settings["name"] == "sum" and "training" not in settings
-        ]
-        if len(self.axes.get(LEARNING_RATE, ())) > 1 and sums and 0.0 not in self.lams(sums[0]):
-            cells.append((sums[0], 0.0))
+        if (label := self._without_aux) and 0.0 not in self.lams(label):
+            cells.append((label, 0.0))
         points = [
             dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())
         ]

@@ -6,7 +6,7 @@ from .environment import anonymous, environment
 from .fingerprint import code_identity
 from .folder import Content, Folder, Stamp, none_of, refuse_link
 from .manifest import Manifest, has_manifest, read_manifest, write_manifest
-from .membership import ANY_DATA, LeftOut, cell, sort_out, under_other_labels
+from .membership import ANY_DATA, LeftOut, cell, once, sort_out
 from .record import Record
 from .sweep import RecordedSweep, load_sweep, source_of
 
@@ -30,13 +30,13 @@ __all__ = [
     "has_manifest",
     "load_sweep",
     "none_of",
+    "once",
     "origin_of",
     "read_manifest",
     "refuse_link",
     "sort_out",
     "source_of",
     "take_over",
-    "under_other_labels",
     "write_atomically",
     "write_manifest",
 ]

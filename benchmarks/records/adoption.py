@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from ..experiments.settings import TrainingRun
 from .atomic_write import write_atomically
 from .folder import Folder
+from .locking import one_at_a_time
 from .record import Record
 
 FILE = "replays.json"
@@ -55,9 +56,10 @@ def adopt(folder: Folder, origin: Origin, code: str, runs: list[str], steps: int
     Raises:
         UserError: the folder cannot be written.
     """
-    kept = [e for e in _read(folder) if (Origin(*e["of"]), e["code"]) != (origin, code)]
-    kept.append({"of": list(origin), "code": code, "runs": sorted(runs), "steps": steps, "found": found})
-    write_atomically(folder.path / FILE, json.dumps(sorted(kept, key=lambda e: e["of"]), indent=1) + "\n")
+    with one_at_a_time(folder.path / FILE):
+        kept = [e for e in _read(folder) if (Origin(*e["of"]), e["code"]) != (origin, code)]
+        kept.append({"of": list(origin), "code": code, "runs": sorted(runs), "steps": steps, "found": found})
+        write_atomically(folder.path / FILE, json.dumps(sorted(kept, key=lambda e: e["of"]), indent=1) + "\n")
 
 
 def take_over(folder: Folder, source: Folder) -> None:

@@ -1,4 +1,10 @@
-"""The manifest of a sweep, ``experiment.json``: its experiment, its data, and the commands that make it."""
+"""The manifest of a sweep, ``experiment.json``: its experiment, its data, and the commands that make it.
+
+Several sweeps may write to a folder. The manifest has the methods and the commands of all of them that saw
+the same data and have the same settings of task and training; where two state a method of one label, that of
+the last. All else is the last sweep's: seeds, λ, axes, box, claims, titles. A sweep with other data, task or
+training begins anew.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +19,7 @@ from ..experiments.schema import MANIFEST, Experiment
 from ..messages import UserError
 from .atomic_write import write_atomically
 from .folder import Folder
+from .locking import one_at_a_time
 
 FILE = "experiment.json"
 
@@ -35,7 +42,8 @@ def write_manifest(
 ) -> Manifest:
     """Write the experiment that the records belong to beside them, and the command that makes them.
 
-    Methods and commands of earlier sweeps with otherwise equal settings stay.
+    Methods and commands of earlier sweeps whose runs have the same data and training stay. Sweeps that begin
+    at once write one after the other.
 
     Args:
         folder: of the records.
@@ -43,23 +51,31 @@ def write_manifest(
         fingerprint: of their data.
         source: where these come from: embedded, hub or folder.
         data: the option that says so.
+
+    Raises:
+        UserError: it cannot be written.
     """
     commands = [sweep_command(experiment, {source}, data, folder.results)]
-    same = {"task", "training", "box"}
-    with suppress(UserError):
-        earlier = read_manifest(folder)
-        now, then = (e.model_dump(mode="json", include=same) for e in (experiment, earlier.experiment))
-        if (
-            isinstance(experiment, Experiment)
-            and isinstance(earlier.experiment, Experiment)
-            and earlier.fingerprint == fingerprint
-            and now == then
-        ):
-            merged = {**earlier.experiment.methods, **experiment.methods}
-            experiment = experiment.model_copy(update={"methods": merged})
-            commands = list(dict.fromkeys([*earlier.commands, *commands]))
-    content = {"experiment": experiment.model_dump(mode="json"), "data": fingerprint, "commands": commands}
-    write_atomically(folder.path / FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    file, same = folder.path / FILE, {"task", "training"}
+    with one_at_a_time(file):
+        with suppress(UserError):
+            earlier = read_manifest(folder)
+            now, then = (e.model_dump(mode="json", include=same) for e in (experiment, earlier.experiment))
+            if (
+                isinstance(experiment, Experiment)
+                and isinstance(earlier.experiment, Experiment)
+                and earlier.fingerprint == fingerprint
+                and now == then
+            ):
+                merged = {**earlier.experiment.methods, **experiment.methods}
+                experiment = experiment.model_copy(update={"methods": merged})
+                commands = list(dict.fromkeys([*earlier.commands, *commands]))
+        content = {
+            "experiment": experiment.model_dump(mode="json"),
+            "data": fingerprint,
+            "commands": commands,
+        }
+        write_atomically(file, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return Manifest(experiment, fingerprint, tuple(commands))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,11 +36,15 @@ class LeftOut(NamedTuple):
 def sort_out(
     records: list[Record], experiment: AnyExperiment, fingerprint: str | None
 ) -> tuple[list[Record], list[LeftOut]]:
-    """The records that belong to an experiment, one of each run, and those that do not count.
+    """The records that belong to an experiment, one of each method's runs, and those that do not count.
 
     A record belongs where its experiment, scale and all settings but those of the axes are the experiment's,
     and its data are the sweep's. Where the data's fingerprint is not known, or the task is an axis, they are
     those of most records with the same label.
+
+    A run that has the same settings under several of the experiment's labels is planned and trained once,
+    under the last of them; its record is among those of each, first under the label that it was trained
+    under. `once` leaves these repetitions out.
     """
     if not isinstance(experiment, Experiment):
         return _simulations(records, experiment)
@@ -57,27 +62,31 @@ def sort_out(
             if twin is not record:
                 reason = f"a second record of the same method, λ, learning rate and seed as {twin.id}"
                 left_out.append(LeftOut(record, reason, second=True))
-    return list(own.values()), left_out
+    return [each for record in own.values() for each in _of_all_labels(record, experiment, own)], left_out
 
 
-def under_other_labels(records: list[Record], experiment: Experiment) -> list[Record]:
-    """The records that count for another of the experiment's methods too, whose settings are the same there.
-
-    Such a run is planned and trained once, under the last of its labels.
-    """
-    found = []
+def once(records: Iterable[Record]) -> list[Record]:
+    """Each run once, under the label that it was trained under; for what is counted, stored or sent."""
+    found: dict[str, Record] = {}
     for record in records:
-        run = record.run
-        if not isinstance(run, TrainingRun):
+        found.setdefault(record.id, record)
+    return list(found.values())
+
+
+def _of_all_labels(
+    record: Record, experiment: Experiment, own: Container[tuple[Any, ...]]
+) -> Iterator[Record]:
+    """A record, and once more for each other method of which no record is its own and it is a run, too."""
+    yield record
+    run = record.run
+    assert isinstance(run, TrainingRun)
+    for label, settings in experiment.methods.items():
+        like_it = label != run.method_label and settings["name"] == run.method["name"]
+        if not like_it or not experiment.runs_at(label, run.lam):
             continue
-        for label, settings in experiment.methods.items():
-            like_it = label != run.method_label and settings["name"] == run.method["name"]
-            if not like_it or run.lam not in experiment.lams(label):
-                continue
-            twin = run.model_copy(update={"label": label + variation(run.axes)})
-            if _foreign(record, twin, experiment) is None:
-                found.append(record.model_copy(update={"run": twin}))
-    return found
+        twin = run.model_copy(update={"label": label + variation(run.axes)})
+        if cell(twin) not in own and _foreign(record, twin, experiment) is None:
+            yield record.model_copy(update={"run": twin})
 
 
 def cell(run: AnyRun) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from ..experiments.simulated import MixedLossExperiment
 from ..messages import UserError
 from .folder import Content, Folder, none_of
 from .manifest import Manifest, read_manifest
-from .membership import LeftOut, sort_out
+from .membership import LeftOut, once, sort_out
 from .record import Record
 
 
@@ -26,7 +26,7 @@ class RecordedSweep:
     Args:
         folder: where the sweep wrote.
         manifest: its experiment, data and commands.
-        records: those that belong, in order of their ids.
+        records: those that belong, in order of their ids; one of several methods is there for each of them.
         rejected: a line for each file that is no valid record.
         left_out: valid records that do not belong.
         source: the sweep whose records these are, where the experiment is computed from another's runs.
@@ -49,21 +49,26 @@ class RecordedSweep:
         """A line for each file and each record that does not count."""
         return [*self.rejected, *map(str, self.left_out)]
 
+    @cached_property
+    def runs(self) -> list[Record]:
+        """The records, each once: what is counted, stored and sent."""
+        return once(self.records)
+
     @property
     def found(self) -> int:
         """How many records there are, valid or not, of the sweep or not."""
-        return len(self.records) + len(self.not_counted)
+        return len(self.runs) + len(self.not_counted)
 
     @cached_property
     def by_id(self) -> dict[str, Record]:
         """The records by their ids."""
-        return {record.id: record for record in self.records}
+        return {record.id: record for record in self.runs}
 
     @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits that change with any record, the manifest, or what does not count."""
         content = hashlib.sha256(repr((self.manifest, self.not_counted)).encode())
-        for record in self.records:
+        for record in self.runs:
             content.update(record.model_dump_json().encode())
         return content.hexdigest()[:16]
 

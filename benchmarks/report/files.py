@@ -60,7 +60,7 @@ def provenance_of(analysis: Analysis) -> dict[str, Any]:
     ``suite`` is the version by whose box and statistics the tables were made; the environments say in which
     version runs were recorded.
     """
-    records, sweep = analysis.records, analysis.sweep
+    records, sweep = analysis.runs, analysis.sweep
     environments = Counter(json.dumps(record.environment, sort_keys=True) for record in records)
     data = {run.data for record in records if isinstance(run := record.run, TrainingRun)}
     sources = {record.data_source for record in records}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -55,7 +55,7 @@ def block(analysis: TrainingAnalysis, looks: Looks, budget: int) -> tuple[dict[s
     splits = [split for split in SPLITS if any(split in row for record in own for row in record.trajectory)]
     rows = [row for record in own for row in record.trajectory]
     metrics = list(dict.fromkeys(key for row in rows for split in splits for key in row.get(split, {})))
-    place = {identity: index for index, identity in enumerate(summary["id"])}
+    place = {run: index for index, run in enumerate(_told_apart(summary))}
     curves, notice = _curves(own, splits, metrics, budget)
     return {
         "labels": experiment.labels.model_dump(),
@@ -72,7 +72,7 @@ def block(analysis: TrainingAnalysis, looks: Looks, budget: int) -> tuple[dict[s
         "metrics": metrics,
         "diagnostics": DIAGNOSTICS,
         "protocols": [
-            {"name": p.name, "note": p.note, "runs": [place[identity] for identity in p.runs["id"]]}
+            {"name": p.name, "note": p.note, "runs": [place[run] for run in _told_apart(p.runs)]}
             for p in analysis.protocols
         ],
         "runs": {
@@ -130,12 +130,17 @@ def _grouped(
     ]
 
 
-def _relative_points(points: pd.DataFrame, place: dict[str, int]) -> list[dict[str, Any]]:
+def _told_apart(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Method and id of each row: a run may be of several methods."""
+    return zip(runs["method"], runs["id"], strict=True)
+
+
+def _relative_points(points: pd.DataFrame, place: dict[tuple[str, str], int]) -> list[dict[str, Any]]:
     return [
         {
             "protocol": protocol,
             "split": split,
-            "run": [place[identity] for identity in own["id"]],
+            "run": [place[run] for run in _told_apart(own)],
             **{name: [shorten(value) for value in own[name]] for name in ("aux", "ratio")},
         }
         for (protocol, split), own in points.groupby(["protocol", "split"], sort=False)

@@ -13,9 +13,17 @@ import scalpel_bench
 from scalpel_bench.benchmarks.commands.planning import recorded
 from scalpel_bench.benchmarks.commands.replay import ROUNDING, _Seeds, replay
 from scalpel_bench.benchmarks.commands.sweep import sweep
-from scalpel_bench.benchmarks.execution import ExecutionOptions, code_of
+from scalpel_bench.benchmarks.execution import ExecutionOptions, code_of, describe_data, get_task
 from scalpel_bench.benchmarks.messages import UserError
-from scalpel_bench.benchmarks.records import Folder, Record, code_identity, fingerprint
+from scalpel_bench.benchmarks.records import (
+    Folder,
+    Record,
+    code_identity,
+    environment,
+    fingerprint,
+    write_manifest,
+)
+from scalpel_bench.benchmarks.training import train
 from tests.benchmarks.runs import conditioning, plan
 
 ROOT = Path(scalpel_bench.__file__).parent
@@ -154,6 +162,26 @@ def test_records_of_other_code_are_run_again_until_a_replay_adopts_them(swept, c
     assert current(swept) == {"sum", "bloop"}
     (swept.path / "replays.json").write_text("damaged")
     assert current(swept) == set()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("share", [1, 2, 5])
+def test_runs_of_more_evaluations_than_steps_are_replayed_to_a_step(folder, capsys, share, whole) -> None:
+    """`share` evaluations for each of four steps."""
+    options, training = ExecutionOptions(), {"epochs": 4, "evaluations": 4 * share}
+    experiment = conditioning(lam=[0.1], seeds=1, training=training)
+    (run, *_) = experiment.plan(lambda settings: describe_data(settings, options))
+    task = get_task(run.task, options)
+    trajectory = train([run], task)[0].trajectory
+    assert [row["step"] for row in trajectory][:2] == [0, 1]
+    made = Record(
+        id=run.id, run=run, status="completed", environment=environment("cpu"), trajectory=trajectory
+    )
+    folder.write(made)
+    write_manifest(folder, experiment, run.data.fingerprint)
+    assert replay(folder.path, 0, whole, options) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "the same bits" in shown
 
 
 def test_a_bit_that_differs_is_found_and_its_group_is_not_adopted(swept, capsys) -> None:

@@ -234,6 +234,7 @@ def test_the_command_ranks_and_sets_one_method_against_the_rest(folder) -> None:
     said = ranked(folder, str(folder.parents[1]), "--each")
     assert f"suite {SUITE}; front ratios on test losses" in said
     assert "over all: 3 methods in 1 of 1 experiments" in said
+    assert f"scalpel: {folder}: missing: 1 run failed (1 of sum); the same sweep tries them again" in said
     assert re.search(r"│ 1 │ bloop │ 0\.\d{3} │ 100% │ 100% │ 1/1 │", said)
     assert "no interval where an experiment has fewer than 3 seeds" in said
     assert "* λ is no trade-off to it" in said

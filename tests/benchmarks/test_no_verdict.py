@@ -1,5 +1,8 @@
 """When a claim gets no verdict, and what the number of claims costs."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +14,8 @@ from scalpel_bench.benchmarks.analysis.verdicts import (
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from tests.benchmarks.judged import BETTER, EQUAL, answer, curve, swept, verdict, verdicts
 from tests.benchmarks.runs import BOX, plan, record
+
+COLUMNS = (Path(__file__).parents[2] / "docs" / "columns.md").read_text()
 
 
 class TestTooLittle:
@@ -164,6 +169,17 @@ class TestPrimaryClaims:
         assert list(claims["verdict"]) == ["supported", "inconclusive", "inconclusive"]
         assert claims["reason"][1].startswith("p = 0.06 with Holm's correction for 3 primary claims")
         assert corrected(claims).equals(claims)
+
+    def test_the_column_p_is_before_that_correction_as_its_document_says(self) -> None:
+        """So that the tables of several experiments, each corrected, can be corrected together."""
+        claims = corrected(self.table(0.03))
+        assert list(claims["verdict"]) == ["supported"]
+        together = corrected(pd.concat([claims] * 3))
+        assert list(together["p"]) == [0.03] * 3
+        assert all(reason.startswith("p = 0.09 with Holm's") for reason in together["reason"])
+        (told,) = re.findall(r"(?m)^\| `p` \| number \| (.*) \|$", COLUMNS)
+        assert told.startswith("its p-value, corrected for the comparisons of the claim alone; Holm's")
+        assert told.endswith("it changes `verdict`, and `reason` then says the corrected value")
 
     def test_alone_secondary_or_of_another_protocol_nothing_changes(self) -> None:
         two = self.table(0.03, 0.04)

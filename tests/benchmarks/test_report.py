@@ -13,7 +13,7 @@ from scalpel_bench.benchmarks.commands.report import report
 from scalpel_bench.benchmarks.experiments.command_line import sweep_command
 from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records import Record
+from scalpel_bench.benchmarks.records import Folder, Record
 from scalpel_bench.benchmarks.report import page_data, page_tables
 from tests.benchmarks.recorded import HOSTILE, recorded, reported
 from tests.benchmarks.runs import BOX, conditioning, plan, record
@@ -200,9 +200,24 @@ def test_nothing_usable_is_one_line(folder, tmp_path) -> None:
         report([folder], Path("/proc/nowhere/report.html"))
 
 
-def test_a_sweep_without_a_completed_run_has_a_page(tmp_path) -> None:
+def test_runs_that_failed_are_told_in_a_line(folder, tmp_path, capsys) -> None:
+    report([folder], tmp_path / "page.html")
+    words = "missing: 1 run failed (1 of sum); the same sweep tries them again"
+    assert f"scalpel: {folder}: {words}" in capsys.readouterr().err.splitlines()
+    kept = Folder(tmp_path / "mended" / "conditioning" / "smoke")
+    kept.prepare()
+    for each in Folder(folder).read()[0]:
+        if each.status != "failed":
+            kept.write(each)
+    shutil.copy(folder / "experiment.json", kept.path)
+    report([kept.path], None)
+    assert "failed" not in capsys.readouterr().err
+
+
+def test_a_sweep_without_a_completed_run_has_a_page(tmp_path, capsys) -> None:
     folder = recorded(tmp_path / "conditioning" / "smoke", status="failed")
     report([folder], None)
+    assert "missing: 40 runs failed (20 of sum, 16 of bloop, 4 of " in capsys.readouterr().err
     assert "0</strong> completed" in page(folder / "report.html")
     assert data(folder / "report.html")[0]["splits"] == []
 
