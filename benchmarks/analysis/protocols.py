@@ -264,6 +264,8 @@ def _left_out(method: str, other: str, ran: list[list[tuple[Any, ...]]], both: s
 def _lacking(runs: pd.DataFrame, method: str) -> str:
     """How many runs of a method failed, or are missing at a seed while another seed has them, in words."""
     own = runs[runs["method"] == method]
+    if own.empty:
+        return ""
     each, ended = own.groupby("seed").size(), int((own["status"] != "failed").sum())
     wanted = int(each.max()) * runs["seed"].nunique()
     return f"{wanted - ended} of {wanted} runs of {method} failed or are missing" if ended < wanted else ""

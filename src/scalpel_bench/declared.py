@@ -12,17 +12,9 @@ from numbers import Integral, Real
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from torch import Tensor
-
 MOST = 2**63
 """Whole numbers are below it: tensors hold no other."""
-_NAMES = {
-    int: "a whole number",
-    float: "a finite number",
-    bool: "true or false",
-    str: "text",
-    Tensor: "a tensor",
-}
+_NAMES = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}
 _PLURALS = {int: "whole numbers", float: "finite numbers", str: "texts"}
 
 
@@ -80,7 +72,7 @@ def _fits(value: Any, of: Any) -> bool:
         return _is_whole(value) or (
             isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
         )
-    if of in (str, NoneType, Tensor):
+    if of in (str, NoneType) or _is_tensor(of):
         return isinstance(value, of)
     return True
 
@@ -96,6 +88,11 @@ def _all_fit(values: list[Any] | tuple[Any, ...], of: tuple[Any, ...]) -> bool:
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_tensor(of: Any) -> bool:
+    """Whether a type is PyTorch's, which this module does not import: it is slow to."""
+    return getattr(of, "__module__", "") == "torch" and of.__name__ == "Tensor"
 
 
 def _flat(value: Any) -> list[Any]:
@@ -114,6 +111,8 @@ def _told(of: Any) -> str:
         count = f"{len(inner)} " if inner and inner[-1] is not ... else ""
         kinds = {each for each in inner if each is not ...}
         return f"a list of {count}{_PLURALS.get(kinds.pop(), 'values') if len(kinds) == 1 else 'values'}"
+    if _is_tensor(of):
+        return "a tensor"
     return _NAMES.get(of, getattr(of, "__name__", str(of)))
 
 

@@ -70,7 +70,7 @@ def test_without_a_box_the_line_says_what_to_write_and_others_still_run() -> Non
         ("lagrangian", [], "lam: the grid is empty"),
         ("lagrangian", 1.0, "lam: .*list"),
         ("lagrangian", ["1"], "lam: 0: .*number, got '1'"),
-        ("lagrangian", [float("inf")], "lam must be finite, got inf"),
+        ("lagrangian", [float("inf")], "lam must be a finite number or a tensor, got inf"),
         ("sum", [-1.0], "lam must be finite and at least 0, got -1"),
         ("mgda", [1.0], "λ is no trade-off to mgda, which is run at λ = 1 alone: leave lam out"),
         ("lagrangian", {"low": 0.0, "high": 1.0, "count": 2}, "lam: low: .*greater than 0"),

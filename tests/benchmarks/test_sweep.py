@@ -61,7 +61,7 @@ def test_a_run_that_raises_is_recorded_as_failed_and_the_sweep_goes_on(jobs) -> 
     broken = jobs[0].run.model_copy(update={"task": {"name": "quadratic", "features": -1}})
     ended = list(execute_all([[Job(broken, jobs[0].folder)], [jobs[1]], [jobs[2]]], ExecutionOptions()))
     assert [done.record.status for done in ended] == ["failed", "completed", "completed"]
-    assert ended[0].record.reason.startswith("RuntimeError: ")
+    assert ended[0].record.reason.startswith("ValueError: features must be at least 1")
     assert "Traceback" in ended[0].traceback
 
 

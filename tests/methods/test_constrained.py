@@ -147,7 +147,7 @@ def test_bounds_below_zero_and_one_for_each_of_a_batch(name: str) -> None:
 
 
 def test_what_a_bound_refuses() -> None:
-    with pytest.raises(ValueError, match="lam must be finite, got nan"):
+    with pytest.raises(ValueError, match="lam must be a finite number or a tensor, got nan"):
         methods.create("lagrangian", lam=float("nan"))
     with pytest.raises(ValueError, match="bounded must be one of aux, main, got 'both'"):
         methods.create("lagrangian", bounded="both")
