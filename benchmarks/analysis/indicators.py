@@ -74,6 +74,38 @@ def front_ratio(points: Points, reference: Points, box: Bounds) -> Floats:
     return ratio
 
 
+def line_ratio(points: Points, reference: Points, box: Bounds) -> Floats:
+    """``(...)``: the `front_ratio` of fronts that are drawn as lines, in (aux, log main), and not as stairs.
+
+    Stairs get better with every λ between two others; lines hardly do, so that this ratio depends less on
+    where the λ of a grid put their points. It is no Pareto-compliant measure: a point above the line through
+    its neighbours makes it worse.
+    """
+    ratio: Floats = np.exp(mean_log_line(points, box) - mean_log_line(reference, box))
+    return ratio
+
+
+def mean_log_line(points: Points, box: Bounds) -> Floats:
+    """``(...)``: the mean over the box's auxiliary losses of log main on lines between non-dominated points.
+
+    Of the points that the box sees. Before the first it is the cap, after the last that point's main loss.
+    """
+    within = seen(points, box)
+    means = [_line(each, box) for each in within.reshape(-1, *within.shape[-2:])]
+    return np.array(means).reshape(within.shape[:-2])
+
+
+def _line(points: Points, box: Bounds) -> float:
+    kept = points[front(points)]
+    kept = kept[kept[:, 1].argsort()]
+    (low, high), cap = box.aux, np.log(box.main[1])
+    if not len(kept):
+        return float(cap)
+    aux, main = np.append(kept[:, 1], high), np.log(np.append(kept[:, 0], kept[-1, 0]))
+    area = cap * (aux[0] - low) + (np.diff(aux) * (main[1:] + main[:-1]) / 2).sum()
+    return float(area / (high - low))
+
+
 def hypervolume(points: Points, box: Bounds) -> Floats:
     """``(...)``: the share of the box's area in (aux, main) that the points dominate (Zitzler & Thiele 1999).
 

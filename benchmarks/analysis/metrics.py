@@ -15,8 +15,10 @@ from .fronts import Points
 from .protocols import REFERENCE, Pair, Protocol
 from .statistics import Estimate, holm, over_seeds, two_sided
 
-COMPARED = ("front_ratio", "aux_at_par", "hypervolume", "igd_plus")
+COMPARED = ("front_ratio", "line_ratio", "aux_at_par", "hypervolume", "igd_plus")
 """What is tested against `sum`."""
+RATIOS = ("front_ratio", "line_ratio")
+"""Those that are ratios to `sum`."""
 
 Values = NDArray[np.float64]
 
@@ -36,7 +38,7 @@ class Measured(NamedTuple):
 def rows(protocol: Protocol, split: str, box: Box | None) -> Iterator[Measured]:
     """What is measured of each method on one split, inside the box.
 
-    Per seed, as functions of `indicators` say: ``front_ratio`` and ``aux_at_par`` against `sum`,
+    Per seed, as functions of `indicators` say: ``front_ratio``, ``line_ratio`` and ``aux_at_par`` to `sum`,
     ``hypervolume``, ``igd_plus`` against what all methods and seeds reach together, ``coverage``, and
     ``points``, the number of λ inside. Over all seeds: means with intervals, and ``p_<statistic>``, the
     p-values of paired tests against `sum`, corrected for the number of methods.
@@ -66,6 +68,7 @@ def rows(protocol: Protocol, split: str, box: Box | None) -> Iterator[Measured]:
 def _measure(points: Points, reference: Points, pooled: Points, box: Bounds) -> dict[str, Values]:
     return {
         "front_ratio": indicators.front_ratio(points, reference, box),
+        "line_ratio": indicators.line_ratio(points, reference, box),
         "aux_at_par": indicators.aux_at_par(points, reference, box),
         "hypervolume": indicators.hypervolume(points, box),
         "igd_plus": indicators.igd_plus(points, pooled, box),
@@ -85,12 +88,12 @@ def _of_method(pair: Pair, measured: Mapping[str, Values], note: str) -> Iterato
 
 def _over(values: Values, statistic: str) -> Estimate:
     known = [value for value in values.tolist() if not np.isnan(value)]
-    return over_seeds(known, len(values), ratios=statistic == "front_ratio")
+    return over_seeds(known, len(values), ratios=statistic in RATIOS)
 
 
 def _differences(statistic: str, ours: Mapping[str, Values], theirs: Mapping[str, Values]) -> list[float]:
     """From `sum`, per seed; of a ratio to `sum` the logarithm."""
-    if statistic == "front_ratio":
+    if statistic in RATIOS:
         return [float(value) for value in np.log(ours[statistic])]
     return [float(value) for value in ours[statistic] - theirs[statistic] if not np.isnan(value)]
 

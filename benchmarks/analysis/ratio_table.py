@@ -13,14 +13,17 @@ def over_all_seeds(metrics: pd.DataFrame, *statistics: str) -> pd.DataFrame:
     return rows[rows["statistic"].isin(statistics)] if statistics else rows
 
 
-def ratio_table(metrics: pd.DataFrame, hidden: tuple[str, ...] = ("validation",)) -> pd.DataFrame:
+def ratio_table(
+    metrics: pd.DataFrame, hidden: tuple[str, ...] = ("validation",), statistic: str = "front_ratio"
+) -> pd.DataFrame:
     """Front ratios in words, a row per protocol and method, a column per split.
 
     Args:
         metrics: as `analyses.TrainingAnalysis` makes them.
         hidden: splits to leave out.
+        statistic: ``front_ratio``, or another ratio.
     """
-    chosen = over_all_seeds(metrics, "front_ratio")
+    chosen = over_all_seeds(metrics, statistic)
     chosen = chosen[~chosen["split"].isin(hidden)]
     cells = chosen.assign(
         cell=[with_interval(row.value, row.low, row.high, none="none") for row in chosen.itertuples()]

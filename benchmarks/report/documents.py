@@ -105,12 +105,18 @@ def _speed(results: Path, record: str, what: str) -> pd.DataFrame:
     return speed.chosen(speed.read(results / "bench" / f"{record}.json"), what)
 
 
-def _ratios(results: Path, folder: str, protocol: str = FIXED) -> pd.DataFrame:
-    """Front ratios over seeds: a folder under the results, and a learning-rate protocol."""
+DRAWN = {"stairs": "front_ratio", "lines": "line_ratio"}
+"""How fronts are drawn between their points, each with what is measured of them so."""
+
+
+def _ratios(results: Path, folder: str, protocol: str = FIXED, drawn: str = "stairs") -> pd.DataFrame:
+    """Front ratios over seeds: a folder under the results, a protocol, and ``stairs`` or ``lines``."""
+    if drawn not in DRAWN:
+        raise UserError(f"ratios: {drawn}: write one of {', '.join(DRAWN)}")
     metrics = _table(results, folder, "metrics")
     metrics = metrics[metrics["protocol"] == protocol]
-    wide = ratio_table(metrics, hidden=()).set_index("method")
-    over = over_all_seeds(metrics, "front_ratio")
+    wide = ratio_table(metrics, hidden=(), statistic=DRAWN[drawn]).set_index("method")
+    over = over_all_seeds(metrics, DRAWN[drawn])
     train = over[over["split"] == "train"].set_index("method")["value"]
     order = sorted(wide.index, key=lambda method: (pd.isna(train.get(method)), train.get(method)))
     wide = wide.loc[order, [split for split in SPLITS if split in wide]].reset_index()

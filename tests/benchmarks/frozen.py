@@ -57,6 +57,7 @@ def _statistics() -> dict[str, Any]:
     values = {
         "front ratio": statistics.over_seeds(list(ratios), 6, ratios=True)[:3],
         "middle ratio": leaderboard.middle_ratio([ratios[:2], ratios[2:]])[:3],
+        "line ratio": indicators.line_ratio(ours, theirs, box).tolist(),
         "hypervolume": indicators.hypervolume(ours, box).tolist(),
         "auxiliary at par": indicators.aux_at_par(ours, theirs, box).tolist(),
         "IGD+": indicators.igd_plus(ours, indicators.pooled_front(theirs, box), box).tolist(),

@@ -45,8 +45,8 @@ def test_sweep_writes_records_tables_and_figures(swept) -> None:
     assert len(summary) == 22
     assert set(fronts["split"]) == {"train", "validation", "test"}
     assert set(metrics["statistic"]) == {
-        *("front_ratio", "aux_at_par", "hypervolume", "igd_plus", "coverage", "points"),
-        *("p_front_ratio", "p_aux_at_par", "p_hypervolume", "p_igd_plus"),
+        *("front_ratio", "line_ratio", "aux_at_par", "hypervolume", "igd_plus", "coverage", "points"),
+        *("p_front_ratio", "p_line_ratio", "p_aux_at_par", "p_hypervolume", "p_igd_plus"),
     }
     assert set(pd.read_csv(folder / "attainment.csv")["percentile"]) == {25, 50, 75}
     assert len(pd.read_csv(folder / "selected.csv")["method"].unique()) == 6

@@ -6,7 +6,7 @@ import moocore
 import numpy as np
 import pytest
 
-from scalpel_bench.benchmarks.analysis.fronts import stacked
+from scalpel_bench.benchmarks.analysis.fronts import front, stacked
 from scalpel_bench.benchmarks.analysis.indicators import (
     attained,
     aux_at_par,
@@ -16,6 +16,8 @@ from scalpel_bench.benchmarks.analysis.indicators import (
     hypervolume,
     igd_plus,
     inside,
+    line_ratio,
+    mean_log_line,
     mean_log_main,
     pooled_front,
     seen,
@@ -110,6 +112,30 @@ def test_removing_a_point_never_helps(index: int) -> None:
     assert (hypervolume(fewer, BOX) <= hypervolume(ours, BOX) + TINY).all()
     assert (aux_at_par(fewer, theirs, BOX) >= aux_at_par(ours, theirs, BOX)).all()
     assert (coverage(fewer, BOX) <= coverage(ours, BOX)).all()
+
+
+def test_the_mean_of_lines_equals_brute_force() -> None:
+    points = random_points(seed=11)[:200]
+    aux = np.linspace(*BOX.aux, 20_001)
+    for own, found in zip(points, mean_log_line(points, BOX), strict=True):
+        within = seen(own, BOX)
+        kept = within[front(within)]
+        kept = kept[kept[:, 1].argsort()]
+        expected = np.full(len(aux), np.log(BOX.main[1]))
+        if len(kept):
+            after = aux >= kept[0, 1]
+            expected[after] = np.interp(aux[after], kept[:, 1], np.log(kept[:, 0]))
+        assert found == pytest.approx(expected.mean(), abs=2e-3)
+
+
+def test_a_finer_grid_on_one_curve_has_a_better_front_as_stairs_and_the_same_as_lines() -> None:
+    """log main = 1 − aux; three points of it against nine that include them."""
+    dense, coarse = (
+        np.stack([np.exp(1 - aux), aux], -1) for aux in (np.linspace(1, 3, 9), np.arange(1.0, 4))
+    )
+    box = BOX.model_copy(update={"main": (0.01, 2.0)})
+    assert front_ratio(dense, coarse, box) == pytest.approx(np.exp(-0.375))
+    assert line_ratio(dense, coarse, box) == pytest.approx(1)
 
 
 def test_adding_a_dominated_point_changes_nothing() -> None:
