@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -177,15 +177,19 @@ def separations(
     return values, "no seed at which all completed on different trajectories"
 
 
-def missing(runs: pd.DataFrame, labels: Sequence[str], seeds: int) -> str:
+def missing(
+    runs: pd.DataFrame, labels: Sequence[str], seeds: int, own_lam: Mapping[str, Sequence[float]] = {}
+) -> str:
     """Which runs the methods lack at the λ and rates that they were swept at, or share all; or nothing.
 
-    What one method was never swept at, and another was, is no missing run: they are compared without it.
+    What one method was never swept at, and another was, is no missing run: they are compared without it. But
+    of a method with λ of its own all count, so that all must be there.
 
     Args:
         runs: of one protocol.
         labels: the methods.
         seeds: how many are planned; those recorded of any of the methods count too.
+        own_lam: the λ of each method that has its own.
     """
     if lacking := absent(runs, labels):
         return f"no runs of {', '.join(lacking)}"
@@ -197,7 +201,10 @@ def missing(runs: pd.DataFrame, labels: Sequence[str], seeds: int) -> str:
     wanted = {
         (label, lam, lr, seed)
         for label, own in of.groupby("method")
-        for lam, lr in own[CELL].drop_duplicates().itertuples(index=False, name=None)
+        for lam, lr in (
+            *own[CELL].drop_duplicates().itertuples(index=False, name=None),
+            *product(own_lam.get(str(label), ()), own["lr"].unique()),
+        )
         for seed in planned
     }
     ended = of[of["status"] != "failed"]

@@ -50,7 +50,10 @@ def judge(
     for claim, protocol in product(experiment.claims, list(protocols)):
         of = claim.labels or protocol.runs["method"].unique()
         runs = protocol.runs[protocol.runs["method"].isin(of)]
-        lacking = "" if isinstance(claim, Cost) else comparisons.missing(runs, claim.labels, experiment.seeds)
+        lams = {label: experiment.lams(label) for label in claim.labels if experiment.own_grid(label)}
+        lacking = (
+            "" if isinstance(claim, Cost) else comparisons.missing(runs, claim.labels, experiment.seeds, lams)
+        )
         diverged = int((runs["status"] == "diverged").sum())
         notes = [f"{diverged} runs diverged" if diverged else "", protocol.note]
         found = Runs(experiment, protocol, records, results)

@@ -286,6 +286,10 @@ class Experiment(FromFile):
         """Whether a method is run at the λ of the experiment, so that it is compared at equal λ."""
         return self._lam_is(label) == "trade-off" and "lam" not in self._stated(label)
 
+    def own_grid(self, label: str) -> bool:
+        """Whether λ is a trade-off to a method, and it states its own."""
+        return self._lam_is(label) == "trade-off" and not self.on_grid(label)
+
     def _stated(self, label: str) -> dict[str, Any]:
         """What is said of a method, whose label may also tell the axes that vary it."""
         return self.methods.get(label) or self.methods[label.partition(" (")[0]]

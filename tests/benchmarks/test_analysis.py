@@ -203,6 +203,10 @@ def test_a_finer_grid_is_not_a_better_method() -> None:
     assert verdict["reason"].startswith("not confirmed by: fronts of as many λ")
     board = leaderboard([(experiment, tables.metrics)])
     assert board.left_out == ("conditioning/smoke: dense (9 λ, the grid has 3)",)
+    some = [r for r in records if r.run.label == "sum" or r.run.lam > 0.3]
+    (verdict,) = analysed(some, experiment, DATA.fingerprint).claims.to_dict("records")
+    assert verdict["verdict"] == "inconclusive"
+    assert verdict["reason"].startswith("30 of 66 runs are missing")
 
 
 def test_train_losses_are_compared_at_what_train_losses_choose() -> None:
