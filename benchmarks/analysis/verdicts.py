@@ -50,7 +50,9 @@ def judge(
     for claim, protocol in product(experiment.claims, list(protocols)):
         of = claim.labels or protocol.runs["method"].unique()
         runs = protocol.runs[protocol.runs["method"].isin(of)]
-        lams = {label: experiment.lams(label) for label in claim.labels if experiment.own_grid(label)}
+        lams = {
+            label: experiment.lams(label) for label in runs["method"].unique() if experiment.own_grid(label)
+        }
         lacking = (
             "" if isinstance(claim, Cost) else comparisons.missing(runs, claim.labels, experiment.seeds, lams)
         )

@@ -43,7 +43,8 @@ def test_what_cannot_be_filled_is_refused_and_the_document_kept(tmp_path) -> Non
         "bench: quick all": r"quick.json does not exist: scalpel bench makes it",
         "ratios: fig3a/laptop": r"metrics.csv does not exist: `scalpel report .*fig3a/laptop` makes it",
         "curves: a": "unknown kind 'curves'; known: bench, ratios, changes, across",
-        "ratios: a b c": "ratios: a b c -->: .*takes from 2 to 3",
+        "ratios: a b c d": "ratios: a b c d -->: .*takes from 2 to 4",
+        "ratios: a b c": "ratios: c: write one of stairs, lines",
     }.items():
         document = tmp_path / "page.md"
         document.write_text(text := f"<!-- {marker} -->\nkept\n<!-- end -->\n")
