@@ -1,6 +1,5 @@
 """FAMO: let all losses decrease at the same rate."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -48,8 +47,8 @@ class FAMO(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (0 <= self.beta < math.inf and 0 <= self.gamma < math.inf):
-            raise ValueError(f"beta and gamma must be finite and at least 0, got {self.beta}, {self.gamma}")
+        if not (self.beta >= 0 and self.gamma >= 0):
+            raise ValueError(f"beta and gamma must be at least 0, got {self.beta}, {self.gamma}")
 
     def start(self, shape: torch.Size, k: int, device: torch.device) -> State:
         """ξ = 0, and no losses yet."""

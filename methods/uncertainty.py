@@ -1,6 +1,5 @@
 """Uncertainty weighting: learn the noise of each loss."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,8 +40,8 @@ class UW(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.lr < math.inf:
-            raise ValueError(f"lr must be finite and at least 0, got {self.lr}")
+        if not self.lr >= 0:
+            raise ValueError(f"lr must be at least 0, got {self.lr}")
 
     def start(self, shape: torch.Size, k: int, device: torch.device) -> State:
         """s = 0."""

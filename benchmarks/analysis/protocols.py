@@ -135,10 +135,8 @@ class Protocol:
         runs = kept[0] if method == other else pd.concat(kept)
         seeds = tuple(sorted({int(seed) for seed, *_ in both}))
         known = self.known[self.known["method"].isin([method, other])]
-        told = [
-            _left_out(method, other, ran, both),
-            *(_lacking(self.runs, of) for of in {method: 0, other: 0}),
-        ]
+        lacking = [_lacking(self.runs, of) for of in dict.fromkeys((method, other))]
+        told = [_left_out(method, other, ran, both), *lacking]
         note = "; ".join(part for part in told if part)
         return Pair(runs, method, other, seeds, known, self.chooses, note)
 
