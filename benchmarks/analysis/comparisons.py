@@ -33,6 +33,12 @@ def front_ratios(pair: Pair, split: str, box: Bounds | None) -> Answer:
     return dict(zip(pair.seeds, values, strict=True)), APART
 
 
+def line_ratios(pair: Pair, split: str, box: Bounds) -> dict[int, float]:
+    """The same ratios of fronts that are drawn as lines (`analysis.indicators.line_ratio`)."""
+    values = indicators.line_ratio(*pair.points(split), box).tolist()
+    return dict(zip(pair.seeds, values, strict=True))
+
+
 def mean_front_ratios(pair: Pair, split: str, box: Bounds) -> dict[int, float]:
     """The front ratio of mean end points, taken apart by seeds: jackknife pseudo-values (Tukey 1958).
 

@@ -53,7 +53,7 @@ class Evidence:
         alternatives: the same ratio's mean inside other boxes, and of fronts of equally many λ.
         effects: by how much the method is worse on average by other indicators.
         equality: whether the bounds are a margin around 1; then effects, which know no margin, say nothing.
-        mean_front: the same ratio per seed of mean end points, which must say the same.
+        alike: ratios per seed that must say the same: of mean end points, of fronts that are drawn as lines.
         measured: the value and interval of the bench, which has no seeds.
     """
 
@@ -65,7 +65,7 @@ class Evidence:
     alternatives: Mapping[str, float] = field(default_factory=dict)
     effects: Mapping[str, float] = field(default_factory=dict)
     equality: bool = False
-    mean_front: Mapping[int, float] = field(default_factory=dict)
+    alike: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     measured: Estimate | None = None
 
     @cached_property
@@ -120,15 +120,15 @@ class Evidence:
 
     @property
     def disagreeing(self) -> list[str]:
-        """What does not bear the ratio out: the mean front by its interval, the others on average."""
+        """What does not bear the ratio out: those alike by their intervals, the others on average."""
         value = self.estimate.value
         if value is None:
             return []
-        noise = ["mean front"] * bool(self.mean_front and self._standing(self._of_means) != self.standing)
-        others = [name for name, of in self.alternatives.items() if self._side(of) != self._side(value)]
+        apart = [name for name, of in self._alike.items() if self._standing(of) != self.standing]
+        apart += [name for name, of in self.alternatives.items() if self._side(of) != self._side(value)]
         if self.equality:
-            return noise + others
-        return noise + others + [name for name, of in self.effects.items() if of * math.log(value) < 0]
+            return apart
+        return apart + [name for name, of in self.effects.items() if of * math.log(value) < 0]
 
     def _side(self, value: float) -> int:
         """Whether a value lies below the bounds, inside, or above."""
@@ -136,9 +136,12 @@ class Evidence:
         return -1 if value <= least else int(value >= most)
 
     @cached_property
-    def _of_means(self) -> Estimate:
-        values = list(self.mean_front.values())
-        return over_seeds(values, len(values), self.confidence, ratios=True)
+    def _alike(self) -> dict[str, Estimate]:
+        return {
+            name: over_seeds(list(of.values()), len(of), self.confidence, ratios=True)
+            for name, of in self.alike.items()
+            if of
+        }
 
     def __str__(self) -> str:
         value, low, high, _ = self.estimate
@@ -146,8 +149,8 @@ class Evidence:
             return f"{self.name}: {self.answer[1]}"
         least = 0.0 if self.ratios else -math.inf
         told = f"{self.name}: {with_interval(value, low, high)}, claimed {_worded(self.bounds, least)}"
-        others = [f"{with_interval(*self._of_means[:3])} of the mean front"] * bool(self.mean_front)
-        others += [f"{of:.3f} in the {name}" for name, of in self.alternatives.items()]
+        others = [f"{name}: {with_interval(*of[:3])}" for name, of in self._alike.items()]
+        others += [f"{name}: {of:.3f}" for name, of in self.alternatives.items()]
         few = f" ({self.too_few})" * bool(self.too_few)
         return told + few + (f" ({', '.join(others)})" if others else "")
 
@@ -270,7 +273,7 @@ def _measured(claim: Better | Worse | Equal, pair: Pair, measure: str, found: Ru
         answer = comparisons.loss_ratios(pair, split, measure, box, claim.lam)
         return Evidence(name, answer, claim.bounds, confidence, equality=equality)
     answer = comparisons.front_ratios(pair, split, box)
-    alternatives, effects, mean_front = {}, {}, {}
+    alternatives, effects, alike = {}, {}, {}
     if box and answer[0]:
         for which, alternative in box.alternatives.items():
             ratios = list(comparisons.front_ratios(pair, split, alternative)[0].values())
@@ -278,8 +281,9 @@ def _measured(claim: Better | Worse | Equal, pair: Pair, measure: str, found: Ru
         if (thinned := comparisons.with_as_many_lam(pair, split, box)) is not None:
             alternatives["fronts of as many λ"] = thinned
         effects = comparisons.effects(pair, split, box)
-        mean_front = comparisons.mean_front_ratios(pair, split, box)
-    return Evidence(name, answer, claim.bounds, confidence, True, alternatives, effects, equality, mean_front)
+        alike["mean front"] = comparisons.mean_front_ratios(pair, split, box)
+        alike["fronts as lines"] = comparisons.line_ratios(pair, split, box)
+    return Evidence(name, answer, claim.bounds, confidence, True, alternatives, effects, equality, alike)
 
 
 def _named(what: str, pair: Pair) -> str:

@@ -103,7 +103,7 @@ class TestWhatIsNoVerdict:
 
         def losses(run: TrainingRun) -> tuple[float, float]:
             main, aux = curve({}, noise=0)(run)
-            factor = (0.9 if aux > 2 else 1.2) * (1 + 0.001 * run.seed) if run.label == "bloop" else 1.0
+            factor = (0.9 if aux > 2 else 1.5) * (1 + 0.001 * run.seed) if run.label == "bloop" else 1.0
             return factor * main, aux
 
         tighter = {"aux": (5.0, 9.0), "main": (1e-5, 1.0)}
