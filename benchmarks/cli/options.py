@@ -25,7 +25,9 @@ Experiment = Annotated[
 ]
 Results = Annotated[Path, typer.Option(help="Folder for records, tables and figures.")]
 Data = Annotated[str, typer.Option(help="embedded, hub, or a folder in the hub's layout.")]
-Scale = Annotated[str, typer.Option(help="smoke, laptop, workstation, paper; fig3a: released too.")]
+Scale = Annotated[
+    str, typer.Option(help="smoke, laptop, workstation, paper, or an experiment's own.")
+]
 Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds; default: the experiment's.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, …; default: the GPU where there is one.")]
 GpuShare = Annotated[
@@ -42,8 +44,11 @@ Wandb = Annotated[
     Literal["disabled", "offline", "online"],
     typer.Option(envvar="WANDB_MODE", help="Log finished runs to Weights & Biases."),
 ]
-Set = Annotated[
+RunSet = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, section task, method or training.")
+]
+SweepSet = Annotated[
+    list[str] | None, typer.Option("--set", help="section.key=value, section task or training.")
 ]
 
 

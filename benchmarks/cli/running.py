@@ -19,10 +19,11 @@ from .options import (
     GpuShare,
     Results,
     Retries,
+    RunSet,
     RunTimeout,
     Scale,
-    Set,
     SweepOptions,
+    SweepSet,
     Wandb,
     with_shared_options,
 )
@@ -41,7 +42,7 @@ def run(
         float | None, typer.Option(help="EMA coefficient in (0, 1], for methods with an EMA.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides the start and the batches.")] = 0,
-    set_: Set = None,
+    set_: RunSet = None,
     scale: Scale = "laptop",
     data: Data = "embedded",
     results: Results = Path("results"),
@@ -82,7 +83,7 @@ def sweep(
     axis: Annotated[
         list[str] | None, typer.Option(help="section.key=v1,v2,…: one more axis of the grid.")
     ] = None,
-    set_: Set = None,
+    set_: SweepSet = None,
 ) -> None:
     """Run an experiment: methods x λ x seeds x axes, then its tables and figures. Recorded runs are kept."""
     from ..commands import planning

@@ -22,7 +22,7 @@ from .panels import (
 )
 
 MAIN = "main loss relative to the sum"
-_WIDEST = 2.0
+_WIDEST = 4.0
 """Ratios beyond this factor from 1 are not shown."""
 _LEAST = 1.02
 _MARGIN = 1.01
@@ -91,7 +91,7 @@ def draw_panel(
 
 
 def limit(axes: Axes, curves: pd.DataFrame) -> None:
-    """A logarithmic axis that holds the medians up to a factor of 2 from 1."""
+    """A logarithmic axis that holds the medians up to a factor of 4 from 1."""
     medians = curves["median"].clip(1 / _WIDEST, _WIDEST)
     low, high = min([1 / _LEAST, *medians]), max([_LEAST, *medians])
     axes.set_yscale("log")
