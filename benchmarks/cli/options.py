@@ -25,9 +25,7 @@ Experiment = Annotated[
 ]
 Results = Annotated[Path, typer.Option(help="Folder for records, tables and figures.")]
 Data = Annotated[str, typer.Option(help="embedded, hub, or a folder in the hub's layout.")]
-Scale = Annotated[
-    str, typer.Option(help="smoke, laptop, workstation, paper, or an experiment's own.")
-]
+Scale = Annotated[str, typer.Option(help="smoke, laptop, workstation, paper, or an experiment's own.")]
 Seeds = Annotated[int | None, typer.Option(min=1, help="Number of seeds; default: the experiment's.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, …; default: the GPU where there is one.")]
 GpuShare = Annotated[

@@ -1,8 +1,9 @@
-"""Fixtures: a method that kills the process that it runs in, or hangs, and the folder of a sweep."""
+"""Fixtures: a method that kills its process, or hangs, a folder of records, and figures only if asked for."""
 
 import pytest
 
 from scalpel_bench import methods
+from scalpel_bench.benchmarks import figures
 from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.runs import conditioning
@@ -33,6 +34,13 @@ class Killer(Method):
             threading.Event().wait() if self.number == 0 else os.kill(os.getpid(), self.number)
         return torch.ones_like(gram[..., 0])
 '''
+
+
+@pytest.fixture(autouse=True)
+def drawn_if_asked(request, monkeypatch) -> None:
+    """Drawing takes most of the time of a small sweep: tests that look at files of figures are marked."""
+    if request.node.get_closest_marker("draws") is None:
+        monkeypatch.setattr(figures, "draw", lambda *arguments: [])
 
 
 @pytest.fixture

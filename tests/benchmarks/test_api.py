@@ -25,6 +25,7 @@ def results(tmp_path):
 def test_tables_have_columns_of_one_kind(results) -> None:
     assert repr(results).startswith(f"<{len(results.runs)} runs of conditioning at scale ")
     for table in (results.runs, results.fronts, results.measures, results.measures_by_seed):
+        assert len(table)
         for column in table:
             kinds = {type(value) for value in table[column] if not pd.isna(value)}
             assert len(kinds) <= 1, (column, kinds)
@@ -110,7 +111,7 @@ def test_measures_are_those_of_the_metrics(results, tmp_path) -> None:
     assert ratio["value"].item() == pytest.approx(metrics["all"])
     assert ratio["low"].item() <= ratio["value"].item() <= ratio["high"].item()
     assert results.measures_by_seed.query(one)["value"].tolist() == pytest.approx(metrics[["0", "1"]])
-    assert list(results.claims["id"]) == ["better"] * len(results.claims)
+    assert set(results.claims["id"]) == {"better"}
 
 
 def test_a_table_is_a_copy(results) -> None:
@@ -120,8 +121,9 @@ def test_a_table_is_a_copy(results) -> None:
 
 
 def test_figures(results) -> None:
-    assert isinstance(results.plot(), Figure)
-    assert results.plot().axes[0].get_ylabel() == "main loss relative to the sum"
+    figure = results.plot()
+    assert isinstance(figure, Figure)
+    assert figure.axes[0].get_ylabel() == "main loss relative to the sum"
     assert results.plot("fronts").axes[0].get_title().startswith("train")
     with pytest.raises(UserError, match="no figure 'front'; there are fronts, "):
         results.plot("front")

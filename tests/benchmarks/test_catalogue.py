@@ -53,12 +53,12 @@ DOCSTRINGS = {
 
 
 @pytest.mark.parametrize("case", DOCSTRINGS)
-def test_a_method_with_any_docstring_is_listed_and_has_its_row(case: str, monkeypatch) -> None:
+def test_a_method_with_any_docstring_is_listed_and_has_its_row(case: str, tmp_path, monkeypatch) -> None:
     doc, sources = DOCSTRINGS[case]
     mine = Entry("mine", "scalpel_bench.methods.mine", "Mine", doc, doc.partition("\n")[0])
     monkeypatch.setattr(catalogue.methods, "catalogue", lambda package: {"mine": mine})
     assert described({})["mine"].sources == sources
-    done = CliRunner().invoke(app, ["list", "methods"])
+    done = CliRunner().invoke(app, ["list", "methods", "--results", str(tmp_path)])
     assert done.exit_code == 0, done.exception
     assert "\nmine " in done.stdout
     assert list(docstrings.table_of_methods({})["method"]) == ["`mine`"]

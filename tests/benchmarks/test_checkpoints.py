@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from scalpel_bench import methods, tasks
+from scalpel_bench import tasks
 from scalpel_bench.benchmarks.execution import ExecutionOptions, execute
 from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.experiments.schema import Experiment
@@ -81,8 +81,10 @@ def test_a_run_that_was_cut_off_twice_equals_one_that_was_not(case, tmp_path) ->
     assert again.timings["train"] > 0
 
 
-@pytest.mark.parametrize("method", methods.available())
-def test_the_state_of_every_method_and_of_dropout_is_kept(method, tmp_path) -> None:
+@pytest.mark.parametrize(
+    "method", ["sum", "bloop", "graddrop", "famo", "uncertainty", "lagrangian", "moco", "gradvac"]
+)
+def test_the_state_of_methods_and_of_dropout_is_kept(method, tmp_path) -> None:
     run, file, task = regression.run_of(method), tmp_path / "0.checkpoint", Regression(dropout=0.3)
     cut_off([run], task, file, 7)
     (again,) = train([run], task, checkpoint=Checkpoint(file, 1e9, {}))
@@ -126,6 +128,7 @@ def test_a_checkpoint_is_written_on_the_interval_and_gone_when_the_run_is_record
     sizes = []
     (done,) = execute([job], ExecutionOptions(checkpoint_every=0), lambda step: sizes.append(file.exists()))
     assert sizes[0] is False
+    assert len(sizes) > 1
     assert all(sizes[1:])
     folder.write(done.record)
     assert [f.name for f in folder.runs.iterdir()] == [f"{job.run.id}.json"]

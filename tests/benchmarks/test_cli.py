@@ -55,6 +55,7 @@ def test_sweep_writes_records_tables_and_figures(swept) -> None:
             assert (folder / "figures" / f"{name}.{suffix}").stat().st_size > 5000
 
 
+@pytest.mark.draws
 def test_a_sweep_on_images_shows_some_of_them(tmp_path) -> None:
     scalpel("sweep", "fig4", *SMALL, "--methods", "sum", "--lam", "1", cwd=tmp_path)
     folder = tmp_path / "results" / "fig4" / "smoke"

@@ -23,7 +23,10 @@ from tests.benchmarks.test_tracking import FOLDER, clean, scalpel  # noqa: F401
 from tests.benchmarks.wandb_files import runs
 from tests.benchmarks.wandb_server import KEY, serve
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb_workspaces.*")
+pytestmark = [
+    pytest.mark.draws,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb_workspaces.*"),
+]
 LEVELS = {"sum": 1.0, "bloop": 0.5}
 
 
@@ -118,7 +121,7 @@ def test_sent_twice_the_server_has_everything_once(recorded, server, capfd) -> N
     assert analysis.startswith("analysis-")
     assert {run["project"] for run in server.runs.values()} == {"surgery"}
     assert all(run["begun"] == 2 and len(run["history"]) == 1 for run in server.runs.values())
-    assert all(len(versions) == 1 for versions in server.artifacts.values())
+    assert {len(versions) for versions in server.artifacts.values()} == {1}
     cells = {json.dumps(run["config"]["cell"]) for id, run in server.runs.items() if id in ids}
     assert len(cells) == len(ids) / 2  # of two seeds each
     assert {view["displayName"] for view in server.views.values()} == {

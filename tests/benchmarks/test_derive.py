@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scalpel_bench.benchmarks import figures
 from scalpel_bench.benchmarks.analysis.verdicts import COLUMNS
 from scalpel_bench.benchmarks.commands.report import report_folder
 from scalpel_bench.benchmarks.commands.sweep import sweep
@@ -26,11 +25,6 @@ STATED = {
     "method": "bloop",
     "than": "sum",
 }
-
-
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch) -> None:
-    monkeypatch.setattr(figures, "draw", lambda *arguments: [])
 
 
 @pytest.fixture

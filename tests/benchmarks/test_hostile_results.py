@@ -136,8 +136,12 @@ def test_what_is_written_has_the_rights_that_the_user_wants(mask: int, tmp_path)
 
 def test_a_folder_is_the_same_by_any_path(sweep, monkeypatch) -> None:
     monkeypatch.chdir(sweep.runs)
-    for path in ("..", "../../smoke", "../.."):
-        assert Folder(Path(path)).results in (sweep.results, sweep.results.parent)
+    for path, results in (
+        ("..", sweep.results),
+        ("../../smoke", sweep.results),
+        ("../..", sweep.results.parent),
+    ):
+        assert Folder(Path(path)).results == results
     fig6 = conditioning().model_copy(update={"name": "fig6"})
     mixed = type("Mixed", (), {"name": fig6.name, "source": "conditioning", "scale": "smoke"})()
     assert source_of(Folder(Path("..")), mixed).place == sweep.path

@@ -80,6 +80,7 @@ def test_a_method_whose_runs_all_diverged_has_no_row() -> None:
     assert mixed_loss.overview(empty).empty
 
 
+@pytest.mark.draws
 def test_runs_at_another_rate_take_no_part(tmp_path) -> None:
     source, target = (Folder(tmp_path / name / "smoke") for name in ("conditioning", "least"))
     experiment = conditioning(lam=LAMS, axes={"training.lr": [0.1, 0.5]})
@@ -120,6 +121,7 @@ def test_a_source_without_methods_is_refused(tmp_path) -> None:
         sweep(experiments, ExecutionOptions(), tmp_path / "results", False, "disabled")
 
 
+@pytest.mark.draws
 def test_figure_7_draws_a_path_for_every_rho(tmp_path) -> None:
     overrides = {"lam": [0.2], "axes": {"method.rho": [0.9, 0.001]}, "figure": "trajectories"}
     experiment = with_methods(conditioning(**overrides), ["sum", "bloop"])

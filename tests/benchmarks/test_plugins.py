@@ -74,9 +74,10 @@ def test_an_experiment_file_may_name_task_and_method_files(tmp_path) -> None:
     (tmp_path / "mine.toml").write_text(EXPERIMENT)
     run = "run --task conditioning --method my_idea.py:MyIdea --scale smoke --results other"
     assert "4 runs in" in in_turn("sweep mine.toml --workers 1", run, cwd=tmp_path)
-    assert all(".py" not in f.read_text() for f in tmp_path.glob("other/run/smoke/runs/*"))
+    (other,) = tmp_path.glob("other/run/smoke/runs/*")
+    assert ".py" not in other.read_text()
     texts = [f.read_text() for f in tmp_path.glob("results/mine/laptop/runs/*")]
-    assert all('"status":"completed"' in text and ".py" not in text for text in texts)
+    assert ['"status":"completed"' in text and ".py" not in text for text in texts] == [True] * 4
     assert ".py" not in (tmp_path / "results/mine/laptop/experiment.json").read_text()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from scalpel_bench.benchmarks.execution import ExecutionOptions, execute_all
+from scalpel_bench.benchmarks.execution import ExecutionOptions, execute_all, executors
 from scalpel_bench.benchmarks.messages.errors import UserError
 from tests.benchmarks.runs import conditioning, jobs_of
 from tests.torture.nodes import head_restarted
@@ -33,15 +33,10 @@ def test_a_cluster_that_is_not_there_is_one_clear_error(folder) -> None:
         list(execute_all([jobs[:1]], ExecutionOptions(executor="ray", address="127.0.0.1:1")))
 
 
-def test_without_ray_the_message_says_what_to_install() -> None:
-    code = (
-        "import sys; sys.modules['ray'] = None\n"
-        "from scalpel_bench.benchmarks.execution import executors\n"
-        "from scalpel_bench.benchmarks.execution import ExecutionOptions\n"
-        "executors.create(ExecutionOptions(executor='ray'))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "UserError: --executor ray needs Ray: pip install 'scalpel-bench[ray]'" in done.stderr
+def test_without_ray_the_message_says_what_to_install(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"--executor ray needs Ray: pip install 'scalpel-bench\[ray\]'"):
+        executors.create(ExecutionOptions(executor="ray"))
 
 
 @pytest.mark.slow

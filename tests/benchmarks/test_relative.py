@@ -55,6 +55,7 @@ def test_a_method_without_a_trade_off_is_a_point_against_the_whole_front_of_sum(
         within = theirs[theirs["test_aux"] <= row.aux]["test_main"]
         assert row.ratio == pytest.approx(run["test_main"] / min([*within, BOUNDS.main[1]]))
     ratio = analysis.metrics.query("method == 'mgda' and statistic == 'front_ratio' and split == 'test'")
+    assert len(ratio)
     assert not ratio["note"].str.contains("compared on").any()
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from scalpel_bench.benchmarks import figures
 from scalpel_bench.benchmarks.commands.report import report
 from scalpel_bench.benchmarks.experiments.command_line import sweep_command
 from scalpel_bench.benchmarks.experiments.loading import load
@@ -17,11 +16,6 @@ from scalpel_bench.benchmarks.records import Folder, Record
 from scalpel_bench.benchmarks.report import page_data, page_tables
 from tests.benchmarks.recorded import HOSTILE, recorded, reported
 from tests.benchmarks.runs import BOX, conditioning, plan, record
-
-
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch) -> None:
-    monkeypatch.setattr(figures, "draw", lambda *arguments: [])
 
 
 @pytest.fixture(scope="module")

@@ -144,6 +144,7 @@ def test_a_figure_that_cannot_be_drawn_stops_no_runs(tmp_path, said, monkeypatch
     assert derived.running == ""
 
 
+@pytest.mark.draws
 def test_reproduce_ends_with_one_page_over_all(tmp_path) -> None:
     done = scalpel("reproduce", "theorem2", "fig2", *SMALL, cwd=tmp_path)
     assert done.stdout.endswith("report: results/report-smoke.html\n")

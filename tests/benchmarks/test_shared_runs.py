@@ -4,9 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from scalpel_bench.benchmarks import figures
 from scalpel_bench.benchmarks.analysis import analyse
 from scalpel_bench.benchmarks.analysis.analyses import TrainingAnalysis
 from scalpel_bench.benchmarks.commands.compare import Comparison, _prepare
@@ -22,11 +19,6 @@ from scalpel_bench.benchmarks.report import page_data
 from tests.benchmarks.runs import BOX, DATA, conditioning, plan, record
 
 COARSE, FINE = [0.1, 0.3, 0.5], [0.1, 0.2, 0.3, 0.4, 0.5]
-
-
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch) -> None:
-    monkeypatch.setattr(figures, "draw", lambda *arguments: [])
 
 
 def experiment(**overrides: Any) -> Experiment:

@@ -1,11 +1,13 @@
 """What the terminal shows: tables of any width, times that are in doubt, names that are completed."""
 
+import sys
+
 import pandas as pd
 import pytest
 
+from scalpel_bench.benchmarks.cli import main
 from scalpel_bench.benchmarks.commands.plan import Cost, Measured, _total
 from scalpel_bench.benchmarks.messages import terminal
-from tests.benchmarks.command_line import process
 from tests.benchmarks.runs import conditioning, plan
 
 
@@ -58,9 +60,13 @@ def test_a_plan_says_when_its_times_are_not_to_be_trusted() -> None:
         ("scalpel check pcg", "pcgrad"),
     ],
 )
-def test_the_shell_completes_commands_and_names(words: str, completed: str, tmp_path) -> None:
-    code = "import sys; sys.argv = ['scalpel']; from scalpel_bench.benchmarks.cli import main; main()"
+def test_the_shell_completes_commands_and_names(words: str, completed: str, monkeypatch, capfd) -> None:
     count = str(len(words.split()) - 1)
     asked = {"_SCALPEL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": count}
-    done = process("-c", code, cwd=tmp_path, **asked)
-    assert done.stdout.strip() == completed
+    for name, value in asked.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["scalpel"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert capfd.readouterr().out.strip() == completed

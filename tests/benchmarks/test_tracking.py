@@ -89,7 +89,9 @@ def test_a_sweep_ends_with_its_tables_figures_and_fronts(offline) -> None:
     for name, csv in (("runs", "summary"), ("fronts", "fronts"), ("metrics", "metrics")):
         table = json.loads(files[name].read_text())
         assert len(table["data"]) == len((offline / FOLDER / f"{csv}.csv").read_text().splitlines()) - 1
-    for figure in (offline / FOLDER / "figures").glob("*.png"):
+    drawn = list((offline / FOLDER / "figures").glob("*.png"))
+    assert {figure.stem for figure in drawn} == {"paths", "fronts"}
+    for figure in drawn:
         assert files[f"figures/{figure.stem}"].read_bytes() == figure.read_bytes()
     chart = json.loads(files["front_fixed_test_table"].read_text())
     assert {line[chart["columns"].index("method")] for line in chart["data"]} == {"sum", "bloop"}

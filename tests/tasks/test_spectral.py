@@ -58,9 +58,9 @@ def test_the_rows_of_a_gpu_are_orthonormal_and_span_the_same() -> None:
     ("name", "lam", "lr"),
     [
         ("sum", 0.1, 1e-3),
-        ("bloop", 1e-4, 3e-3),
-        ("bloop", 1.0, 3e-4),
-        ("bloop", 3.0, 3e-4),
+        pytest.param("bloop", 1e-4, 3e-3, marks=pytest.mark.slow),
+        pytest.param("bloop", 1.0, 3e-4, marks=pytest.mark.slow),
+        pytest.param("bloop", 3.0, 3e-4, marks=pytest.mark.slow),
         ("bloop", 3.0, 3e-3),
     ],
 )
