@@ -18,6 +18,7 @@ from ..messages import UserError
 from ..records import Record, RecordedSweep, once
 from ..simulations import SIMULATIONS
 from . import (
+    comparisons,
     diagnostics,
     metrics,
     mixed_loss,
@@ -37,7 +38,6 @@ PERCENTILES = (25, 50, 75)
 METRIC_COLUMNS = ["protocol", "method", "split", "statistic", "seed", "value", "low", "high", "note"]
 FRONT_COLUMNS = ["protocol", "method", "split", "seed", "lam", "lr", "main", "aux"]
 ATTAINMENT_COLUMNS = ["protocol", "method", "split", "percentile", "main", "aux"]
-NO_FRONT = "no front enters the box"
 
 
 class Analysis(ABC):
@@ -202,7 +202,7 @@ class TrainingAnalysis(Analysis):
             return ""
         several = len({protocol.name for protocol in self.protocols}) > 1
         places = [f"{protocol} {split}" if several else split for protocol, split in self.outside]
-        return f"{NO_FRONT} ({', '.join(places)})"
+        return f"{comparisons.NO_FRONT} ({', '.join(places)})"
 
     @cached_property
     def selected(self) -> pd.DataFrame:

@@ -23,13 +23,17 @@ from .protocols import CELL, Pair
 Answer = tuple[dict[int, float], str]
 APART = "no λ and learning rate that both ran"
 NO_BOX = "no box: `scalpel new box` proposes one"
+NO_FRONT = "no front enters the box"
 
 
 def front_ratios(pair: Pair, split: str, box: Bounds | None) -> Answer:
     """Front ratios (`analysis.indicators.front_ratio`) of a method over another."""
     if box is None:
         return {}, NO_BOX
-    values = indicators.front_ratio(*pair.points(split), box).tolist()
+    ends = pair.points(split)
+    if all(np.isnan(indicators.seen(own, box)).all() for own in ends):
+        return {}, NO_FRONT if pair.seeds else APART
+    values = indicators.front_ratio(*ends, box).tolist()
     return dict(zip(pair.seeds, values, strict=True)), APART
 
 
@@ -45,7 +49,8 @@ def mean_front_ratios(pair: Pair, split: str, box: Bounds) -> dict[int, float]:
     A front of single runs takes the least of several noisy losses, so that a method gains by noise alone. The
     mean over seeds at each λ and rate has less of it, and the jackknife takes what is left to first order:
     S log ratio(all seeds) − (S − 1) log ratio(all but one), at the λ and rates that are chosen for this one.
-    Runs that diverged count as the box's upper bounds, and no main loss as more. Nothing for a single seed.
+    Runs that diverged count as the box's upper bounds, and no main loss as more; means are over those that
+    are there. Nothing for a single seed.
     """
     if len(pair.seeds) < 2:
         return {}
@@ -57,13 +62,20 @@ def _pseudo_values(across: Sequence[Points], box: Bounds) -> NDArray[np.float64]
     """``(seeds,)`` of the mean of log A(a) of mean end points."""
     whole, rest = [], []
     for place, ends in enumerate(across):
-        capped = np.where(np.isnan(ends), [box.main[1], box.aux[1]], ends)
+        capped = np.where(np.isinf(ends), [box.main[1], box.aux[1]], ends)
         capped[..., 0] = np.minimum(capped[..., 0], box.main[1])
-        whole.append(capped.mean(axis=1))
-        rest.append(np.delete(capped, place, axis=1).mean(axis=1))
+        whole.append(_mean_of_known(capped))
+        rest.append(_mean_of_known(np.delete(capped, place, axis=1)))
     of_all, of_others = (indicators.mean_log_main(stacked(each), box) for each in (whole, rest))
     values: NDArray[np.float64] = len(across) * of_all - (len(across) - 1) * of_others
     return values
+
+
+def _mean_of_known(ends: Points) -> Points:
+    """``(n, 2)``: the means over seeds of end points ``(n, seeds, 2)``; NaN where no seed has one."""
+    known = ~np.isnan(ends)
+    count = known.sum(axis=1)
+    return np.where(count > 0, np.where(known, ends, 0).sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
 def with_as_many_lam(pair: Pair, split: str, box: Bounds) -> float | None:
@@ -110,7 +122,10 @@ def effects(pair: Pair, split: str, box: Bounds) -> dict[str, float]:
 
 
 def loss_ratios(pair: Pair, split: str, loss: str, box: Bounds | None, lam: float | None = None) -> Answer:
-    """Ratios of end values of a metric at equal λ: their geometric mean over λ, or those at one λ."""
+    """Ratios of end values of a metric at equal λ: their geometric mean over λ, or those at one λ.
+
+    Where a run diverged it counts as the box's upper bound, and no other as more.
+    """
     if _several_rates(pair.ran):
         return {}, "end values are compared at one learning rate"
     if (column := f"{split}_{loss}") not in pair.ran:
@@ -125,7 +140,8 @@ def loss_ratios(pair: Pair, split: str, loss: str, box: Bounds | None, lam: floa
     if both.isna().to_numpy().any():
         if box is None or loss not in ("main", "aux"):
             return {}, "a run diverged, and no box says what that costs"
-        both = both.fillna(getattr(box, loss)[1])
+        cap = getattr(box, loss)[1]
+        both = both.fillna(cap).clip(upper=cap)
     if (both <= 0).to_numpy().any():
         return {}, f"{loss} is not always positive: no ratio"
     means = (both["ours"] / both["theirs"]).map(np.log).groupby("seed").mean()
@@ -184,7 +200,11 @@ def separations(
 
 
 def missing(
-    runs: pd.DataFrame, labels: Sequence[str], seeds: int, own_lam: Mapping[str, Sequence[float]] = {}
+    runs: pd.DataFrame,
+    known: pd.DataFrame,
+    labels: Sequence[str],
+    seeds: int,
+    own_lam: Mapping[str, Sequence[float]] = {},
 ) -> str:
     """Which runs the methods lack at the λ and rates that they were swept at, or share all; or nothing.
 
@@ -193,6 +213,7 @@ def missing(
 
     Args:
         runs: of one protocol.
+        known: those by which its choices are made: at these rates of all seeds.
         labels: the methods.
         seeds: how many are planned; those recorded of any of the methods count too.
         own_lam: the λ of each method that has its own.
@@ -213,7 +234,7 @@ def missing(
         )
         for seed in planned
     }
-    ended = of[of["status"] != "failed"]
+    ended = known[known["status"] != "failed"]
     count = len(wanted - set(ended[["method", *CELL, "seed"]].itertuples(index=False, name=None)))
     return f"{count} of {len(wanted)} runs are missing" if count else ""
 

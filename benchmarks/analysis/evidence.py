@@ -220,6 +220,7 @@ def _(claim: TradeOff, found: Runs) -> Iterator[list[Evidence]]:
                 _named(loss, pair),
                 comparisons.loss_ratios(pair, claim.split, loss, found.boxes(claim.split)),
                 bounds[loss],
+                confidence=1 - LEVEL / 2,  # two ways to be supported by chance
             )
             for pair in pairs
             for loss in bounds

@@ -157,8 +157,9 @@ def inside(points: Points, box: Bounds) -> NDArray[Any]:
 
 
 def coverage(points: Points, box: Bounds) -> Floats:
-    """``(...)``: the share of the box's auxiliary losses that are at least those of a point inside it."""
-    aux = np.where(inside(points, box), points[..., 1], box.aux[1])
+    """``(...)``: the share of the box's auxiliary losses that are at least those of a point that it sees."""
+    within = seen(points, box)[..., 1]
+    aux = np.where(np.isnan(within), box.aux[1], within)
     share: Floats = (box.aux[1] - aux.min(axis=-1, initial=box.aux[1])) / (box.aux[1] - box.aux[0])
     return share
 

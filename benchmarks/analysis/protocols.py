@@ -75,7 +75,7 @@ class Pair:
     def across_seeds(self, method: str, split: str) -> list[Points]:
         """For each seed, ``(n, seeds, 2)`` end points of all at the λ and rates that it is compared on.
 
-        Its own are at the place that it has in ``seeds``; NaN where a run diverged or is missing.
+        Its own are at the place that it has in ``seeds``; infinite where a run diverged, NaN where none is.
         """
         if (method, split) not in self._across:
             self._across[method, split] = self._known_ends(method, split)
@@ -84,7 +84,7 @@ class Pair:
     def _known_ends(self, method: str, split: str) -> list[Points]:
         losses = [f"{split}_main", f"{split}_aux"]
         known = self.known[(self.known["method"] == method) & self.known["seed"].isin(self.seeds)]
-        wide = known.set_index([*CELL, "seed"])[losses].unstack("seed")
+        wide = known.set_index([*CELL, "seed"])[losses].fillna(np.inf).unstack("seed")
         ends = np.moveaxis(wide.to_numpy(float).reshape(len(wide), 2, -1), 1, 2)
         own = self.of(method, split)
         cells, seeds = wide.index.get_indexer(pd.MultiIndex.from_frame(own[CELL])), own["seed"].to_numpy()
@@ -103,7 +103,8 @@ class Protocol:
     Args:
         name: of it.
         runs: a row per run that may be used.
-        known: a row per run by which a choice for another seed is made: those at other rates too.
+        known: a row per run by which a choice for another seed is made: those at other rates too, none that
+            failed.
         note: what there is to say.
         chooses: whether the λ and rates of a method are chosen, or all count.
         own_lam: methods whose λ is not that of the grid: no trade-off, a bound, or a list of their own.
@@ -160,10 +161,12 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
     several = len(rates) > 1
     choice = _choice(summary)
     fixed = runs[runs["lr"] == experiment.training.lr]
+    ended = runs[runs["status"] != "failed"]
     own_lam = frozenset(label for label in runs["method"].unique() if not experiment.on_grid(label))
     if len(fixed):
         note = "no validation values to choose a rate by" * (several and not choice)
-        yield Protocol(FIXED, fixed, fixed, note, own_lam=own_lam)
+        at_it = ended[ended["lr"] == experiment.training.lr]
+        yield Protocol(FIXED, fixed, at_it, note, own_lam=own_lam)
     if not several or not choice:
         return
     tuned = _tuned(summary, rates)
@@ -172,10 +175,10 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
         counts = Counter(tuned.values()).most_common()
         told = ", ".join(f"{rate:g}" + f" ({count} seeds)" * (len(counts) > 1) for rate, count in counts)
         note = f"lr={told}; {choice}"
-        yield Protocol("main-tuned", kept, runs, note, chooses=True, own_lam=own_lam)
+        yield Protocol("main-tuned", kept, ended, note, chooses=True, own_lam=own_lam)
     listed = ", ".join(f"{rate:g}" for rate in rates)
     note = f"lr in {listed}; {choice}"
-    yield Protocol("per-method", runs, runs, note, chooses=True, own_lam=own_lam)
+    yield Protocol("per-method", runs, ended, note, chooses=True, own_lam=own_lam)
 
 
 def on_grids(runs: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:

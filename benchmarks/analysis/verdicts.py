@@ -54,7 +54,9 @@ def judge(
             label: experiment.lams(label) for label in runs["method"].unique() if experiment.own_grid(label)
         }
         lacking = (
-            "" if isinstance(claim, Cost) else comparisons.missing(runs, claim.labels, experiment.seeds, lams)
+            ""
+            if isinstance(claim, Cost)
+            else comparisons.missing(runs, protocol.known, claim.labels, experiment.seeds, lams)
         )
         diverged = int((runs["status"] == "diverged").sum())
         notes = [f"{diverged} runs diverged" if diverged else "", protocol.note]

@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ..analysis.analyses import NO_FRONT, TrainingAnalysis
+from ..analysis.analyses import TrainingAnalysis
+from ..analysis.comparisons import NO_FRONT
 from ..experiments.box import Bounds
 from ..experiments.schema import Labels
 from . import style

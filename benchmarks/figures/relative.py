@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ..analysis.analyses import NO_FRONT, TrainingAnalysis
+from ..analysis.analyses import TrainingAnalysis
+from ..analysis.comparisons import NO_FRONT
 from ..analysis.protocols import REFERENCE
 from ..experiments.box import Boxes
 from . import style

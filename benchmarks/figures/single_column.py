@@ -9,7 +9,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..analysis.analyses import NO_FRONT, TrainingAnalysis
+from ..analysis.analyses import TrainingAnalysis
+from ..analysis.comparisons import NO_FRONT
 from . import fronts, panels, relative, style
 
 WIDTH, HEIGHT = 3.25, 2.9

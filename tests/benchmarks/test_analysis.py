@@ -178,6 +178,22 @@ def test_failed_runs_are_counted_and_a_method_without_a_seed_is_not_ranked() -> 
     assert board.left_out == ("conditioning/smoke: bloop (1 of 2 seeds)",)
 
 
+def test_a_run_that_failed_is_no_run_that_diverged() -> None:
+    """At the other seeds its λ may be chosen, and counts, under every protocol."""
+    records, experiment = sweep(rates=(0.1, 0.5), seeds=6)
+    failed = [
+        r.model_copy(update={"status": "failed", "trajectory": []})
+        if (*key(r), r.run.lam, r.run.training.lr) == ("bloop", 3, 0.1, 0.5)
+        else r
+        for r in records
+    ]
+    lacking = [r for r in failed if r.status != "failed"]
+    told, without = (analysed(of, experiment, DATA.fingerprint) for of in (failed, lacking))
+    for protocol in ("fixed", "main-tuned", "per-method"):
+        ratios = [metric(of, protocol, "bloop", "front_ratio", "all")["value"] for of in (told, without)]
+        assert ratios[0] == pytest.approx(ratios[1])
+
+
 def key(of: Record) -> tuple[str, int]:
     return of.run.label, of.run.seed
 
@@ -374,6 +390,8 @@ def test_a_run_that_is_of_two_methods_counts_for_both() -> None:
     assert cells.items() >= expected.items()
     shared = summary[(summary["lr"] == 0.1) & (summary["lam"] == 0.1)].set_index("method")["id"]
     assert shared["bloop"] == shared["follows"] != shared["sum"]
-    assert missing(summary, ["bloop", "follows"], 1) == ""
+    assert missing(summary, summary, ["bloop", "follows"], 1) == ""
     at_one_rate = summary[summary["lr"] == 0.1]
-    assert missing(at_one_rate, ["bloop", "follows"], 1) == "the runs of bloop and follows are the same"
+    assert (
+        missing(at_one_rate, summary, ["bloop", "follows"], 1) == "the runs of bloop and follows are the same"
+    )

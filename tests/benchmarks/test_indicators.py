@@ -166,7 +166,8 @@ def test_a_staircase() -> None:
     mean = (np.log(3) * 1 + np.log(2) * 0.5 + np.log(0.5) * 0.5) / 2
     assert mean_log_main(points, BOX) == pytest.approx(mean)
     assert hypervolume(points, BOX) == pytest.approx((1 * 1 + 2 * 0.5 + 3.5 * 0.5) / (2 * 3.5))
-    assert coverage(points, BOX) == 0.5
+    assert coverage(points, BOX) == 1.0  # the first is better than the box, and counts as its bound
+    assert coverage(points[1:], BOX) == 0.5
     assert inside(points, BOX).tolist() == [False, True, True, True, False]
 
 

@@ -38,6 +38,24 @@ class TestTooLittle:
         assert rows.iloc[0]["verdict"] == "inconclusive"
         assert rows.iloc[0]["reason"].startswith("4 of 72 runs are missing")
 
+    def test_no_run_is_missing_where_seeds_choose_different_rates(self) -> None:
+        """The lesser rate is better but for the first seed, so that all others choose the greater."""
+
+        def losses(run: TrainingRun) -> tuple[float, float]:
+            main, aux = curve({"bloop": 0.8})(run)
+            return main * (1.03 if run.training.lr == 0.5 else 1.3 if run.seed == 0 else 1.0), aux
+
+        experiment = swept([BETTER], axes={"training.lr": [0.1, 0.5]})
+        row = answer(experiment, losses).set_index("protocol").loc["main-tuned"]
+        assert "lr=0.5 (5 seeds), 0.1 (1 seeds)" in row["reason"]
+        assert row["verdict"] == "supported"
+        lacking = answer(
+            experiment, losses, lambda run: (run.label, run.seed, run.training.lr) != ("bloop", 0, 0.5)
+        )
+        assert (
+            lacking.set_index("protocol").loc["main-tuned", "reason"].startswith("4 of 144 runs are missing")
+        )
+
     def test_missing_method(self) -> None:
         rows = answer(swept([BETTER]), curve({"bloop": 0.1}), lambda run: run.label != "pcgrad")
         assert rows.iloc[0]["verdict"] == "inconclusive"
@@ -55,6 +73,13 @@ class TestTooLittle:
         assert row["effect"] > 1
         all_of_them = verdict([BETTER], lambda run: curve({"bloop": 1e9})(run))
         assert all_of_them["verdict"] == "contradicted"
+
+    def test_fronts_of_which_none_enters_the_box(self) -> None:
+        """Their ratio is 1, which says nothing: all pay the cap."""
+        for claim in (BETTER, EQUAL):
+            row = verdict([claim], lambda run: (100.0 + run.seed, 5.0))
+            assert row["verdict"] == "inconclusive"
+            assert "no front enters the box" in row["reason"]
 
     def test_diverged_runs_are_counted(self) -> None:
         experiment = swept([BETTER])
