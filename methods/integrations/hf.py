@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import lru_cache
+from hashlib import sha256
 from inspect import signature
 from itertools import count
 from pathlib import Path
@@ -112,6 +113,7 @@ class SurgeryTrainer(Trainer):
                 shared=self._shared,
                 scaler=self.accelerator.scaler,
                 seed=self.args.seed,
+                autocast=torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else None,
             )
         return optimizer
 
@@ -221,7 +223,8 @@ class SurgeryTrainer(Trainer):
 class _Batches:
     """Batches of indices without end: permutation after permutation, cut without regard to their ends.
 
-    Batch n of a process is the same whatever came before it, so that a stream can start anywhere.
+    Batch n of a process is the same whatever came before it, so that a stream can start anywhere. No two
+    seeds share a permutation.
     """
 
     def __init__(self, length: int, size: int, seed: int, start: int, process: int, processes: int) -> None:
@@ -231,7 +234,8 @@ class _Batches:
     def __iter__(self) -> Iterator[list[int]]:
         @lru_cache(maxsize=2)
         def permutation(epoch: int) -> list[int]:
-            generator = torch.Generator().manual_seed(self.seed + epoch)
+            own = sha256(f"{self.seed} {epoch}".encode()).digest()[:7]
+            generator = torch.Generator().manual_seed(int.from_bytes(own))
             return torch.randperm(self.length, generator=generator).tolist()
 
         for number in count(self.start):

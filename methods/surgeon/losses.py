@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..engine import BaseMethod, row_cosine
+from ..engine.ema_rows import seen_rows
 
 NOTHING = "every loss is a constant 0: skip this batch"
 Loss = Tensor | float | Callable[[], Tensor | float]
@@ -97,6 +98,15 @@ def check_positive(method: BaseMethod, losses: Tensor) -> None:
                 f"the {name} loss is {loss:g}, and {method.name} is defined for positive losses only: "
                 "skip this batch, or take another method"
             )
+
+
+def as_seen(method: BaseMethod, gram: Tensor, k: int) -> Tensor:
+    """G with the remembered rows as the method saw them: of an order ``"before"`` those that had moved."""
+    memory = method._memory(k)
+    if all(ema.order == "after" for ema in memory):
+        return gram
+    seen = seen_rows(memory, k, gram.device)
+    return seen @ gram @ seen.mT
 
 
 def diagnose(method: BaseMethod, gram: Tensor, losses: Tensor) -> dict[str, float]:

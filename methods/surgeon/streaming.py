@@ -59,6 +59,7 @@ class Stream:
         k: K.
         memory: ``(M, P)``, moved in place; None before the first step, where rows start at the gradients.
         scale: what the losses are multiplied by before they are differentiated.
+        rounding: the relative rounding of the gradients.
         replicas: how many processes average their gradients.
         group: these processes.
     """
@@ -71,6 +72,7 @@ class Stream:
         k: int,
         memory: Tensor | None,
         scale: Tensor | None,
+        rounding: float,
         replicas: int,
         group: Any,
     ) -> None:
@@ -88,7 +90,7 @@ class Stream:
         self._rows = list(zip(*(row.split(shared.sizes) for row in self.memory), strict=True))
         self._rows = self._rows or [()] * len(shared.sizes)
         self._strides = [*shared.strides, *heads.strides]
-        self._eps = torch.finfo(shared.dtype).eps
+        self._eps = rounding
         self._scale = torch.ones((), dtype=exact, device=device) if scale is None else scale.to(exact)
         one = torch.ones((), dtype=exact, device=device)
         rhos = [1.0 if new else ema.rho for ema in self._emas]

@@ -25,6 +25,7 @@ from .leaves import Others, Owned, Parameters, Sums, write
 from .losses import (
     NOTHING,
     Loss,
+    as_seen,
     check_loss,
     check_positive,
     diagnose,
@@ -85,10 +86,15 @@ class Surgeon:
             the last to the main one. A step with `accumulate` of a method that remembers, or at which
             parameters joined or left, goes by rows.
 
+        autocast: the dtype of ``torch.autocast``, where the losses are computed under it, such as
+            ``torch.bfloat16``; with a scaler ``torch.float16`` by default. Decisions about rank, which many
+            methods make, go by its rounding: by that of the parameters, a sum of two gradients would not be
+            known as one.
+
     Raises:
         ValueError: no parameter requires grad; one of ``shared`` is not one of ``parameters``; one is
             complex, no leaf, or not sharded as the others; ``method`` is the name of one; it or the
-            parameters cannot stream; this process is not in ``group``.
+            parameters cannot stream; this process is not in ``group``; ``autocast`` is no floating dtype.
     """
 
     def __init__(
@@ -101,12 +107,17 @@ class Surgeon:
         group: ProcessGroup | None = None,
         seed: int = 0,
         memory: Memory = "rows",
+        autocast: torch.dtype | None = None,
     ) -> None:
         if isinstance(parameters, BaseMethod) or hasattr(method, "param_groups"):
             raise ValueError("Surgeon takes the optimiser first, then the method")
         self._method = _checked(method)
         self._owned = Owned(parameters, shared)
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
+        if autocast is not None and not (isinstance(autocast, torch.dtype) and autocast.is_floating_point):
+            raise ValueError(f"autocast must be a dtype such as torch.bfloat16, got {autocast!r}")
+        default = None if self._scaler is None else torch.float16
+        self._autocast = {dtype for dtype in (autocast or default,) if dtype is not None}
         self._group = group
         self._seed = seed
         self._state: State | None = None
@@ -327,13 +338,20 @@ class Surgeon:
         if self._streaming and followed and ((last and first) or not self.method._memory(k)):
             memory = None if self._state is None else self._state.get("memory")
             method, group = check_streams(self.method, self._parameters), (self._replicas, self._group)
-            self._bucket = Stream(method, self._shared, self._heads, k, memory, self._scale(), *group)
+            scale, eps = self._scale(), self._rounding
+            self._bucket = Stream(method, self._shared, self._heads, k, memory, scale, eps, *group)
             return self._bucket
         if not isinstance(bucket, Bucket) or len(bucket.rows) != k:
             self._bucket = bucket = Bucket(self._shared, self._heads, k)
         if first:
             bucket.clear()
         return bucket
+
+    @property
+    def _rounding(self) -> float:
+        """The relative rounding of the gradients."""
+        dtypes = {parameter.dtype for parameter in self._shared.parameters} | self._autocast
+        return max(torch.finfo(dtype).eps for dtype in dtypes)
 
     def _scale(self) -> Tensor | None:
         one = torch.ones((), dtype=torch.float32, device=self._shared.device)
@@ -373,12 +391,14 @@ class Surgeon:
             direction.fill_(inf)
         else:
             surgery, heads = torch.split(direction, [self._shared.size, self._heads.size])
-            eps = max(torch.finfo(parameter.dtype).eps for parameter in self._shared.parameters)
-            _, self._state = method.combine(bucket.rows, state, losses, gram=gram, out=surgery, rounding=eps)
+            _, self._state = method.combine(
+                bucket.rows, state, losses, gram=gram, out=surgery, rounding=self._rounding
+            )
             if scale is not None:
                 surgery *= scale
             heads.copy_(bucket.own)
-            self._seen, self._k, self._remembered = (whole, losses), len(losses), self._shared
+            self._k, self._remembered = len(losses), self._shared
+            self._seen = as_seen(method, whole, self._k), losses
         write(bucket.parameters, bucket.directions(direction), bucket.reached, overflow, self._guard)
         if self._streaming:
             self._bucket = None

@@ -326,6 +326,38 @@ def test_diagnostics_are_those_of_the_gradients() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["config", "imtl_g", "aligned_mtl"])
+def test_under_autocast_a_sum_of_gradients_is_known_as_one(name: str) -> None:
+    """Three losses, the last of which is the sum of the others: rank two, which float32's rounding denies."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 64), nn.Tanh(), nn.Linear(64, 1))
+    method = methods.create(name, lam=1.0)
+
+    def three(precision: torch.dtype | None) -> list[torch.Tensor]:
+        inputs = torch.randn(64, 20, generator=torch.Generator().manual_seed(1))
+        with torch.autocast("cpu", precision, enabled=precision is not None):
+            first, second = (model(part).float().square().sum() for part in inputs.chunk(2))
+            return [first, second, model(inputs).float().square().sum()]
+
+    def direction(precision: torch.dtype | None, **told: torch.dtype) -> torch.Tensor:
+        model.zero_grad()
+        Surgeon(model.parameters(), method, **told).backward(*three(precision))
+        return written(model)
+
+    def error(**told: torch.dtype) -> float:
+        difference = direction(torch.bfloat16, **told) - expected
+        return (difference.norm() / expected.norm()).item()
+
+    expected = direction(None)
+    assert error(autocast=torch.bfloat16) < 0.1
+    assert error() > 0.5
+
+
+def test_what_autocast_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"autocast must be a dtype such as torch\.bfloat16, got True"):
+        Surgeon(network().parameters(), bloop(), autocast=True)
+
+
 def test_three_losses() -> None:
     model, (batch,) = network(), batches(1)
     surgeon = Surgeon(model.parameters(), methods.create("sum", lam=torch.tensor([0.5, 2.0])))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import chain, islice
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from torch.utils.data import Dataset, IterableDataset
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments, set_seed
 
 from scalpel_bench import methods
+from scalpel_bench.methods.integrations import hf
 from scalpel_bench.methods.integrations.hf import SurgeryTrainer
 from tests.benchmarks.wandb_files import runs
 
@@ -184,6 +186,16 @@ def test_a_batch_size_that_is_found_is_that_of_both_streams(tmp_path) -> None:
         [row["surgery/aux_loss"] for row in t.state.log_history if "loss" in row] for t in (found, expected)
     ]
     assert seen[0] == pytest.approx(seen[1])
+
+
+def test_neighbouring_seeds_draw_other_auxiliary_streams() -> None:
+    """Not one that begins where the other is after an epoch."""
+    epochs = [
+        {tuple(chain(*islice(hf._Batches(20, 5, seed, start, 0, 1), 4))) for start in range(0, 40, 4)}
+        for seed in range(3)
+    ]
+    assert [len(of) for of in epochs] == [10] * 3
+    assert len(set.union(*epochs)) == 30
 
 
 def test_each_training_draws_the_auxiliary_stream_from_its_start(tmp_path) -> None:
