@@ -90,7 +90,7 @@ def test_a_sweep_ends_with_its_tables_figures_and_fronts(offline) -> None:
         table = json.loads(files[name].read_text())
         assert len(table["data"]) == len((offline / FOLDER / f"{csv}.csv").read_text().splitlines()) - 1
     drawn = list((offline / FOLDER / "figures").glob("*.png"))
-    assert {figure.stem for figure in drawn} == {"paths", "fronts"}
+    assert {figure.stem for figure in drawn} == {"diagnostics", "fronts", "paths", "relative"}
     for figure in drawn:
         assert files[f"figures/{figure.stem}"].read_bytes() == figure.read_bytes()
     chart = json.loads(files["front_fixed_test_table"].read_text())
