@@ -21,11 +21,11 @@ from ..simulations import SIMULATIONS
 from ..training import train
 
 ROUNDING = 1e-3
-"""Relative difference up to which a run agrees that was trained in a population, or on another device."""
+"""Relative difference up to which a run agrees that another device or processor trained, or a population."""
 DEVIATIONS = 3.0
 """Training may have made more of the rounding: such a run agrees if its losses differ by no more than so many
 standard deviations over the seeds of its sweep."""
-MADE_BY = ("device", "torch", "platform")
+MADE_BY = ("device", "processor", "torch", "platform")
 """What of a record's environment decides its bits."""
 
 
@@ -47,7 +47,7 @@ class Replayed:
 def replay(path: Path, sample: int, whole: bool, options: ExecutionOptions, seed: int = 0) -> int:
     """Compute recorded runs of a folder again and compare them bit by bit. Returns the exit status.
 
-    Runs of another device or version, or of a population, agree up to `ROUNDING` or `DEVIATIONS`.
+    Runs of another device, processor or version, or of a population, agree up to `ROUNDING` or `DEVIATIONS`.
 
     Where every run of a group (the same code, method and task) that was drawn agrees, the group's records
     are adopted: a sweep uses them again, though the code has changed since.

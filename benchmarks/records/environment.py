@@ -25,6 +25,7 @@ def environment(device: str) -> dict[str, str | int | None]:
         "torch": torch.__version__,
         "numpy": version("numpy"),
         "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else "cpu",
         "threads": torch.get_num_threads(),
     }
@@ -36,6 +37,18 @@ def anonymous(text: str) -> str:
     for word in sorted(told.keys() - {"", "/", "~", "localhost"}, key=len, reverse=True):
         text = re.sub(rf"(?<![\w-]){re.escape(word)}(?![\w-])", told[word], text)
     return text
+
+
+@functools.cache
+def _processor() -> str:
+    """Its kind, by which libraries choose their code: name, family, model and stepping, as far as told."""
+    try:
+        first, _, _ = Path("/proc/cpuinfo").read_text().partition("\n\n")
+    except OSError:
+        return platform.processor()
+    told = dict(re.findall(r"(?m)^([^\t:]+)\t*: (.*)$", first))
+    numbers = [told[key] for key in ("cpu family", "model", "stepping") if key in told]
+    return " ".join([told.get("model name", platform.machine()), "-".join(numbers)]).strip()
 
 
 @functools.cache

@@ -237,12 +237,15 @@ def rows(loss: float) -> list[dict[str, Any]]:
     return [{"step": 3, "train": {"main": loss, "aux": 1.0, "accuracy": loss}}]
 
 
-@pytest.mark.parametrize(("factor", "status"), [(1 + 1e-4, 0), (1 + 1e-2, 3)])
-def test_a_run_of_another_device_agrees_up_to_rounding(swept, capsys, factor, status) -> None:
+@pytest.mark.parametrize(
+    ("made_by", "factor", "status"),
+    [("device", 1 + 1e-4, 0), ("device", 1 + 1e-2, 3), ("processor", 1 + 1e-4, 0)],
+)
+def test_a_run_of_another_device_agrees_up_to_rounding(swept, capsys, made_by, factor, status) -> None:
     for record in swept.read()[0]:
         trajectory = json.loads(json.dumps(record.trajectory))
         trajectory[1]["train"]["main"] *= factor
-        environment = {**record.environment, "device": "another"}
+        environment = {**record.environment, made_by: "another"}
         swept.write(record.model_copy(update={"environment": environment, "trajectory": trajectory}))
     assert replay(swept.path, 2, False, ExecutionOptions()) == status
     assert ("the same, up to" in " ".join(capsys.readouterr().out.split())) == (status == 0)
