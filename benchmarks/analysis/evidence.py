@@ -30,7 +30,7 @@ from ..experiments.claims import (
 )
 from ..experiments.schema import Experiment
 from ..records import Record
-from . import comparisons, multitask
+from . import comparisons, indicators, multitask
 from .comparisons import Answer
 from .cost import step_ratio
 from .protocols import REFERENCE, Pair, Protocol
@@ -277,7 +277,7 @@ def _measured(claim: Better | Worse | Equal, pair: Pair, measure: str, found: Ru
     alternatives, effects, alike = {}, {}, {}
     if box and answer[0]:
         for which, alternative in box.alternatives.items():
-            ratios = list(comparisons.front_ratios(pair, split, alternative)[0].values())
+            ratios = indicators.front_ratio(*pair.points(split), alternative)
             alternatives[which] = float(np.exp(np.log(ratios).mean()))
         if (thinned := comparisons.with_as_many_lam(pair, split, box)) is not None:
             alternatives["fronts of as many λ"] = thinned

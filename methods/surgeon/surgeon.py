@@ -85,7 +85,6 @@ class Surgeon:
             that `streams`), on float32 or float64. Of an order ``"after"`` the losses are differentiated from
             the last to the main one. A step with `accumulate` of a method that remembers, or at which
             parameters joined or left, goes by rows.
-
         autocast: the dtype of ``torch.autocast``, where the losses are computed under it, such as
             ``torch.bfloat16``; with a scaler ``torch.float16`` by default. Decisions about rank, which many
             methods make, go by its rounding: by that of the parameters, a sum of two gradients would not be
@@ -116,8 +115,7 @@ class Surgeon:
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
         if autocast is not None and not (isinstance(autocast, torch.dtype) and autocast.is_floating_point):
             raise ValueError(f"autocast must be a dtype such as torch.bfloat16, got {autocast!r}")
-        default = None if self._scaler is None else torch.float16
-        self._autocast = {dtype for dtype in (autocast or default,) if dtype is not None}
+        self._autocast = autocast or (None if self._scaler is None else torch.float16)
         self._group = group
         self._seed = seed
         self._state: State | None = None
@@ -350,7 +348,9 @@ class Surgeon:
     @property
     def _rounding(self) -> float:
         """The relative rounding of the gradients."""
-        dtypes = {parameter.dtype for parameter in self._shared.parameters} | self._autocast
+        dtypes = {parameter.dtype for parameter in self._shared.parameters}
+        if self._autocast is not None:
+            dtypes.add(self._autocast)
         return max(torch.finfo(dtype).eps for dtype in dtypes)
 
     def _scale(self) -> Tensor | None:

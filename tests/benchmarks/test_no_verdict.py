@@ -138,6 +138,12 @@ class TestWhatIsNoVerdict:
         assert row["reason"].startswith("not confirmed by: tighter box")
         assert verdict([BETTER], losses)["verdict"] != "supported"
 
+    def test_an_alternative_box_that_no_front_enters_bears_nothing_out(self) -> None:
+        tighter = {"aux": (5.0, 9.0), "main": (1e-5, 1e-4)}
+        row = verdict([BETTER], curve({"bloop": 0.8}), box={**BOX, "tighter": tighter})
+        assert row["verdict"] == "depends on the measure"
+        assert row["reason"].startswith("not confirmed by: tighter box;")
+
     def test_a_limit_that_an_alternative_box_keeps(self) -> None:
         """Better by more than the limit over the box, by less in the tighter one: no verdict on the limit."""
 
