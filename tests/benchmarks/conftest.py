@@ -3,9 +3,9 @@
 import pytest
 
 from scalpel_bench import methods
-from scalpel_bench.benchmarks import figures
 from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.records import Folder
+from tests.benchmarks.recorded import leave_figures_out
 from tests.benchmarks.runs import conditioning
 
 KILLER = '''
@@ -38,9 +38,9 @@ class Killer(Method):
 
 @pytest.fixture(autouse=True)
 def drawn_if_asked(request, monkeypatch) -> None:
-    """Drawing takes most of the time of a small sweep: tests that look at files of figures are marked."""
+    """Tests that look at files of figures are marked."""
     if request.node.get_closest_marker("draws") is None:
-        monkeypatch.setattr(figures, "draw", lambda *arguments: [])
+        leave_figures_out(monkeypatch)
 
 
 @pytest.fixture

@@ -73,10 +73,15 @@ def _record(run: TrainingRun) -> Record:
     return Record(id=run.id, run=run, status="completed", environment=environment, trajectory=rows)
 
 
+def leave_figures_out(patch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of the time of a small sweep."""
+    patch.setattr(figures, "draw", lambda *arguments: [])
+
+
 def reported(path: Path, *beside: Path) -> Path:
     """The records, and the page made of them and of other folders; figures are not drawn."""
     recorded(path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "draw", lambda *arguments: [])
+        leave_figures_out(patch)
         report([path, *beside], None)
     return path

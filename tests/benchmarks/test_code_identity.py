@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 import scalpel_bench
-from scalpel_bench.benchmarks import figures
 from scalpel_bench.benchmarks.commands.planning import recorded
 from scalpel_bench.benchmarks.commands.replay import ROUNDING, _Seeds, replay
 from scalpel_bench.benchmarks.commands.sweep import sweep
@@ -27,6 +26,7 @@ from scalpel_bench.benchmarks.records import (
     write_manifest,
 )
 from scalpel_bench.benchmarks.training import train
+from tests.benchmarks.recorded import leave_figures_out
 from tests.benchmarks.runs import conditioning, plan
 
 ROOT = Path(scalpel_bench.__file__).parent
@@ -140,7 +140,7 @@ def recorded_once(tmp_path_factory) -> Folder:
     )
     results = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "draw", lambda *arguments: [])
+        leave_figures_out(patch)
         assert sweep([experiment], ExecutionOptions(), results, False, "disabled") == 0
     return Folder(results / "conditioning" / "smoke")
 
