@@ -1,6 +1,5 @@
 """COSMOS: a weighted sum that keeps the losses at a small angle to a ray of preferences."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -44,8 +43,8 @@ class COSMOS(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.mu < math.inf:
-            raise ValueError(f"mu must be finite and at least 0, got {self.mu}")
+        if self.mu < 0:
+            raise ValueError(f"mu must be at least 0, got {self.mu}")
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``."""

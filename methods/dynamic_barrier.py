@@ -1,6 +1,5 @@
 """Dynamic Barrier: weigh the main gradient so that the main loss does not rise, or falls to a bound."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -67,8 +66,8 @@ class ConstrainedBarrier(Constrained):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (0 < self.alpha < math.inf and 0 < self.beta < math.inf):
-            raise ValueError(f"alpha and beta must be > 0 and finite, got {self.alpha}, {self.beta}")
+        if min(self.alpha, self.beta) <= 0:
+            raise ValueError(f"alpha and beta must be > 0, got {self.alpha}, {self.beta}")
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., 2)``."""

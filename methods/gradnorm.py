@@ -1,6 +1,5 @@
 """GradNorm: learn weights that make gradients long where losses fall slowly."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -45,8 +44,8 @@ class GradNorm(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (0 <= self.alpha < math.inf and 0 <= self.lr < math.inf):
-            raise ValueError(f"alpha and lr must be finite and at least 0, got {self.alpha}, {self.lr}")
+        if min(self.alpha, self.lr) < 0:
+            raise ValueError(f"alpha and lr must be at least 0, got {self.alpha}, {self.lr}")
 
     def start(self, shape: torch.Size, k: int, device: torch.device) -> State:
         """s = 0, and no first losses yet."""

@@ -1,6 +1,5 @@
 """Lagrangian descent and ascent: learn the multiplier of a constraint on a loss."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,7 +40,7 @@ class Lagrangian(Constrained):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (0 < self.rate < math.inf and 0 <= self.damping < math.inf):
+        if self.rate <= 0 or self.damping < 0:
             raise ValueError(f"rate must be > 0 and damping at least 0, got {self.rate}, {self.damping}")
 
     def start(self, shape: torch.Size, k: int, device: torch.device) -> State:

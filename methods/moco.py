@@ -1,6 +1,5 @@
 """MoCo: move the weights towards the minimum norm over tracked gradients, one step at a time."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -44,8 +43,8 @@ class MoCo(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_rho(self.rho)
-        if not (math.isfinite(self.gamma) and self.gamma > 0):
-            raise ValueError(f"gamma must be positive and finite, got {self.gamma}")
+        if self.gamma <= 0:
+            raise ValueError(f"gamma must be positive, got {self.gamma}")
 
     def memory(self, k: int) -> tuple[EMA, ...]:
         """The tracked gradients."""

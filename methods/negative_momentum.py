@@ -1,6 +1,5 @@
 """Negative momentum: the plain sum less a constant share of the main gradient's EMA."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,11 +34,6 @@ class NegativeMomentum(RememberingMethod):
     marker: ClassVar[str] = "o"
     arbitrary_length: ClassVar[bool] = True
     objectives: ClassVar[int | None] = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not math.isfinite(self.kappa):
-            raise ValueError(f"kappa must be finite, got {self.kappa}")
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., 3)`` for the gradients and m; ``(..., 2)`` where ρ = 1."""

@@ -1,6 +1,5 @@
 """PBI: go down along a ray of preferences, and back to it."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -44,8 +43,8 @@ class PBI(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.theta < math.inf:
-            raise ValueError(f"theta must be finite and at least 0, got {self.theta}")
+        if self.theta < 0:
+            raise ValueError(f"theta must be at least 0, got {self.theta}")
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``."""

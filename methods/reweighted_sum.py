@@ -1,6 +1,5 @@
 """Reweighted sum: the plain sum with the weights that Bloop's direction gives the two gradients."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -39,8 +38,8 @@ class ReweightedSum(RememberingMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (math.isfinite(self.most) and self.most >= 1):
-            raise ValueError(f"most must be finite and at least 1, got {self.most}")
+        if self.most < 1:
+            raise ValueError(f"most must be at least 1, got {self.most}")
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., 3)`` for the gradients and m; ``(..., 2)`` where ρ = 1."""

@@ -323,7 +323,8 @@ class Stepper:
     def _projected_share(self, replica: int, gram: Tensor) -> dict[str, float]:
         """1 − ⟨d − g_m, g_a⟩ / (λ ‖g_a‖²), the share of g_a that is not in d = g_m + λ π(g_a; ·).
 
-        Of methods whose directions are of this form, with two objectives; nothing at λ = 0.
+        Of methods whose directions are of this form, with two objectives; nothing at λ = 0, nor where d has
+        been scaled to the length of the sum.
 
         Args:
             replica: which run.
@@ -331,7 +332,7 @@ class Stepper:
         """
         lam = self.runs[replica].lam * self.lams.factor
         method = self.groups[self._group_of(replica)].method
-        if not method.projects_auxiliary or len(self.task.objectives) != 2 or not lam:
+        if not method.projects_auxiliary or method.length or len(self.task.objectives) != 2 or not lam:
             return {}
         scale = 1 + lam if method.rescale else 1.0
         (_, main_aux, _), (_, aux, along) = gram[:2, :3].tolist()

@@ -36,7 +36,7 @@ class Method(BaseMethod):
         rescale: as for every method.
         length: as for every method.
         ema: coefficient ρ of an EMA of every gradient, which smooths what the method projects on (see
-            `projects`); None for none.
+            `projects`), for two objectives where the method projects; None for none.
         weights_ema: coefficient ρ of an EMA of the coefficients themselves, c ← (1 − ρ) c + ρ c_new, from the
             first ones on; None for none. Zhou et al. 2022, NeurIPS, CR-MOGM, with 1 − α for ρ.
         blocks: sizes of consecutive parts of the parameter vector, each with a Gram matrix and coefficients
@@ -57,7 +57,9 @@ class Method(BaseMethod):
 
     A projecting method with ``ema`` reads ⟨g_i, m_j⟩ for ``gram[i, j]`` and ‖m_j‖² for ``gram[j, j]``, and
     what it adds to or takes from gradient j beyond the sum (or beyond g_m), it adds to or takes from m_j:
-    Bloop is ``bloop_no_ema`` with an EMA. A weighting method computes its weights from the EMAs' Gram matrix.
+    Bloop is ``bloop_no_ema`` with an EMA. Of more than two gradients, projections meet in ⟨m_i, m_j⟩, which
+    no entry of ``gram`` would be: this is refused. A weighting method computes its weights from the EMAs'
+    Gram matrix.
     """
     lam_last: ClassVar[bool] = False
     """Whether λ multiplies the auxiliary coefficients, and not the rows that they are computed from: for
@@ -248,10 +250,9 @@ class Method(BaseMethod):
     def _row_coefficients(
         self, gram: Tensor, k: int, state: State, losses: Tensor | None, eps: float
     ) -> Tensor:
-        memory = self._memory(k)
-        if all(ema.order == "after" for ema in memory):
+        seen = seen_rows(self._memory(k), k, gram.device)
+        if seen is None:
             return self._seen_coefficients(gram, k, state, losses, eps)
-        seen = seen_rows(memory, k, gram.device)
         return self._seen_coefficients(seen @ gram @ seen.mT, k, state, losses, eps) @ seen
 
     def seen_coefficients(self, gram: Tensor, k: int, rounding: float) -> Tensor:
@@ -341,6 +342,8 @@ class Method(BaseMethod):
 
     def _check(self, gradients: Tensor | Parts) -> None:
         super()._check(gradients)
+        if self.ema is not None and self.projects and (k := gradients.shape[-2]) != 2:
+            raise ValueError(f"{self.name} with ema is defined for 2 objectives, got {k} gradients")
         if self.blocks is True:
             raise ValueError("blocks=True: call with_blocks(sizes of the model's parameters) first")
         if self._blocks and sum(self._blocks) != gradients.shape[-1]:

@@ -30,8 +30,10 @@ def _moved_rows(memory: tuple[EMA, ...], k: int, device: torch.device) -> Tensor
 
 
 @cache
-def seen_rows(memory: tuple[EMA, ...], k: int, device: torch.device) -> Tensor:
-    """``(R, R)``: the rows that the method sees as combinations of the rows that are stored."""
+def seen_rows(memory: tuple[EMA, ...], k: int, device: torch.device) -> Tensor | None:
+    """``(R, R)``: the rows that the method sees as combinations of those stored; None if the same."""
+    if all(ema.order == "after" for ema in memory):
+        return None
     seen = torch.eye(k + len(memory), dtype=torch.float64, device=device)
     moved = _moved_rows(memory, k, device)
     for row, ema in enumerate(memory):

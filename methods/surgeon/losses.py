@@ -102,11 +102,8 @@ def check_positive(method: BaseMethod, losses: Tensor) -> None:
 
 def as_seen(method: BaseMethod, gram: Tensor, k: int) -> Tensor:
     """G with the remembered rows as the method saw them: of an order ``"before"`` those that had moved."""
-    memory = method._memory(k)
-    if all(ema.order == "after" for ema in memory):
-        return gram
-    seen = seen_rows(memory, k, gram.device)
-    return seen @ gram @ seen.mT
+    seen = seen_rows(method._memory(k), k, gram.device)
+    return gram if seen is None else seen @ gram @ seen.mT
 
 
 def diagnose(method: BaseMethod, gram: Tensor, losses: Tensor) -> dict[str, float]:

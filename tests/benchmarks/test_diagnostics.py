@@ -1,6 +1,7 @@
 """What explains a front, on made-up trajectories."""
 
 import math
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -56,9 +57,12 @@ def test_what_was_not_measured_and_lengths_of_zero_count_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", ["bloop", "bloop_no_ema", "pcgrad"])
-@pytest.mark.parametrize("rescale", [False, True])
-def test_the_projected_share_is_the_squared_cosine_to_what_is_projected_on(name: str, rescale: bool) -> None:
-    experiment = conditioning(lam=[0.0, 3.0], methods={name: {"rescale": rescale}})
+@pytest.mark.parametrize("settings", [{}, {"rescale": True}, {"length": "sum"}], ids=str)
+def test_the_projected_share_is_the_squared_cosine_to_what_is_projected_on(
+    name: str, settings: dict[str, Any]
+) -> None:
+    """It is left out where d is not g_m + λ π(g_a; ·)."""
+    experiment = conditioning(lam=[0.0, 3.0], methods={name: settings})
     runs = [run for run in plan(experiment) if run.label == name and run.seed == 0]
     task = get_task(runs[0].task, ExecutionOptions())
     for run in runs:
@@ -69,7 +73,7 @@ def test_the_projected_share_is_the_squared_cosine_to_what_is_projected_on(name:
         stepper.diagnosed_step(next(batches))
         main, aux = stepper.gradients.double()
         onto = before[0]["memory"][0].double() if name == "bloop" else main
-        if name == "pcgrad" or run.lam == 0:
+        if name == "pcgrad" or run.lam == 0 or "length" in settings:
             assert "projected_share" not in stepper.diagnostics(0)
         else:
             expected = torch.nn.functional.cosine_similarity(aux, onto, dim=0).square().item()

@@ -89,6 +89,14 @@ def test_methods_for_two_objectives_refuse_three() -> None:
         methods.create("dynamic_barrier").init(torch.zeros(3, 5))
 
 
+@pytest.mark.parametrize("name", ["agem", "bloop_no_ema", "pcgrad"])
+def test_projections_on_emas_refuse_more_than_two_objectives(name: str) -> None:
+    method = methods.create(name, ema=0.1)
+    method.init(torch.zeros(2, 5))
+    with pytest.raises(ValueError, match=f"{name} with ema is defined for 2 objectives, got 3"):
+        method.init(torch.zeros(3, 5))
+
+
 def test_blocks_must_add_up() -> None:
     with pytest.raises(ValueError, match="blocks add up to 4 parameters, got 5"):
         methods.create("sum", blocks=(1, 3)).init(torch.zeros(2, 5))
