@@ -16,15 +16,16 @@ from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, execute
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks import regression
-from tests.benchmarks.command_line import in_turn
+from tests.benchmarks.command_line import SMALL, in_turn, process, scalpel
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_a_file_takes_part_in_a_sweep_and_its_content_in_the_identity(tmp_path) -> None:
     new("method", "my_idea", tmp_path)
-    sweep = "sweep conditioning --scale smoke --workers 1 --methods sum,my_idea.py:MyIdea"
-    assert "4 runs, 0 recorded already" in in_turn(sweep, cwd=tmp_path)
+    sweep = ["sweep", "conditioning", *SMALL, "--methods", "sum,my_idea.py:MyIdea"]
+    assert "4 runs, 0 recorded already" in scalpel(*sweep, cwd=tmp_path).stdout
+    methods.REGISTRY.remove("my_idea")
     runs = [json.loads(f.read_text())["run"] for f in tmp_path.glob("results/conditioning/smoke/runs/*")]
     mine = [run for run in runs if run["label"] == "my_idea"]
     assert len(mine) == 2
@@ -32,7 +33,8 @@ def test_a_file_takes_part_in_a_sweep_and_its_content_in_the_identity(tmp_path) 
     assert ".py" not in json.dumps(mine)
     file = tmp_path / "my_idea.py"
     file.write_text(file.read_text() + "\n# changed\n")
-    assert "2 recorded already, 2 to do" in in_turn(f"{sweep} --dry-run", cwd=tmp_path)
+    again = process(*sweep, "--dry-run", cwd=tmp_path)
+    assert "2 recorded already, 2 to do" in again.stdout
 
 
 EXPERIMENT = """
@@ -162,12 +164,14 @@ def test_a_file_that_breaks_the_contract_is_refused_before_anything_is_run(tmp_p
     file.write_text(
         file.read_text().replace("divide(agreement, gram[..., 0, 0])", "agreement / gram[..., 0, 0]")
     )
-    sweep = "sweep conditioning --scale smoke --methods sum,my_idea.py:MyIdea"
-    output = in_turn(sweep, "check my_idea.py:MyIdea", cwd=tmp_path, status=2)
-    assert "my_idea.py:MyIdea breaks the rule 'no NaN on zero" in output
+    sweep = ["sweep", "conditioning", *SMALL, "--methods", "sum,my_idea.py:MyIdea"]
+    refused = scalpel(*sweep, cwd=tmp_path, status=2).stderr
+    assert "my_idea.py:MyIdea breaks the rule 'no NaN on zero" in refused
     assert not (tmp_path / "results").exists()
+    output = scalpel("check", "my_idea.py:MyIdea", cwd=tmp_path, status=2).stdout
     assert "FAIL  no NaN on zero" in output
     assert "ok    equal calls give equal directions" in output
+    methods.REGISTRY.remove("my_idea")
 
 
 def test_losses_that_cannot_be_vectorised_are_noted(tmp_path) -> None:
