@@ -133,11 +133,12 @@ class _Resting:
 
     def best(self, claim: BestSettingSlope, place: Axes, seed: int) -> float:
         """The value of the setting at which the metric is least."""
-        found = {
-            run.axes[claim.setting]: at_rest(record, claim.metric)
-            for run, record in self.records
-            if run.method_label == claim.method and run.seed == seed and _agree(run, place)
-        }
+        found: dict[float, float] = {}
+        for run, record in self.records:
+            if run.method_label == claim.method and run.seed == seed and _agree(run, place):
+                if (setting := run.axes[claim.setting]) in found:
+                    raise Unanswered(f"{_told({**place, 'seed': seed})}: several runs at {setting:g}")
+                found[setting] = at_rest(record, claim.metric)
         settings = sorted(found)
         best = lowest(settings, [found[setting] for setting in settings]) if found else None
         if best is None:

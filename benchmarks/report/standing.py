@@ -81,8 +81,13 @@ class Sweep:
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        """The place of each label that has a value on test losses, in the experiment's order; ties share."""
+        """The place of each label with a value on test losses, in the experiment's order; ties share.
+
+        Where the others have more seeds a label has none.
+        """
         value = self._over_all(SPLIT)["value"].dropna()
+        seeds = self._per_seed(self._statistic).dropna(subset="value").groupby("method")["seed"].nunique()
+        value = value[seeds.reindex(value.index) == seeds.max()]
         ranks = value.rank(method="min").astype(int)
         return {label: int(ranks[label]) for label in self.methods if label in ranks}
 

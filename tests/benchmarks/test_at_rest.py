@@ -138,6 +138,8 @@ def test_no_seed_is_left_out() -> None:
     assert found.answer == ({}, "batch_size 16, seed 0: 0 completed runs of bloop (rho=7), expected 1")
     (found,) = answered({**BEST, "method": "bloop (rho=7)"}, places)
     assert found.answer == ({}, "lr 0.025, seed 0: no runs")
+    (found,) = answered({**BEST, "at": {}}, lambda run: {"excess": 1.0})
+    assert found.answer == ({}, "lr 0.025, seed 0: several runs at 0.01")
 
 
 def test_methods_that_no_experiment_has_are_refused() -> None:

@@ -79,10 +79,15 @@ def test_a_row_for_each_label_with_its_place_by_the_ratio_on_test(tmp_path) -> N
 def test_fronts_agree_at_every_seed_that_either_has_or_not_at_all(tmp_path) -> None:
     values = {"sum": [1.0, 1.0], "bloop": [0.8009, 0.5], "bloop_slow": [0.8, 0.501], "bloop_no_ema": [0.8]}
     sweep(tmp_path, measured(values))
-    (row,) = rows(tmp_path, "bloop_no_ema")
-    assert row["place on test"] == "3 of 4"
+    row, slow = rows(tmp_path, "bloop")
     assert "same front as" not in row
-    assert "same front as" not in rows(tmp_path, "bloop")[0]
+    assert (row["place on test"], slow["place on test"]) == ("1 of 3", "2 of 3")
+
+
+def test_a_label_with_fewer_seeds_than_others_has_no_place(tmp_path) -> None:
+    sweep(tmp_path, measured({"sum": [1.0, 1.0], "bloop": [0.8, 0.9], "bloop_no_ema": [0.7]}))
+    assert [row["place on test"] for row in rows(tmp_path, "bloop")] == ["1 of 2"]
+    assert isinstance(standing(tmp_path, "bloop_no_ema"), str)
 
 
 def test_labels_without_a_point_in_the_box_share_the_cap_and_no_front(tmp_path) -> None:
