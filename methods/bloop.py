@@ -19,7 +19,8 @@ class Bloop(RememberingMethod):
     gradients before it: d = g_1 + Σ λ_k π(g_k; (m_1, …, m_{k−1})), by Gram-Schmidt through the Gram matrix.
 
     Source: Hsieh et al. 2024, arXiv 2402.02998, Equation 5, Algorithm 1, Section 2.3 (levels; there without
-    EMA). The EMAs start at the first gradients.
+    EMA). The EMAs start at the first gradients. Of several auxiliary gradients, one whose λ is 0 is no level:
+    those after it keep what they have along it.
 
     Args:
         rho: EMA coefficient ρ in (0, 1]. With ρ = 1 nothing is remembered and gradients are projected
@@ -57,6 +58,11 @@ class Bloop(RememberingMethod):
     def streams(self) -> bool:
         """Not where g_m itself is projected on: with ρ = 1, and with ``ratio_only``."""
         return super().streams and self.rho != 1 and not self.ratio_only
+
+    @property
+    def shows_projection(self) -> bool:
+        """Not with ``ratio_only``, where what is taken is no part of g_a."""
+        return super().shows_projection and not self.ratio_only
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., 2 K - 1)`` for the gradients and the EMAs; ``(..., K)`` where ρ = 1."""

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ..analysis.analyses import TrainingAnalysis
+from ..analysis.diagnostics import Row, as_projected
 from ..analysis.summary import SPLITS
 from ..experiments.box import Boxes
 from ..figures.style import Looks, in_colour, on_dark, order, title
@@ -162,7 +163,9 @@ def _curves(
         return [[shorten(row.get(split, {}).get(key), CURVE_DIGITS) for row in rows] for rows in kept]
 
     values: dict[str, Any] = {split: {key: column(split, key) for key in metrics} for split in splits}
-    values["diagnostics"] = _diagnostics(kept)
+    values["diagnostics"] = _diagnostics(
+        [as_projected(record, rows) for record, rows in zip(records, kept, strict=True)]
+    )
     thinned = f"trajectories show {most} of up to {longest} evaluations per run" if longest > most else ""
     return {"grids": [list(epochs) for epochs in grids], "grid": grid, **values}, thinned
 
@@ -173,8 +176,7 @@ def _evenly(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
     return [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]
 
 
-def _diagnostics(kept: list[list[dict[str, Any]]]) -> dict[str, list[list[Any]]]:
-    measured = [[row.get("diagnostics") or {} for row in rows] for rows in kept]
+def _diagnostics(measured: list[list[Row]]) -> dict[str, list[list[Any]]]:
     columns = {
         key: [[shorten(row.get(key), CURVE_DIGITS) for row in rows] for rows in measured]
         for key in DIAGNOSTICS

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from ..records import write_atomically
-from . import stopping
 
 State = dict[str, Any]
 """Tensors, numbers, strings, and lists and dicts of these."""
@@ -47,11 +46,9 @@ class Checkpoint:
         except Exception:  # a file of any content: what the loader trips over is no concern of the run
             return None
 
-    @property
-    def due(self) -> bool:
-        """Whether a state is to be saved now: time has come, or the run is to stop."""
-        late = time.monotonic() - self._last >= self.every
-        return self.path is not None and (late or stopping.is_asked())
+    def due(self, stops: bool) -> bool:
+        """Whether a state is to be saved now: the run ``stops``, or time has come."""
+        return self.path is not None and (stops or time.monotonic() - self._last >= self.every)
 
     def save(self, state: State) -> None:
         """Replace the file.

@@ -80,10 +80,12 @@ def train(
             else:
                 stepper.step(next(batches))
             on_step(step)
-            if step < steps and checkpoint.due:
-                checkpoint.save({**stepper.snapshot(), **trajectories.snapshot()})
             if step < steps:
-                stopping.leave_if_asked()
+                asked = stopping.is_asked()
+                if checkpoint.due(asked):
+                    checkpoint.save({**stepper.snapshot(), **trajectories.snapshot()})
+                if asked:
+                    raise stopping.Interrupted
         return trajectories.outcomes()
 
 

@@ -23,24 +23,31 @@ LONGEST = 2**18
 class FlatModel:
     """A module seen as a function of one flat parameter vector ``theta`` ``(P,)``.
 
-    The module's own parameters become views of it. With ``channels_last``, the weights of convolutions lie in
-    it by output, row, column, input.
+    The module's own parameters become views of it, but for those that require no gradient: these stay as they
+    are, among the buffers. With ``channels_last``, the weights of convolutions lie in it by output, row,
+    column, input.
+
+    Raises:
+        ValueError: no parameter requires a gradient, or those that do are of several dtypes.
     """
 
     def __init__(
         self, module: nn.Module, device: str, channels_last: bool = False, compile: bool = False
     ) -> None:
         self.module = module.to(device)
-        parameters = dict(module.named_parameters())
+        self.own = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        if len(dtypes := {str(p.dtype) for p in self.own.values()}) != 1:
+            found = f"are of {', '.join(sorted(dtypes))}" if dtypes else "require no gradient"
+            raise ValueError(f"the model's parameters {found}: they must be of one dtype, and one be trained")
         self.channels_last = channels_last
         self.compile = compile
         self.call = torch.compile(functional_call) if compile else functional_call
-        self.shapes = {name: p.shape for name, p in parameters.items()}
-        self.sizes = [p.numel() for p in parameters.values()]
-        self.buffers = dict(module.named_buffers())
-        first = next(iter(parameters.values()))
+        self.shapes = {name: p.shape for name, p in self.own.items()}
+        self.sizes = [p.numel() for p in self.own.values()]
+        self.buffers = _untrained(module)
+        first = next(iter(self.own.values()))
         self.theta = torch.empty(sum(self.sizes), dtype=first.dtype, device=first.device)
-        self.write(self.theta, {name: p.detach() for name, p in parameters.items()})
+        self.write(self.theta, {name: p.detach() for name, p in self.own.items()})
         self.leaves = {name: part.detach() for name, part in self.parts(self.theta).items()}
         self.theta.requires_grad_()
         self._row: dict[str, Tensor] = {}
@@ -48,7 +55,7 @@ class FlatModel:
         on_cpu = first.device.type == "cpu"
         self.runs = _runs(dict(zip(self.shapes, self.sizes, strict=True))) if on_cpu else [list(self.shapes)]
         for name, leaf in self.leaves.items():
-            parameters[name].data = leaf.detach()
+            self.own[name].data = leaf.detach()
             leaf.requires_grad_().register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
                 partial(self._take, name)
             )
@@ -114,12 +121,20 @@ class FlatModel:
         ]
 
     def _backward(self, loss: Tensor, row: dict[str, Tensor], keep: bool) -> None:
-        """Run it; gradients go into the views in ``row``, and are kept where there is none."""
+        """Run it; gradients go into the views in ``row``, and are kept where there is none.
+
+        Raises:
+            ValueError: a gradient went past them.
+        """
         self._row = row
         with kept_graph(loss) if keep and self.compile else nullcontext():
             loss.backward(retain_graph=keep)  # type: ignore[no-untyped-call]
         for unreached in self._row.values():
             unreached.zero_()
+        if any(parameter.grad is not None for parameter in self.own.values()):
+            raise ValueError(
+                "a reentrant checkpoint takes gradients away: checkpoint with use_reentrant=False"
+            )
 
     def _take(self, name: str, leaf: Tensor) -> None:
         """Take the gradient of a parameter at once, so that none is held twice."""
@@ -172,7 +187,7 @@ class StackedModels(FlatModel):
         for row, module in zip(self.theta, modules, strict=True):
             self.write(row, {name: p.detach() for name, p in module.named_parameters()})
         self.theta.requires_grad_()
-        every = [dict(module.named_buffers()) for module in modules]
+        every = [_untrained(module) for module in modules]
         self.buffers = {name: torch.stack([b[name].to(device) for b in every]) for name in self.buffers}
 
     def model(self, replica: int = 0) -> Model:
@@ -217,6 +232,12 @@ class StackedModels(FlatModel):
 
         of_all = vmap(of_one, self.in_dims)
         return torch.compile(of_all) if self.compile else of_all
+
+
+def _untrained(module: nn.Module) -> dict[str, Tensor]:
+    """Its buffers, and the parameters that require no gradient."""
+    fixed = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
+    return {**dict(module.named_buffers()), **fixed}
 
 
 def _runs(sizes: dict[str, int]) -> list[list[str]]:

@@ -294,10 +294,16 @@ class Stepper:
             torch.cuda.set_rng_state(saved["device_generator"], device)
 
     def diagnostics(self, replica: int) -> dict[str, float | None]:
-        """Lengths and cosines of a run's gradients, direction, memory, step at the last `diagnosed_step`."""
+        """Lengths and cosines of a run's gradients, direction, memory, step at the last `diagnosed_step`.
+
+        Of several auxiliary gradients, their sum; of what is remembered, the EMA of the main gradient as the
+        step left it (`analysis.diagnostics.as_projected` moves it back).
+        """
         where = (replica,) if self.bad_step.dim() else ()
         assert self.rows is not None
-        main, aux = (self.rows.row(k)[where] for k in range(2))
+        main, aux, *others = (self.rows.row(k)[where] for k in range(len(self.task.objectives)))
+        for other in others:
+            aux = aux + other
         rows = {"main": main, "aux": aux, "direction": self.direction[where]}
         group = self._group_of(replica)
         if "memory" in (state := self.states[group]):
@@ -323,8 +329,7 @@ class Stepper:
     def _projected_share(self, replica: int, gram: Tensor) -> dict[str, float]:
         """1 − ⟨d − g_m, g_a⟩ / (λ ‖g_a‖²), the share of g_a that is not in d = g_m + λ π(g_a; ·).
 
-        Of methods whose directions are of this form, with two objectives; nothing at λ = 0, nor where d has
-        been scaled to the length of the sum.
+        Where the method `shows_projection`, with two objectives; nothing at λ = 0.
 
         Args:
             replica: which run.
@@ -332,7 +337,7 @@ class Stepper:
         """
         lam = self.runs[replica].lam * self.lams.factor
         method = self.groups[self._group_of(replica)].method
-        if not method.projects_auxiliary or method.length or len(self.task.objectives) != 2 or not lam:
+        if not method.shows_projection or len(self.task.objectives) != 2 or not lam:
             return {}
         scale = 1 + lam if method.rescale else 1.0
         (_, main_aux, _), (_, aux, along) = gram[:2, :3].tolist()

@@ -10,22 +10,12 @@ from types import FrameType
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was asked to stop, and has left a checkpoint."""
+    """A run was asked to stop; where it keeps a checkpoint, it has left one."""
 
 
 def is_asked() -> bool:
     """Whether the runs in progress have been asked to stop."""
     return _stopping.is_set()
-
-
-def leave_if_asked() -> None:
-    """To be called where a run may stop.
-
-    Raises:
-        Interrupted: it shall.
-    """
-    if is_asked():
-        raise Interrupted
 
 
 @contextmanager

@@ -40,8 +40,8 @@ class Method(BaseMethod):
         weights_ema: coefficient ρ of an EMA of the coefficients themselves, c ← (1 − ρ) c + ρ c_new, from the
             first ones on; None for none. Zhou et al. 2022, NeurIPS, CR-MOGM, with 1 − α for ρ.
         blocks: sizes of consecutive parts of the parameter vector, each with a Gram matrix and coefficients
-            of its own; True where the caller is to fill in those of the model's parameters (`with_blocks`);
-            None for the whole model at once.
+            of its own, and the same random numbers; True where the caller is to fill in those of the model's
+            parameters (`with_blocks`); None for the whole model at once.
 
     Raises:
         ValueError: as for every method, ``ema`` or ``weights_ema`` lies outside (0, 1], or of ``blocks``
@@ -94,6 +94,10 @@ class Method(BaseMethod):
         """The rows to remember for K objectives, in the order in which they follow the gradients in R."""
         return ()
 
+    def remembered(self, k: int) -> tuple[EMA, ...]:
+        """Those of `memory`, or an EMA of every gradient where ``ema`` is set."""
+        return self._of(k).memory
+
     @abstractmethod
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """Coefficients of the rows of R in the direction.
@@ -114,7 +118,7 @@ class Method(BaseMethod):
 
         What `coefficients` gets for the others is NaN, unless the caller of `combine` gives it G.
         """
-        return range(0 if self.weights_losses and self.ema is None else k + len(self._memory(k)))
+        return range(0 if self.weights_losses and self.ema is None else k + len(self.remembered(k)))
 
     def preferences(self, gram: Tensor) -> Tensor:
         """(1, λ) / (1 + Σ λ) ``(..., K)``: λ as weights of the objectives on the simplex.
@@ -137,7 +141,7 @@ class Method(BaseMethod):
             ValueError: as for every method.
         """
         state = super().init(gradients, seed)
-        if rows := self._memory(gradients.shape[-2]):
+        if rows := self.remembered(gradients.shape[-2]):
             state["memory"] = torch.stack([working(row_of(gradients, m.objective)) for m in rows], -2)
         if self.weights_ema is not None:
             shape = (*self._leading(gradients), gradients.shape[-2] + len(rows))
@@ -157,7 +161,7 @@ class Method(BaseMethod):
         """
         self._check(gradients)
         k = gradients.shape[-2]
-        return self._gram(self._rows(gradients, state), range(k + len(self._memory(k))))
+        return self._gram(self._rows(gradients, state), range(k + len(self.remembered(k))))
 
     def combine(
         self,
@@ -213,7 +217,7 @@ class Method(BaseMethod):
 
     def _rows(self, gradients: Tensor | Parts, state: State) -> list[list[list[Tensor]]]:
         """Views of the R rows, by block and part."""
-        memory = state["memory"] if self._memory(gradients.shape[-2]) else None
+        memory = state["memory"] if self.remembered(gradients.shape[-2]) else None
         return rows_by_block(rows_by_part(gradients, memory), self._blocks)
 
     def _gram(self, blocks: list[list[list[Tensor]]], chosen: range) -> Tensor:
@@ -229,9 +233,6 @@ class Method(BaseMethod):
         """In float64; NaN where the method is not defined for them."""
         exact = losses.double()
         return torch.where(exact > 0, exact, torch.nan) if self.positive_losses else exact
-
-    def _memory(self, k: int) -> tuple[EMA, ...]:
-        return self._of(k).memory
 
     def _of(self, k: int) -> Layout:
         """What follows from the method and K alone."""
@@ -250,7 +251,7 @@ class Method(BaseMethod):
     def _row_coefficients(
         self, gram: Tensor, k: int, state: State, losses: Tensor | None, eps: float
     ) -> Tensor:
-        seen = seen_rows(self._memory(k), k, gram.device)
+        seen = seen_rows(self.remembered(k), k, gram.device)
         if seen is None:
             return self._seen_coefficients(gram, k, state, losses, eps)
         return self._seen_coefficients(seen @ gram @ seen.mT, k, state, losses, eps) @ seen
@@ -297,7 +298,7 @@ class Method(BaseMethod):
                 lam = lam[(0,) * (lam.dim() - 1)]
             scale = torch.cat([torch.ones_like(lam[..., :1]), lam], -1)
             scale = torch.ones_like(scale) if self.lam_native else scale
-            scale = torch.cat([scale, *(scale[..., m.objective, None] for m in self._memory(k))], -1)
+            scale = torch.cat([scale, *(scale[..., m.objective, None] for m in self.remembered(k))], -1)
             scales = scale, scale[..., :, None] * scale[..., None, :]
             if isinstance(self.lam, Tensor):
                 return scales

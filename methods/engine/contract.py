@@ -88,7 +88,7 @@ class BaseMethod(ABC):
     """Whether losses, and a bound on them, are compared with inner products of gradients: the direction then
     scales with the gradients where the losses and the bound are scaled by the square of that."""
     projects_auxiliary: ClassVar[bool] = False
-    """Whether d = g_m + λ π(g_a; ·) for two objectives, so that d tells how much of g_a is projected out."""
+    """Whether d = g_m + λ π(g_a; ·) for two objectives (see `shows_projection`)."""
     properties: ClassVar[frozenset[Property]] = frozenset()
     """Properties that the method promises and is tested for: ``non_conflicting`` (⟨d, g_i⟩ ≥ 0 for every i),
     ``permutation_equivariant`` (in the auxiliary objectives), ``needs_losses``."""
@@ -153,6 +153,10 @@ class BaseMethod(ABC):
             state["seed"] = seeds(seed, gradients.shape[:-2], shape, device)
         return state
 
+    def remembered(self, k: int) -> tuple[EMA, ...]:
+        """The rows that are remembered of K gradients, in the order in which they follow these in G."""
+        return ()
+
     def gram(self, gradients: Tensor | Parts, state: State) -> Tensor:
         """The inner products of the gradients ``(..., K, P)``: ``(..., K, K)`` in float64."""
         self._check(gradients)
@@ -200,6 +204,11 @@ class BaseMethod(ABC):
         return False
 
     @property
+    def shows_projection(self) -> bool:
+        """Whether d tells how much of g_a is projected out, for this method's settings."""
+        return self.projects_auxiliary and self.length is None
+
+    @property
     def single_backward(self) -> bool:
         """Whether one backward pass gives the direction, for this method's settings."""
         return False
@@ -217,10 +226,6 @@ class BaseMethod(ABC):
             ``(..., K)`` in float64, and the next state.
         """
         raise TypeError(f"{self.name} does not weigh losses")
-
-    def _memory(self, k: int) -> tuple[EMA, ...]:
-        """The remembered rows, in the order in which they follow the gradients in G."""
-        return ()
 
     def _leading(self, gradients: Tensor | Parts) -> torch.Size:
         """The leading shape of what the method remembers."""

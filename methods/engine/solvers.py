@@ -1,4 +1,7 @@
-"""Small dense problems that methods share: batched, iterations fixed, no synchronisation with the host."""
+"""Small dense problems that methods share: batched, with no synchronisation with the host.
+
+On a GPU the iterations are fixed; on the CPU they end once further ones would change rounding alone.
+"""
 
 import math
 from functools import cache
@@ -10,6 +13,10 @@ from .arithmetic import divide, rounding
 
 _SWEEPS = 9
 """Of Jacobi rotations over all pairs: they converge quadratically."""
+_ENDED = 1e-32
+"""z ∘ w, where both may be its root, that is rounding."""
+_LAST = 1e-10
+"""A step of Newton's method, relative to y, after which the next is rounding."""
 
 
 def cosines(gram: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,6 +117,8 @@ def nonnegative_qp(matrix: Tensor, linear: Tensor, iterations: int = 40) -> Tens
     for _ in range(iterations):
         residual = times(matrix, z) + linear - w
         product = z * w
+        if _may_end(z) and float(product.amax()) < _ENDED:
+            break
         factor, _ = torch.linalg.cholesky_ex(matrix + torch.diag_embed(w / z))
         dz, dw = _newton(factor, z, w, residual, -product)
         step = _step(z, w, dz, dw)
@@ -145,6 +154,8 @@ def power_balance(matrix: Tensor, scale: Tensor, exponent: float, iterations: in
         dw = times(matrix, dy) + residual
         step = _step(y, w, dy / 0.9, dw / 0.9)
         y, w = y + step * dy, w + step * dw
+        if _may_end(y) and float((dy / y).abs().amax()) < _LAST:
+            break
     return y
 
 
@@ -176,6 +187,7 @@ def eigh(matrix: Tensor, graded: bool = False) -> tuple[Tensor, Tensor]:
     vectors = torch.eye(k, dtype=matrix.dtype, device=matrix.device).expand(matrix.shape)
     rounding = (0.0 if graded else torch.finfo(matrix.dtype).eps) * matrix.abs().amax((-2, -1))[..., None]
     for _ in range(1 if k == 2 else _SWEEPS):
+        before = matrix
         for pairs in _rounds(k, matrix.device):
             partner = pairs.abs()
             diagonal = matrix.diagonal(dim1=-2, dim2=-1)
@@ -187,7 +199,14 @@ def eigh(matrix: Tensor, graded: bool = False) -> tuple[Tensor, Tensor]:
             cosine = (1 + tangent**2).rsqrt()
             rotation = torch.diag_embed(cosine) + (tangent * cosine)[..., None] * pairs
             matrix, vectors = rotation.mT @ matrix @ rotation, vectors @ rotation
+        if k > 2 and _may_end(matrix) and torch.equal(matrix, before):
+            break
     return matrix.diagonal(dim1=-2, dim2=-1), vectors
+
+
+def _may_end(problems: Tensor) -> bool:
+    """Whether asking them costs no wait."""
+    return problems.device.type == "cpu"
 
 
 def _on_range(matrix: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:

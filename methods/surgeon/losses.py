@@ -102,7 +102,7 @@ def check_positive(method: BaseMethod, losses: Tensor) -> None:
 
 def as_seen(method: BaseMethod, gram: Tensor, k: int) -> Tensor:
     """G with the remembered rows as the method saw them: of an order ``"before"`` those that had moved."""
-    seen = seen_rows(method._memory(k), k, gram.device)
+    seen = seen_rows(method.remembered(k), k, gram.device)
     return gram if seen is None else seen @ gram @ seen.mT
 
 
@@ -116,7 +116,7 @@ def diagnose(method: BaseMethod, gram: Tensor, losses: Tensor) -> dict[str, floa
     """
     k = len(losses)
     names = objective_names(k)
-    remembered = [k + row for row, ema in enumerate(method._memory(k)) if ema.objective == 0]
+    remembered = [k + row for row, ema in enumerate(method.remembered(k)) if ema.objective == 0]
     onto = remembered[0] if remembered else 0
     values = {f"{name}_loss": losses[i] for i, name in enumerate(names)}
     values |= {f"{name}_norm": gram[i, i].sqrt() for i, name in enumerate(names)}

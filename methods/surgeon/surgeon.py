@@ -333,7 +333,7 @@ class Surgeon:
         if not first and isinstance(bucket, Stream):
             return bucket
         followed = self._state is None or self._remembered is self._shared
-        if self._streaming and followed and ((last and first) or not self.method._memory(k)):
+        if self._streaming and followed and ((last and first) or not self.method.remembered(k)):
             memory = None if self._state is None else self._state.get("memory")
             method, group = check_streams(self.method, self._parameters), (self._replicas, self._group)
             scale, eps = self._scale(), self._rounding

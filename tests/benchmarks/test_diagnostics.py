@@ -78,3 +78,58 @@ def test_the_projected_share_is_the_squared_cosine_to_what_is_projected_on(
         else:
             expected = torch.nn.functional.cosine_similarity(aux, onto, dim=0).square().item()
             assert stepper.diagnostics(0)["projected_share"] == pytest.approx(expected, abs=1e-5)
+
+
+def cosine(a: torch.Tensor, b: torch.Tensor) -> Any:
+    return pytest.approx(
+        float(torch.nn.functional.cosine_similarity(a.double(), b.double(), dim=0)), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "order"),
+    [
+        ({"name": "bloop", "rho": 0.3}, "after"),
+        ({"name": "bloop", "rho": 0.3, "order": "before"}, "before"),
+        ({"name": "dynamic_barrier", "ema": 0.3}, "after"),
+    ],
+)
+def test_what_is_told_of_an_ema_is_of_the_one_that_gave_the_direction(
+    settings: dict[str, Any], order: str
+) -> None:
+    experiment = conditioning(lam=[0.3], methods={"mine": settings})
+    run = next(run for run in plan(experiment) if run.label == "mine").model_copy(
+        update={"task": {"name": "quadratic", "batch_size": 4}}
+    )
+    stepper = Stepper([run], get_task(run.task, ExecutionOptions()))
+    for batch, _ in zip(stepper.batches(), range(5), strict=False):
+        seen = stepper.states[0]["memory"][0].clone() if stepper.states else None
+        stepper.diagnosed_step(batch)
+    main, after = stepper.gradients[0], stepper.states[0]["memory"][0]
+    assert seen is not None
+    memory = seen if order == "after" else after
+    row = {"step": 5, "diagnostics": stepper.diagnostics(0)}
+    (found,) = diagnostics.as_projected(record(run, 1.0, 1.0), [row])
+    assert found["memory_norm"] == pytest.approx(float(memory.norm()), rel=1e-5)
+    assert found["memory_main_cosine"] == cosine(memory, main)
+    assert found["direction_memory_cosine"] == cosine(memory, stepper.direction)
+    assert row["diagnostics"]["memory_main_cosine"] == cosine(after, main)
+    unknown = run.model_copy(update={"method": {"name": "not_here"}})
+    (told,) = diagnostics.as_projected(record(unknown, 1.0, 1.0), [row])
+    assert set(row["diagnostics"]) - set(told) == {
+        "memory_norm",
+        "memory_main_cosine",
+        "direction_memory_cosine",
+    }
+
+
+def test_of_several_auxiliary_losses_their_sum_is_told() -> None:
+    task = {"name": "pinn", "equation": "kovasznay", "hidden": [8], "points": 16}
+    run = plan(conditioning(lam=[0.3]))[0].model_copy(update={"task": task})
+    stepper = Stepper([run], get_task(run.task, ExecutionOptions()))
+    stepper.diagnosed_step(next(stepper.batches()))
+    main, *others = stepper.gradients
+    told = stepper.diagnostics(0)
+    assert len(others) == 3
+    assert told["aux_norm"] == pytest.approx(float(sum(others).norm()), rel=1e-5)
+    assert told["main_aux_cosine"] == cosine(main, sum(others))

@@ -3,6 +3,8 @@ import math
 
 import pytest
 import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from scalpel_bench import methods, tasks
 from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, execute
@@ -10,7 +12,7 @@ from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.records import Folder
-from scalpel_bench.benchmarks.training import Stepper, loop, stream, train
+from scalpel_bench.benchmarks.training import FlatModel, Stepper, loop, stream, train
 from tests.benchmarks import regression
 from tests.benchmarks.regression import Regression
 from tests.benchmarks.runs import DATA, conditioning, plan
@@ -289,3 +291,57 @@ def test_seconds_are_of_steps_or_of_evaluations_and_shared_out(replicas, monkeyp
     runs = [regression.run_of(lam=lam, evaluations=4) for lam in (0.1, 1.0)[:replicas]]
     for outcome in train(runs, Slow(), on_step):
         assert outcome.timings == {"train": 20 / replicas, "evaluate": 500, "step": 1 / replicas}
+
+
+class Frozen(Regression):
+    """Of the network, the last layer is trained alone."""
+
+    def build(self) -> nn.Module:
+        network = super().build()
+        network[0].requires_grad_(False)
+        return network
+
+
+def test_parameters_that_require_no_gradient_stay_as_they_are() -> None:
+    runs = [regression.run_of(seed=seed) for seed in (0, 1)]
+    stacked = Stepper(runs, Frozen())
+    alone = [Stepper([run], Frozen()) for run in runs]
+    assert not torch.equal(alone[0].models.buffers["0.weight"], alone[1].models.buffers["0.weight"])
+    before = [stepper.models.buffers["0.weight"].clone() for stepper in alone]
+    for stepper in (stacked, *alone):
+        for batch, _ in zip(stepper.batches(), range(3), strict=False):
+            stepper.step(batch)
+    for replica, stepper in enumerate(alone):
+        assert stepper.models.shapes.keys() == {"3.weight", "3.bias"}
+        assert torch.equal(stepper.models.buffers["0.weight"], before[replica])
+        torch.testing.assert_close(stacked.models.theta[replica], stepper.models.theta)
+
+
+class Reentrant(Regression):
+    """A network that is computed again in the backward pass."""
+
+    def build(self) -> nn.Module:
+        network = super().build()
+        network.forward = lambda x: network[3](checkpoint(network[:2], x, use_reentrant=True))
+        return network
+
+    def draw(self, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        batch = super().draw(generator)
+        return {**batch, "inputs": batch["inputs"].requires_grad_()}
+
+
+def test_a_reentrant_checkpoint_is_refused() -> None:
+    with pytest.raises(ValueError, match="checkpoint with use_reentrant=False"):
+        train([regression.run_of()], Reentrant())
+
+
+@pytest.mark.parametrize("change", [lambda layer: layer.double(), lambda layer: layer.half()])
+def test_parameters_of_several_dtypes_or_none_are_refused(change) -> None:
+    network = Regression().build()
+    with pytest.raises(
+        ValueError, match="require no gradient: they must be of one dtype, and one be trained"
+    ):
+        FlatModel(Regression().build().requires_grad_(False), "cpu")
+    change(network[3])
+    with pytest.raises(ValueError, match=r"are of torch.float\d\d, torch.float\d\d: they must be of one"):
+        FlatModel(network, "cpu")

@@ -171,9 +171,14 @@ class Identity:
         return torch.linalg.vector_norm(a - b, dim=-1) / torch.linalg.vector_norm(b, dim=-1)
 
     def known(self) -> list[Draws]:
-        return [
-            draws(k) for k in (2, 3) if all(methods.get(n).objectives in (None, k) for n in (self.a, self.b))
-        ]
+        both = [(self.a, self.of_a), (self.b, self.of_b)]
+        return [draws(k) for k in (2, 3) if all(defined(name, settings, k) for name, settings in both)]
+
+
+def defined(name: str, settings: Settings, k: int) -> bool:
+    """Whether a method is, for so many objectives."""
+    method = methods.get(name)
+    return method.objectives in (None, k) and (k == 2 or not (settings.get("ema") and method.projects))
 
 
 NOW: Settings = {"rho": 1.0}

@@ -13,7 +13,7 @@ SETTINGS = [
     ("bloop", {"rho": 0.3, "order": "before"}),
     ("upgrad", {}),
     ("cagrad", {}),
-    ("pcgrad", {"ema": 0.2}),
+    ("pcgrad", {}),
     ("upgrad", {"ema": 0.2}),
     ("aligned_mtl", {}),
     ("rlw", {}),

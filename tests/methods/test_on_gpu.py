@@ -37,11 +37,11 @@ def few_iterations(monkeypatch):
     monkeypatch.setattr(cagrad, "_ROUNDS", 1)
 
 
-def made(name: str, settings: dict[str, Any]) -> methods.BaseMethod:
-    """The method with those of the settings that it has; an EMA only where it has none of its own."""
+def made(name: str, settings: dict[str, Any], k: int) -> methods.BaseMethod:
+    """The method with those of the settings that it has; an EMA only where it may have one, and has none."""
     cls = methods.get(name)
     known = {key: value for key, value in settings.items() if key in {field.name for field in fields(cls)}}
-    if "ema" in known and cls().memory(2):
+    if "ema" in known and (cls().memory(2) or (cls.projects and k > 2)):
         del known["ema"]
     return methods.create(name, lam=0.3, **known)
 
@@ -68,7 +68,7 @@ def test_methods_stay_on_the_gpu_and_never_wait_for_it(k, leading, settings) -> 
         losses = torch.empty(*leading, k, device="cuda")
         for name, cls in methods.REGISTRY.classes().items():
             if cls.objectives in (None, k):
-                method = made(name, settings)
+                method = made(name, settings, k)
                 state = method.init(gradients, seed=3)
                 direction, after = stepped(gpu, method, gradients, state, losses)
                 assert direction.is_cuda, name
