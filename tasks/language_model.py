@@ -41,6 +41,8 @@ class LanguageModel(Task):
         specialised: the small corpus of hub and folder, ``"reuters21578"`` or ``"rcv1"``.
         main_articles, aux_articles: how many of each corpus are read, validation's among them.
         validation_fraction: share of the articles kept for validation.
+        aux_validation_articles: how many of the specialised corpus, after those, are kept for its validation
+            instead of a share of those; None for the share.
         evaluation_windows: windows per split and corpus that are evaluated, evenly spaced.
     """
 
@@ -56,6 +58,7 @@ class LanguageModel(Task):
     aux_articles: int = 20
     validation_fraction: float = 0.1
     evaluation_windows: int = 64
+    aux_validation_articles: int | None = None
 
     name: ClassVar[str] = "language_model"
 
@@ -71,8 +74,12 @@ class LanguageModel(Task):
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
         if self.specialised not in SPECIALISED:
             raise ValueError(f"specialised must be {' or '.join(SPECIALISED)}, got {self.specialised!r}")
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction must lie in [0, 1), got {self.validation_fraction}")
+        self.check_at_least(1, "aux_validation_articles")
+        self.check_share("validation_fraction")
+        if self.aux_validation_articles and not self.validation_fraction:
+            raise ValueError(
+                "aux_validation_articles: with a validation_fraction of 0 there is no validation"
+            )
 
     @cached_property
     def dataset(self) -> Data:
@@ -84,6 +91,7 @@ class LanguageModel(Task):
             self.aux_articles,
             self.validation_fraction,
             self.context + 1,
+            self.aux_validation_articles,
         )
 
     def build(self) -> nn.Module:

@@ -215,7 +215,10 @@ class Stepper:
         weights = torch.empty_like(self.losses)
         for i, (group, state) in enumerate(zip(self.groups, self.states, strict=True)):
             weights[group.where], self.states[i] = group.method.loss_weights(state, self.losses[group.where])
-        weighted = [loss * weights[..., k] for k, loss in enumerate(losses) if not isinstance(loss, Known)]
+        passed = [(k, loss) for k, loss in enumerate(losses) if not isinstance(loss, Known)]
+        if weights.device.type == "cpu":  # where a loss without weight is known without a wait
+            passed = [(k, loss) for k, loss in passed if bool(weights[..., k].any())] or passed[:1]
+        weighted = [loss * weights[..., k] for k, loss in passed]
         self.models.gradient(torch.stack(weighted).sum(), self.direction, keep=False)
         into = torch.split(self.direction, self.models.lengths, -1)
         for k, loss in enumerate(losses):

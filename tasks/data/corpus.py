@@ -78,21 +78,36 @@ class Corpus:
         return torch.from_file(str(file), shared=False, size=size, dtype=torch.uint8)
 
 
-def read_corpus(documents: Documents, count: int, validation_fraction: float) -> Corpus:
+def read_corpus(
+    documents: Documents, count: int, validation_fraction: float, further: int | None = None
+) -> Corpus:
     """The first ``count`` documents of train, split evenly into train and validation, and those of the test.
 
-    The source's ``validation`` (its first `TEST_DOCUMENTS`) is our test. Rows without text are skipped and
-    counted. Nothing is held in memory but one document.
+    With ``further``, all of these are for training, and so many after them for validation. The source's
+    ``validation`` (its first `TEST_DOCUMENTS`) is our test. Rows without text are skipped and counted.
+    Nothing is held in memory but one document.
 
     Raises:
         DataError: a split or the column ``text`` is missing, a row is not UTF-8, or the cache cannot be
             written.
     """
-    key = json.dumps([_VERSION, documents.name, documents.identity, count, validation_fraction])
+    from filelock import FileLock
+
+    held_out = {"further": further} if further else validation_fraction
+    key = json.dumps([_VERSION, documents.name, documents.identity, count, held_out])
+
+    def choose(document: int) -> str:
+        share = validation_fraction
+        kept = document >= count if further else int((document + 1) * share) > int(document * share)
+        return "validation" if kept else "train"
+
+    names = ["train", "validation"] if further or validation_fraction else ["train"]
     try:
         folder = cache_folder() / "text" / hashlib.sha256(key.encode()).hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
-        train, test = _fill_all(documents, folder, count, validation_fraction)
+        with FileLock(folder / "lock"):
+            train = _fill(documents, "train", folder, count + (further or 0), names, choose)
+            test = _fill(documents, "validation", folder, TEST_DOCUMENTS, ["test"], lambda document: "test")
     except OSError as error:
         raise DataError(
             f"data set {documents.name} cannot be kept in the cache (XDG_CACHE_HOME): {error}"
@@ -103,19 +118,6 @@ def read_corpus(documents: Documents, count: int, validation_fraction: float) ->
         for what, value in (("documents", progress.documents), ("rows skipped", progress.skipped))
     }
     return Corpus(documents.name, folder, train.digests | test.digests, notes)
-
-
-def _fill_all(documents: Documents, folder: Path, count: int, fraction: float) -> tuple[_Progress, _Progress]:
-    from filelock import FileLock
-
-    def choose(document: int) -> str:
-        return "validation" if int((document + 1) * fraction) > int(document * fraction) else "train"
-
-    names = ["train", "validation"] if fraction else ["train"]
-    with FileLock(folder / "lock"):
-        train = _fill(documents, "train", folder, count, names, choose)
-        test = _fill(documents, "validation", folder, TEST_DOCUMENTS, ["test"], lambda document: "test")
-    return train, test
 
 
 def _fill(

@@ -51,6 +51,7 @@ def load_text(
     aux_articles: int,
     validation_fraction: float,
     window: int,
+    aux_validation: int | None = None,
 ) -> Text:
     """The first articles of a generic corpus (main) and of a specialised one (aux), split by article.
 
@@ -64,6 +65,8 @@ def load_text(
         main_articles, aux_articles: how many are read, validation's among them.
         validation_fraction: share of the articles kept for validation, in [0, 1).
         window: the fewest bytes that every split must have.
+        aux_validation: how many articles of the specialised corpus, after those, are kept for its validation
+            instead of a share of those; only where the generic one has a share.
 
     Raises:
         DataError: a corpus is missing, too short, or not what it should be.
@@ -73,8 +76,8 @@ def load_text(
         both = (_embedded("docstrings", _docstrings), _embedded("pydoc_data.topics", _topics))
     else:
         both = (_from_hub(GENERIC, source, "en"), _specialised(specialised, source))
-    counts = (main_articles, aux_articles)
-    main, aux = (read_corpus(d, n, validation_fraction) for d, n in zip(both, counts, strict=True))
+    main = read_corpus(both[0], main_articles, validation_fraction)
+    aux = read_corpus(both[1], aux_articles, validation_fraction, aux_validation)
     splits = ("train", "validation", "test") if validation_fraction else ("train", "test")
     return Text(
         kind,

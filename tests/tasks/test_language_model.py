@@ -115,6 +115,10 @@ def test_the_first_graph_is_dead_when_the_second_is_built(folder) -> None:
         ({"context": 0}, "context must be at least 1, got 0"),
         ({"aux_articles": 0}, "aux_articles must be at least 1"),
         ({"width": 15}, "width 15 must be a multiple of heads 2"),
+        (
+            {"aux_validation_articles": 3, "validation_fraction": 0.0},
+            "aux_validation_articles: with a validation_fraction of 0 there is no validation",
+        ),
         ({"validation_fraction": 1.0}, r"validation_fraction must lie in \[0, 1\), got 1"),
         ({"specialised": "rcv2"}, "specialised must be reuters21578 or rcv1, got 'rcv2'"),
     ],

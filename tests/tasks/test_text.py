@@ -49,6 +49,10 @@ def test_the_files_are_the_first_articles_split_by_article(folder) -> None:
     assert task.dataset.name == "allenai/c4 and reuters21578"
     assert task.dataset.notes["aux train documents"] == 20
     assert make(folder, validation_fraction=0.0).splits == ("train", "test")
+    further = contents(make(folder, main_articles=40, aux_articles=10, aux_validation_articles=5))
+    assert further["train", "aux"] == joined(SPECIALISED[:10])
+    assert further["validation", "aux"] == joined(SPECIALISED[10:15])
+    assert further["validation", "main"] == files["validation", "main"]
 
 
 def test_rows_without_text_are_skipped_and_counted_in_the_record(folder, tmp_path) -> None:
@@ -110,6 +114,11 @@ class TestCorpus:
         assert again.digests == whole.digests
         assert again.notes == whole.notes
         assert bytes(again.bytes("validation", 1).numpy()) == joined(GENERIC[4:35:5])
+
+    def test_validation_may_come_after_what_is_trained_on(self) -> None:
+        found = read_corpus(self.documents(GENERIC), 20, 0.2, further=10)
+        assert bytes(found.bytes("train", 1).numpy()) == joined(GENERIC[:20])
+        assert bytes(found.bytes("validation", 1).numpy()) == joined(GENERIC[20:30])
 
     def test_a_corpus_that_is_complete_is_not_read_again(self) -> None:
         read_corpus(self.documents(GENERIC), 40, 0.1)
