@@ -181,8 +181,9 @@ class _Reference:
 
 
 def _plain(method: methods.BaseMethod) -> methods.BaseMethod:
-    """The sum of the gradients at the λ of a method, or at 1 where λ is nothing to it, or a bound."""
-    return methods.create("sum", lam=method.used_lam, rescale=method.rescale)
+    """The sum of the gradients at the λ of a method, or at 1 where that is a bound."""
+    lam = 1.0 if method.lam_is == "bound" else method.lam
+    return methods.create("sum", lam=lam, rescale=method.rescale)
 
 
 def _length(step: Tensor) -> Tensor:
