@@ -136,26 +136,34 @@ class _Seeds:
 
 
 def _again(record: Record, whole: bool, options: ExecutionOptions, seeds: _Seeds) -> Replayed:
-    run = record.run
+    run, here = record.run, environment(options.device)
+    alike = origin_of(record).population == 1 and all(record.environment.get(k) == here[k] for k in MADE_BY)
     count = record.environment.get("threads")
     with threads(count if isinstance(count, int) and count > 0 else 1):
         if not isinstance(run, TrainingRun):
             rows = SIMULATIONS[run.kind].simulate(run)
-            return Replayed(record, len(rows), _difference(record.trajectory, rows, 0.0))
+            return _compared(record, len(rows), record.trajectory, rows, alike)
         task = get_task(run.task, options)
         outcome = train([run], task, evaluations=None if whole else _up_to_a_step(run, task))[0]
     known = record.trajectory[: None if whole else 2]
     steps = outcome.trajectory[-1]["step"] if outcome.trajectory else outcome.diverged_at or 0
-    here = environment(options.device)
-    if origin_of(record).population == 1 and all(record.environment.get(k) == here[k] for k in MADE_BY):
-        return Replayed(record, steps, _difference(known, outcome.trajectory, 0.0))
-    if not (difference := _difference(known, outcome.trajectory, ROUNDING)):
-        return Replayed(record, steps, agreement="the same, up to rounding")
-    alike = len(known) == len(outcome.trajectory)
-    if alike and (distance := seeds.distance(record, outcome.trajectory)) <= DEVIATIONS:
-        words = f"losses within {distance:.1f} standard deviations over seeds"
-        return Replayed(record, steps, agreement=words)
-    return Replayed(record, steps, difference)
+    found = _compared(record, steps, known, outcome.trajectory, alike)
+    if not found.difference or alike or len(known) != len(outcome.trajectory):
+        return found
+    if (distance := seeds.distance(record, outcome.trajectory)) > DEVIATIONS:
+        return found
+    return Replayed(record, steps, agreement=f"losses within {distance:.1f} standard deviations over seeds")
+
+
+def _compared(
+    record: Record, steps: int, recorded: list[dict[str, Any]], computed: list[dict[str, Any]], alike: bool
+) -> Replayed:
+    """What comparing rows finds: every bit where both were made ``alike``, else up to `ROUNDING`."""
+    if alike:
+        return Replayed(record, steps, _difference(recorded, computed, 0.0))
+    if difference := _difference(recorded, computed, ROUNDING):
+        return Replayed(record, steps, difference)
+    return Replayed(record, steps, agreement="the same, up to rounding")
 
 
 def _up_to_a_step(run: TrainingRun, task: Task) -> int:

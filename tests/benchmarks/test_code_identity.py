@@ -16,6 +16,7 @@ from scalpel_bench.benchmarks.commands.planning import recorded
 from scalpel_bench.benchmarks.commands.replay import ROUNDING, _Seeds, replay
 from scalpel_bench.benchmarks.commands.sweep import sweep
 from scalpel_bench.benchmarks.execution import ExecutionOptions, code_of, describe_data, get_task
+from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.records import (
     Folder,
@@ -249,6 +250,24 @@ def test_a_run_of_another_device_agrees_up_to_rounding(swept, capsys, made_by, f
         swept.write(record.model_copy(update={"environment": environment, "trajectory": trajectory}))
     assert replay(swept.path, 2, False, ExecutionOptions()) == status
     assert ("the same, up to" in " ".join(capsys.readouterr().out.split())) == (status == 0)
+
+
+@pytest.mark.parametrize(("processor", "status"), [("another", 0), (None, 3)])
+def test_a_simulation_of_another_processor_agrees_up_to_rounding(tmp_path, capsys, processor, status) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        leave_figures_out(patch)
+        assert (
+            sweep([load("fig2", "smoke", {"draws": 50})], ExecutionOptions(), tmp_path, False, "disabled")
+            == 0
+        )
+    folder = Folder(tmp_path / "fig2" / "smoke")
+    (made,) = folder.read()[0]
+    trajectory = json.loads(json.dumps(made.trajectory))
+    key = next(key for key, value in trajectory[1].items() if isinstance(value, float) and value)
+    trajectory[1][key] *= 1 + 1e-6
+    environment = {**made.environment, **({"processor": processor} if processor else {})}
+    folder.write(made.model_copy(update={"environment": environment, "trajectory": trajectory}))
+    assert replay(folder.path, 0, False, ExecutionOptions()) == status
 
 
 def test_a_record_of_a_plugin_that_is_not_here_is_kept(folder) -> None:
