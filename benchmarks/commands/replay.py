@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from ... import tasks
 from ...tasks import Task
 from ..execution import ExecutionOptions, code_of, describe_data, get_task, threads
 from ..experiments.settings import TrainingRun
@@ -102,10 +103,11 @@ def _check_data(path: Path, records: list[Record], options: ExecutionOptions) ->
             isinstance(run, TrainingRun)
             and describe_data(run.task, options).fingerprint != run.data.fingerprint
         ):
-            raise UserError(
-                f"{path}: its runs saw other data, {run.data.name} (fingerprint {run.data.fingerprint}): "
-                "give it with --data"
-            )
+            remedy = "give it with --data"
+            if tasks.get(run.task["name"]).pretrained:
+                remedy += "; a checkpoint depends on the processor that trains it, too"
+            saw = f"{run.data.name} (fingerprint {run.data.fingerprint})"
+            raise UserError(f"{path}: its runs saw other data, {saw}: {remedy}")
 
 
 class _Seeds:
