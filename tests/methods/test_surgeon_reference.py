@@ -39,7 +39,13 @@ def start() -> tuple[nn.Sequential, Tensor]:
     return nn.Sequential(*layers[:-1]), torch.tensor(generator.integers(0, 1797, (STEPS, BATCH)))
 
 
-@pytest.mark.parametrize("case", REFERENCE["cases"], ids=name_of)
+CASES = [
+    pytest.param(case, marks=[pytest.mark.slow] if case["lam"] == 0.03 else [], id=name_of(case))
+    for case in REFERENCE["cases"]
+]
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_the_losses_are_the_authors(case: dict, digits: tuple[Tensor, Tensor]) -> None:
     images, labels = digits
     net, batches = start()
