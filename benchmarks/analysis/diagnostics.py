@@ -35,14 +35,10 @@ def frame(summary: pd.DataFrame, records: Mapping[str, Record]) -> pd.DataFrame:
     """
     rows = []
     for run in summary[summary["status"] == "completed"].itertuples():
-        trajectory = records[str(run.id)].trajectory
-        measured = as_projected(records[str(run.id)], trajectory)
+        record = records[str(run.id)]
+        last = record.trajectory[-1]["step"]
         late = pd.DataFrame(
-            [
-                found
-                for row, found in zip(trajectory, measured, strict=True)
-                if 2 * row["step"] > trajectory[-1]["step"]
-            ]
+            as_projected(record, [row for row in record.trajectory if 2 * row["step"] > last])
         )
         if "direction_norm" not in late:
             continue

@@ -13,7 +13,6 @@ from typing import Any
 import pandas as pd
 
 from ... import tasks
-from ...tasks import Task
 from ..execution import ExecutionOptions, code_of, describe_data, get_task, threads
 from ..experiments.settings import TrainingRun
 from ..messages import UserError, terminal
@@ -168,7 +167,7 @@ def _compared(
     return Replayed(record, steps, agreement="the same, up to rounding")
 
 
-def _up_to_a_step(run: TrainingRun, task: Task) -> int:
+def _up_to_a_step(run: TrainingRun, task: tasks.Task) -> int:
     """How many evaluations a run's first rows after the start take.
 
     Where it asks for twice as many as it has steps, or more, the first of them is of the start, which has a
