@@ -109,14 +109,19 @@ DRAWN = {"stairs": "front_ratio", "lines": "line_ratio"}
 """How fronts are drawn between their points, each with what is measured of them so."""
 
 
+def _statistic(kind: str, drawn: str) -> str:
+    if drawn not in DRAWN:
+        raise UserError(f"{kind}: {drawn}: write one of {', '.join(DRAWN)}")
+    return DRAWN[drawn]
+
+
 def _ratios(results: Path, folder: str, protocol: str = FIXED, drawn: str = "stairs") -> pd.DataFrame:
     """Front ratios over seeds: a folder under the results, a protocol, and ``stairs`` or ``lines``."""
-    if drawn not in DRAWN:
-        raise UserError(f"ratios: {drawn}: write one of {', '.join(DRAWN)}")
+    statistic = _statistic("ratios", drawn)
     metrics = _table(results, folder, "metrics")
     metrics = metrics[metrics["protocol"] == protocol]
-    wide = ratio_table(metrics, hidden=(), statistic=DRAWN[drawn]).set_index("method")
-    over = over_all_seeds(metrics, DRAWN[drawn])
+    wide = ratio_table(metrics, hidden=(), statistic=statistic).set_index("method")
+    over = over_all_seeds(metrics, statistic)
     train = over[over["split"] == "train"].set_index("method")["value"]
     order = sorted(wide.index, key=lambda method: (pd.isna(train.get(method)), train.get(method)))
     wide = wide.loc[order, [split for split in SPLITS if split in wide]].reset_index()
@@ -170,8 +175,12 @@ def _leaderboard(results: Path, *folders: str) -> pd.DataFrame:
     return pd.DataFrame(told)
 
 
-def _learning_rates(results: Path, folder: str, split: str = "test") -> pd.DataFrame:
-    """Front ratios at each learning rate by itself, of the methods that ran at several: a folder, a split."""
+def _learning_rates(results: Path, folder: str, split: str = "test", drawn: str = "stairs") -> pd.DataFrame:
+    """Front ratios at each learning rate by itself, of the methods that ran at several.
+
+    A folder under the results, a split, and ``stairs`` or ``lines``.
+    """
+    as_lines = _statistic("learning_rates", drawn) == "line_ratio"
     summary = _table(results, folder, "summary")
     experiment = _experiment(results, folder)
     box = experiment.box.of(split) if experiment.box else None
@@ -184,6 +193,8 @@ def _learning_rates(results: Path, folder: str, split: str = "test") -> pd.DataF
         for rate, runs in summary.groupby("lr"):
             pair = Protocol("", runs, runs, own_lam=own_lam).pair(method)
             ratios, _ = comparisons.front_ratios(pair, split, box)
+            if as_lines and ratios and box:
+                ratios = comparisons.line_ratios(pair, split, box)
             value, low, high, _ = over_seeds(list(ratios.values()), len(ratios), ratios=True)
             row[f"rate {rate:g}"] = with_interval(value, low, high, none="none")
         rows.append(row)

@@ -133,14 +133,20 @@ def test_ratios_at_each_rate_are_of_the_methods_that_ran_at_several(tmp_path) ->
     write_manifest(folder, experiment, DATA.fingerprint)
     for run in plan(experiment):
         if run.label in ("sum", "bloop") or (run.label == "mgda" and run.training.lr == 1e-3):
-            factor = {1e-4: 0.5, 1e-3: 0.8}[run.training.lr] if run.label == "bloop" else 1.0
             main, aux = (0.1, 0.4) if run.lam == 0.1 else (0.2, 0.2)
-            folder.write(record(run, factor * main, aux))
+            if run.label == "bloop":
+                main *= {1e-4: 0.5, 1e-3: 0.8}[run.training.lr]
+                main *= 0.25 if run.training.lr == 1e-3 and run.lam == 0.1 else 1.0
+            folder.write(record(run, main, aux))
     written(folder)
     table = documents.render("<!-- learning_rates: fig3a/smoke train -->\n<!-- end -->", tmp_path)
     assert "| method | rate 0.0001 | rate 0.001 |" in table
-    assert "| `bloop` | 0.500 [0.500, 0.500] | 0.800 [0.800, 0.800] |" in table
+    assert "| `bloop` | 0.500 [0.500, 0.500] | 0.400 [0.400, 0.400] |" in table
     assert "mgda" not in table
+    lines = documents.render("<!-- learning_rates: fig3a/smoke train lines -->\n<!-- end -->", tmp_path)
+    assert "| `bloop` | 0.500 [0.500, 0.500] | 0.283 [0.283, 0.283] |" in lines
+    with pytest.raises(UserError, match="learning_rates: curves: write one of stairs, lines"):
+        documents.render("<!-- learning_rates: fig3a/smoke train curves -->\n<!-- end -->", tmp_path)
 
 
 def test_the_box_is_drawn_the_same_beside_the_document_that_shows_it(tmp_path) -> None:
