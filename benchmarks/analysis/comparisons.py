@@ -188,15 +188,19 @@ def separations(
         return {}, "trajectories are compared at one learning rate"
     values = {}
     seeds = (set(runs.loc[runs["method"] == name, "seed"]) for name in names)
+    shared = set[float].intersection(*(set(runs.loc[runs["method"] == name, "lam"]) for name in names))
     for seed in sorted(set[int].intersection(*seeds)):
-        paths = _trajectories(runs, records, split, names, seed, log)
-        if paths is None:
+        paths = _trajectories(runs, records, split, names, seed, sorted(shared))
+        if isinstance(paths, str):
+            return {}, paths
+        if not paths.size:
             continue
+        _rescale(paths, log)
         distance = {pair: _distance(paths, *pair) for pair in combinations(range(len(names)), 2)}
         spread = max(d for (a, _), d in distance.items() if a)
         if spread > 0:
             values[seed] = min(d for (a, _), d in distance.items() if not a) / spread
-    return values, "no seed at which all completed on different trajectories"
+    return values, "no λ and seed at which all ran, on different trajectories"
 
 
 def missing(
@@ -260,27 +264,30 @@ def _trajectories(
     split: str,
     names: Sequence[str],
     seed: int,
-    log: tuple[bool, bool],
-) -> NDArray[np.float64] | None:
-    """``(methods, λ × evaluations, 2)`` in units of standard deviations; None where runs do not match."""
+    lams: Sequence[float],
+) -> NDArray[np.float64] | str:
+    """``(methods, λ × evaluations, 2)`` losses of runs at these λ, or why there are none to compare."""
     completed = runs[runs["status"] == "completed"]
-    own = []
+    paths = []
     for name in names:
         of = _select(completed, name, seed)
-        own.append(dict(zip(of["lam"].tolist(), of["id"].tolist(), strict=True)))
-    shared = sorted(set[float].intersection(*map(set, own)))
-    paths = [
-        [[row[split]["main"], row[split]["aux"]] for lam in shared for row in records[of[lam]].trajectory[1:]]
-        for of in own
-    ]
-    if not paths[0] or len({len(path) for path in paths}) > 1:
-        return None
-    together = np.array(paths)
+        own = dict(zip(of["lam"].tolist(), of["id"].tolist(), strict=True))
+        if lacking := [lam for lam in lams if lam not in own]:
+            return f"no whole trajectory of {name} at λ = {lacking[0]:g}, seed {seed}"
+        rows = [row for lam in lams for row in records[own[lam]].trajectory[1:]]
+        paths.append([[row[split]["main"], row[split]["aux"]] for row in rows])
+    if len({len(path) for path in paths}) > 1:
+        return f"trajectories of different numbers of evaluations at seed {seed}"
+    return np.array(paths).reshape(len(names), -1, 2)
+
+
+def _rescale(paths: NDArray[np.float64], log: tuple[bool, bool]) -> None:
+    """Put losses, or their logarithms, in units of standard deviations, in place."""
     for axis in (0, 1):
-        if log[axis] and (together[..., axis] > 0).all():
-            together[..., axis] = np.log(together[..., axis])
-    deviation = together.std(axis=(0, 1))
-    return together / np.where(deviation > 0, deviation, 1)
+        if log[axis] and (paths[..., axis] > 0).all():
+            paths[..., axis] = np.log(paths[..., axis])
+    deviation = paths.std(axis=(0, 1))
+    paths /= np.where(deviation > 0, deviation, 1)
 
 
 def _distance(paths: NDArray[np.float64], a: int, b: int) -> float:

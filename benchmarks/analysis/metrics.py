@@ -82,7 +82,7 @@ def _of_method(pair: Pair, measured: Mapping[str, Values], note: str) -> Iterato
         for seed, value in zip(pair.seeds, values.tolist(), strict=True):
             yield Measured(pair.method, statistic, seed, value)
         estimate = _over(values, statistic)
-        notes = "; ".join(part for part in (estimate.note, pair.note, note) if part)
+        notes = "; ".join(part for part in (estimate.note, pair.note, pair.lacking, note) if part)
         yield Measured(pair.method, statistic, "all", *estimate[:3], notes)
 
 

@@ -71,8 +71,9 @@ def chosen(protocol: Protocol, experiment: Experiment, split: str, lam: float | 
         wide = of.droplevel("method").unstack("seed")
         for seed in wide.columns:
             elsewhere = wide.drop(columns=seed) if len(wide.columns) > 1 else wide
-            by_cell = elsewhere.mean(axis=1).fillna(np.inf)
             cells = [c for c in wide.index if (method, *c, seed) in may and lam in (None, c[0])]
+            count = elsewhere.notna().sum(axis=1)
+            by_cell = elsewhere.mean(axis=1).where(count == count[cells].max(), np.inf).fillna(np.inf)
             if cells:
                 rows.append((method, *min(cells, key=lambda c: by_cell[c]), seed))
     return values.loc[rows].droplevel(list(CELL))

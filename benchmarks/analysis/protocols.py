@@ -36,6 +36,7 @@ class Pair:
         known: a row per run of either, at all seeds, by which choices are made.
         chooses: whether λ and rates of each are chosen of these, or all count.
         note: what had to be left out.
+        lacking: how many runs failed or are missing.
     """
 
     ran: pd.DataFrame
@@ -45,6 +46,7 @@ class Pair:
     known: pd.DataFrame
     chooses: bool = False
     note: str = ""
+    lacking: str = ""
     _chosen: dict[str, pd.DataFrame] = field(default_factory=dict, compare=False, repr=False)
     _points: dict[str, tuple[Points, Points]] = field(default_factory=dict, compare=False, repr=False)
     _across: dict[tuple[str, str], list[Points]] = field(default_factory=dict, compare=False, repr=False)
@@ -136,10 +138,9 @@ class Protocol:
         runs = kept[0] if method == other else pd.concat(kept)
         seeds = tuple(sorted({int(seed) for seed, *_ in both}))
         known = self.known[self.known["method"].isin([method, other])]
-        lacking = [_lacking(self.runs, of) for of in dict.fromkeys((method, other))]
-        told = [_left_out(method, other, ran, both), *lacking]
-        note = "; ".join(part for part in told if part)
-        return Pair(runs, method, other, seeds, known, self.chooses, note)
+        lacking = "; ".join(filter(None, (_lacking(self.runs, of) for of in dict.fromkeys((method, other)))))
+        note = _left_out(method, other, ran, both)
+        return Pair(runs, method, other, seeds, known, self.chooses, note, lacking)
 
     def own(self, method: str, split: str) -> pd.DataFrame:
         """What a method's front on a split is made of: the runs that `sum` has too, if it ran."""
@@ -215,7 +216,8 @@ def choose(runs: pd.DataFrame, known: pd.DataFrame, by: str) -> pd.DataFrame:
 def non_dominated(losses: NDArray[np.float64], ran: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """``(cells, seeds)``: which λ and rates that a seed ran no other's dominates at the other seeds.
 
-    By the means of their losses there; all where nothing is known. A single seed goes by its own losses.
+    By the means of their losses there, of those that have as many seeds as any: a mean without a hard seed is
+    none to compare. All where nothing is known. A single seed goes by its own losses.
 
     Args:
         losses: ``(cells, 2, seeds)``: infinite where a run diverged, NaN where there is none.
@@ -228,7 +230,8 @@ def non_dominated(losses: NDArray[np.float64], ran: NDArray[np.bool_]) -> NDArra
         apart = np.arange(losses.shape[2]) != seed
         apart |= not apart.any()
         count = known[..., apart].sum(axis=2)
-        mean = np.where(count > 0, finite[..., apart].sum(axis=2) / np.maximum(count, 1), np.inf)
+        most = count[ran[:, seed]].max(initial=1)
+        mean = np.where(count >= most, finite[..., apart].sum(axis=2) / most, np.inf)
         best = front(np.where(ran[:, seed, None], mean, np.inf))
         if best.any():
             kept[:, seed] = best

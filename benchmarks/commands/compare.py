@@ -162,11 +162,16 @@ def _comparison(
 
 
 def _prepare(each: Comparison, options: ExecutionOptions) -> None:
-    """Put the rivals' records, and what is known of their code, into the folder of a comparison."""
+    """Put the rivals' records, and what is known of their code, into the folder of a comparison.
+
+    What is packed there of methods that are no rivals stays.
+    """
     folder, rivals = each.folder, each.rivals
     folder.prepare()
-    folder.set_aside(folder.content())
-    folder.archive_of(rivals.runs)
+    content = folder.set_aside(folder.content())
+    labels = {record.run.label for record in rivals.runs}
+    own = [record for record in content.records if record.run.label not in labels]
+    folder.archive_of([*rivals.runs, *own])
     take_over(folder, rivals.folder)
     data, source = rivals.manifest.fingerprint, tasks.check_source(options.data)
     if each.mine is not None:

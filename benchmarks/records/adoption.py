@@ -56,10 +56,8 @@ def adopt(folder: Folder, origin: Origin, code: str, runs: list[str], steps: int
     Raises:
         UserError: the folder cannot be written.
     """
-    with one_at_a_time(folder.path / FILE):
-        kept = [e for e in _read(folder) if (Origin(*e["of"]), e["code"]) != (origin, code)]
-        kept.append({"of": list(origin), "code": code, "runs": sorted(runs), "steps": steps, "found": found})
-        write_atomically(folder.path / FILE, json.dumps(sorted(kept, key=lambda e: e["of"]), indent=1) + "\n")
+    entry = {"of": list(origin), "code": code, "runs": sorted(runs), "steps": steps, "found": found}
+    _note(folder, [entry])
 
 
 def take_over(folder: Folder, source: Folder) -> None:
@@ -69,7 +67,15 @@ def take_over(folder: Folder, source: Folder) -> None:
         UserError: the folder cannot be written.
     """
     if entries := _read(source):
-        write_atomically(folder.path / FILE, json.dumps(entries, indent=1) + "\n")
+        _note(folder, entries)
+
+
+def _note(folder: Folder, entries: list[dict[str, Any]]) -> None:
+    """Add entries to those that are there; of one group and code the new one counts."""
+    with one_at_a_time(folder.path / FILE):
+        known = {(*entry["of"], entry["code"]): entry for entry in [*_read(folder), *entries]}
+        kept = sorted(known.values(), key=lambda entry: entry["of"])
+        write_atomically(folder.path / FILE, json.dumps(kept, indent=1) + "\n")
 
 
 def _read(folder: Folder) -> list[dict[str, Any]]:

@@ -111,16 +111,23 @@ class Folder:
         """Write all valid records into `archives`, and say how many; `read` finds them there without `runs`.
 
         Raises:
-            UserError: it cannot be written, or there are no records.
+            UserError: it cannot be written, there are no records, or an archive is damaged.
         """
-        records, rejected = self.read()
-        if not records:
-            raise UserError(none_of(self, rejected))
-        self.archive_of(records)
-        return len(records)
+        content = self.content()
+        if content.damaged:
+            raise UserError(
+                f"{self.path}: {content.damaged[0]}: packing would write over it; restore the archive, or "
+                "move it away to go on without its records"
+            )
+        if not content.records:
+            raise UserError(none_of(self, content.rejected))
+        self.archive_of(content.records)
+        return len(content.records)
 
     def archive_of(self, records: Iterable[Record]) -> None:
         """Write these records as `archives`, of at most `LARGEST` bytes each.
+
+        All are written before the first takes the place of an old one, so that a full disk costs nothing.
 
         Raises:
             UserError: they cannot be written.
@@ -130,8 +137,16 @@ class Folder:
         while max(map(len, parts := _compressed(lines, size))) > LARGEST and size > 1:
             size = -(-size // 2)
         files = [self.archive, *(self.path / f"runs.{n}.jsonl.xz" for n in range(2, len(parts) + 1))]
-        for file, part in zip(files, parts, strict=True):
-            write_atomically(file, part)
+        written = [file.with_name(f".{file.name}.new") for file in files]
+        try:
+            for new, part in zip(written, parts, strict=True):
+                write_atomically(new, part)
+        except UserError:
+            for new in written:
+                new.unlink(missing_ok=True)
+            raise
+        for new, file in zip(written, files, strict=True):
+            new.replace(file)
         for file in {*self.archives} - {*files}:
             file.unlink()
 

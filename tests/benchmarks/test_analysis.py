@@ -4,6 +4,7 @@ from scipy import stats
 
 from scalpel_bench.benchmarks.analysis.comparisons import missing
 from scalpel_bench.benchmarks.analysis.leaderboard import leaderboard
+from scalpel_bench.benchmarks.analysis.protocols import non_dominated
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import Folder, Record, load_sweep, write_manifest
 from tests.benchmarks.runs import BOX, DATA, analysed, conditioning, plan, record
@@ -395,3 +396,10 @@ def test_a_run_that_is_of_two_methods_counts_for_both() -> None:
     assert (
         missing(at_one_rate, summary, ["bloop", "follows"], 1) == "the runs of bloop and follows are the same"
     )
+
+
+def test_a_mean_without_a_hard_seed_is_not_compared() -> None:
+    easy, hard = [1.0, 1.0], [9.0, 9.0]
+    losses = np.array([[easy, easy, [np.nan] * 2], [[0.9, 0.9]] * 2 + [hard]]).transpose(0, 2, 1)
+    ran = ~np.isnan(losses[:, 0])
+    assert non_dominated(losses, ran).tolist() == [[False, False, False], [True, True, True]]

@@ -1,6 +1,7 @@
 """`scalpel compare`: one method trained alone, ranked among recorded rivals; what it refuses."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -91,12 +92,15 @@ def test_a_method_is_trained_alone_and_ranked_among_recorded_rivals(tmp_path, mi
     assert f"{over['sum']:.3f}" in said
     assert f"{over['pcgrad']:.3f}" in said
 
+    own = Folder(tmp_path / "compare/conditioning/smoke")
+    own.pack()
+    shutil.rmtree(own.runs)
     again = compare(mine, *on, cwd=tmp_path)
     assert "2 recorded already, 0 to do" in again
     assert "runs in" not in again
     recorded = compare("pcgrad", *on, cwd=tmp_path)
     assert "conditioning: pcgrad is recorded, and is not trained again" in recorded
-    kept = pd.DataFrame(r.run.label for r in Folder(tmp_path / "compare/conditioning/smoke").read()[0])
+    kept = pd.DataFrame(r.run.label for r in own.read()[0])
     assert kept[0].value_counts().to_dict() == {"sum": 2, "pcgrad": 2, "mine": 2}
 
 

@@ -1,11 +1,12 @@
 import lzma
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records import Folder, Record
+from scalpel_bench.benchmarks.records import Folder, Origin, Record, adopt, adopted, take_over
 from tests.benchmarks.runs import conditioning, plan, record
 
 
@@ -90,6 +91,31 @@ class TestArchive:
         assert [file.name for file in folder.archives] == names[:1]
         assert folder.read() == (written, [])
 
+    def test_a_damaged_one_is_never_written_over(self, folder, written) -> None:
+        folder.pack()
+        for each in written[1:]:
+            folder.file(each.id).unlink()
+        folder.archive.write_bytes(damaged := folder.archive.read_bytes()[:100])
+        with pytest.raises(UserError, match="runs.jsonl.xz: not an archive of records.*restore the archive"):
+            folder.pack()
+        assert folder.archive.read_bytes() == damaged
+
+    def test_a_full_disk_leaves_the_old_ones(self, folder, written, monkeypatch) -> None:
+        folder.pack()
+        shutil.rmtree(folder.runs)
+        monkeypatch.setattr("scalpel_bench.benchmarks.records.folder.LARGEST", 10)
+
+        def full(path: Path, content: bytes) -> None:
+            if ".2." in path.name:
+                raise UserError("no space")
+            path.write_bytes(content)
+
+        monkeypatch.setattr("scalpel_bench.benchmarks.records.folder.write_atomically", full)
+        with pytest.raises(UserError, match="no space"):
+            folder.pack()
+        assert [file.name for file in folder.path.iterdir()] == ["runs.jsonl.xz"]
+        assert folder.read() == (written, [])
+
     def test_no_records_are_not_packed(self, folder) -> None:
         with pytest.raises(UserError, match="no valid records"):
             folder.pack()
@@ -127,3 +153,13 @@ def test_records_hold_no_path_of_the_machine(tmp_path) -> None:
     text = "".join(f.read_text() for f in folder.runs.iterdir())
     assert str(tmp_path) not in text
     assert "/" not in text.replace("N/A", "")
+
+
+def test_what_is_known_of_older_code_is_added_up(folder, tmp_path) -> None:
+    other = Folder(tmp_path / "other")
+    other.prepare()
+    ours, theirs = (Origin("0" * 12, name, "task", 1) for name in ("mine", "sum"))
+    for of, known in ((folder, ours), (other, theirs), (other, ours)):
+        adopt(of, known, "1" * 12, ["2" * 16], 3, ["the same bits"])
+    take_over(folder, other)
+    assert adopted(folder) == {(ours, "1" * 12), (theirs, "1" * 12)}

@@ -1,6 +1,7 @@
 """Hand-made records whose verdicts are known."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,9 @@ class TestCost:
 class TestApart:
     APART = claim("apart", method="bloop", than=["sum", "pcgrad", "dynamic_barrier"])
 
-    def verdict(self, away: float, rows: int = 4) -> pd.Series:
+    def verdict(
+        self, away: float, rows: int = 4, spoil: Callable[[Record], Record] = lambda r: r
+    ) -> pd.Series:
         """Others lie 0.01 apart along the path, Bloop ``away`` from the nearest of them."""
         experiment = swept([self.APART])
         shift = {"sum": 0.0, "pcgrad": 0.01, "dynamic_barrier": 0.02, "bloop": 0.02 + away}
@@ -220,16 +223,33 @@ class TestApart:
         for run in plan(experiment):
             at = 1 + shift.get(run.label, 0.0) * (1 + 0.02 * run.seed * (run.label == "bloop"))
             path = [{"train": {"main": at / (k + 1), "aux": k * at}} for k in range(rows)]
-            records.append(
-                record(run, at, at).model_copy(
-                    update={"trajectory": [*path, record(run, at, at).trajectory[0]]}
-                )
-            )
+            path.append(record(run, at, at).trajectory[0])
+            records.append(spoil(record(run, at, at).model_copy(update={"trajectory": path})))
         return verdicts(experiment, records).iloc[0]
 
     def test_further_than_the_others_from_one_another(self) -> None:
         assert self.verdict(0.2)["verdict"] == "supported"
         assert self.verdict(0.005)["verdict"] == "contradicted"
+
+    def test_no_run_is_left_out_in_silence(self) -> None:
+        def diverged(each: Record) -> Record:
+            of = each.run.label == "pcgrad" and each.run.lam == 0.8 and each.run.seed == 2
+            return each.model_copy(update={"status": "diverged"}) if of else each
+
+        row = self.verdict(0.2, spoil=diverged)
+        assert row["verdict"] == "inconclusive"
+        assert "no whole trajectory of pcgrad at λ = 0.8, seed 2" in row["reason"]
+
+        def shorter(each: Record) -> Record:
+            return each.model_copy(
+                update={
+                    "trajectory": each.trajectory[
+                        : -1 if each.run.seed == 1 and each.run.label == "sum" else None
+                    ]
+                }
+            )
+
+        assert "of different numbers of evaluations at seed 1" in self.verdict(0.2, spoil=shorter)["reason"]
 
     def test_the_same_trajectories_are_no_answer(self) -> None:
         row = verdict([self.APART], lambda run: (1.0, 1.0))
