@@ -257,7 +257,8 @@ class TrainingAnalysis(Analysis):
         if self.compared.alone:
             return multitask.table(self.metrics)
         if not self.compared.compares_fronts:
-            return summary.end_values(self.summary, ["method"])
+            several = [name for name in ("lam", "lr") if self.summary[name].nunique() > 1]
+            return summary.end_values(self.summary, ["method", *several])
         return ratio_table(self.metrics)
 
 
@@ -268,14 +269,15 @@ class SimulationAnalysis(Analysis):
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """A row per point of the figure and seed."""
-        return pd.DataFrame(
-            [{"seed": record.run.seed, **row} for record in self.records for row in record.trajectory]
-        )
+        """A row per point of the figure and seed; none where all runs failed."""
+        rows = [{"seed": record.run.seed, **row} for record in self.records for row in record.trajectory]
+        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["seed"])
 
     @property
     def overview(self) -> pd.DataFrame:
         """The simulation's own."""
+        if self.summary.empty:
+            return self.summary
         return SIMULATIONS[self.experiment.kind].overview(self.summary)
 
     @cached_property

@@ -61,8 +61,13 @@ def _of_seed(own: pd.DataFrame, start: float, split: str) -> tuple[float, float,
 
 
 def _bounds(aux: Interval, main: Interval) -> dict[str, list[float]]:
-    return {"aux": [_short(v) for v in aux], "main": [_short(v) for v in main]}
+    return {"aux": _short(aux), "main": _short(main)}
 
 
-def _short(value: float) -> float:
-    return float(f"{value:.3g}")
+def _short(interval: Interval) -> list[float]:
+    """In three digits, or as many more as tell its ends apart."""
+    for digits in range(3, 17):
+        low, high = (float(f"{end:.{digits}g}") for end in interval)
+        if low < high:
+            break
+    return [low, high]

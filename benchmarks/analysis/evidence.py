@@ -255,7 +255,7 @@ def _(claim: Apart, found: Runs) -> Iterator[list[Evidence]]:
 @evidence.register
 def _(claim: Within, found: Quantities) -> Iterator[list[Evidence]]:
     values = {seed: of[claim.quantity] for seed, of in found.by_seed.items() if claim.quantity in of}
-    known = ", ".join(next(iter(found.by_seed.values())))
+    known = ", ".join(next(iter(found.by_seed.values()), {}))
     answer = (values, f"no such quantity; there are {known}")
     yield [Evidence(claim.quantity, answer, claim.bounds, ratios=False)]
 

@@ -299,8 +299,9 @@ def leaderboard(measured: Iterable[tuple[Experiment, pd.DataFrame]]) -> Leaderbo
 def _unfit(experiment: Experiment, cells: pd.DataFrame) -> dict[str, str]:
     """The methods of an experiment that cannot be ranked, and why."""
     seeds, grid = cells.groupby("method", sort=False)["seed"].nunique(), len(experiment.lam)
-    found = {str(label): f"{n} of {seeds.max()} seeds" for label, n in seeds.items() if n < seeds.max()}
-    for label in map(str, seeds.index):
+    rivals = seeds.drop(REFERENCE, errors="ignore")
+    found = {str(label): f"{n} of {seeds.max()} seeds" for label, n in rivals.items() if n < seeds.max()}
+    for label in map(str, rivals.index):
         if not experiment.on_grid(label) and (count := len(experiment.lams(label))) > grid:
             found[label] = f"{count} λ, the grid has {grid}"
     return found

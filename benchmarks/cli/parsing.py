@@ -118,11 +118,13 @@ def axes(given: list[str]) -> dict[str, list[int | float]]:
     Raises:
         UserError: one is not written so.
     """
-    parsed = {}
+    parsed: dict[str, list[int | float]] = {}
     for axis in given:
         key, separator, values = axis.partition("=")
         if not separator:
             raise UserError(f"--axis {axis}: write section.key=v1,v2,…")
+        if key in parsed:
+            raise UserError(f"--axis {key}: given twice; write all its values in one")
         parsed[key] = [
             int(value) if value.is_integer() else value for value in numbers(f"--axis {key}", values)
         ]

@@ -104,7 +104,7 @@ def verify(
     workers: Annotated[int | None, typer.Option(min=1, help="For --repair: worker processes.")] = None,
     device: Annotated[str | None, typer.Option(help="For --repair: cpu, cuda, …")] = None,
 ) -> None:
-    """Check records against their schema, their settings and the grids that their sweeps were asked for.
+    """Check records against their schema, their settings and the grid that the last sweep was asked for.
 
     Says how many records are of other code, too: `scalpel results replay PATH` adopts them if the numbers
     agree. That alone leaves the exit status 0.

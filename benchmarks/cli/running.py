@@ -41,7 +41,7 @@ def run(
     rho: Annotated[
         float | None, typer.Option(help="EMA coefficient in (0, 1], for methods with an EMA.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the start and the batches.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides the start and the batches.")] = 0,
     set_: RunSet = None,
     scale: Scale = "laptop",
     data: Data = "embedded",
@@ -98,7 +98,13 @@ def sweep(
         overrides["lam"] = parsing.numbers("--lam", lam)
         if not all(0 <= value < math.inf for value in overrides["lam"]):
             raise UserError(f"--lam {lam}: λ must be finite and at least 0")
-    axes = parsing.axes([*(axis or []), *([f"{LEARNING_RATE}={lr}"] if lr is not None else [])])
+    axes = parsing.axes(axis or [])
+    if lr is not None:
+        if LEARNING_RATE in axes:
+            raise UserError(
+                f"--lr {lr}: --axis {LEARNING_RATE} gives learning rates, too; leave one of them out"
+            )
+        axes[LEARNING_RATE] = [*parsing.numbers("--lr", lr)]
     if len(axes.get(LEARNING_RATE, ())) == 1:
         overrides.setdefault("training", {})["lr"] = axes.pop(LEARNING_RATE)[0]
     if axes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import re
 from pathlib import Path
 
 from ...registry import catalogue
@@ -139,15 +140,18 @@ def new(kind: str, name: str, folder: Path) -> list[str]:
     Raises:
         UserError: the name is taken or no name, or a file is in the way.
     """
-    if not name.isidentifier() or not name.islower() or keyword.iskeyword(name):
+    if not re.fullmatch("[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise UserError(f"{name!r} is no name for a {kind}: use lower-case letters, digits and underscores")
     if known := catalogue(f"{kind}s").get(name):
         raise UserError(f"there is a {kind} {name!r} already: {known.place}")
     cls = "".join(part.capitalize() for part in name.split("_"))
     fields = {"name": name, "cls": cls, "kind": kind, "title": name.replace("_", " ").capitalize()}
+    template = (_METHOD if kind == "method" else _TASK).format(**fields)
+    if re.search(rf"^from .* import .*\b{cls}\b", template, re.MULTILINE):
+        raise UserError(f"{name!r}: its class would be {cls}, which the file imports; choose another name")
     inside = (folder / "src" / "scalpel_bench" / "registry.py").exists()
     target = (folder / f"{kind}s" if inside else folder) / f"{name}.py"
-    files = {target: (_METHOD if kind == "method" else _TASK).format(**fields)}
+    files = {target: template}
     if not inside:
         files[folder / f"test_{name}.py"] = _TEST.format(**fields)
     for path in files:

@@ -40,6 +40,8 @@ def new_box(name: str, scale: str, results: Path) -> list[str]:
     if not has_manifest(folder):
         if own is None and name not in available():
             raise UserError(no_experiment(name))
+        if not isinstance(own or load(name, scale), Experiment):
+            raise UserError(f"{name} compares no fronts, and needs no box")
         raise UserError(f"{folder.path} has no runs; a box is proposed from those of {REFERENCE}: {ask}")
     sweep = load_sweep(folder)
     experiment = sweep.experiment

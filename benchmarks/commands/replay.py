@@ -78,7 +78,7 @@ def replay(path: Path, sample: int, whole: bool, options: ExecutionOptions, seed
         for each in replayed
     ]
     terminal.table(f"{path}: {len(rows)} of {len(sweep.runs)} runs computed again", pd.DataFrame(rows))
-    _adopt(sweep.folder, groups, replayed)
+    _adopt((sweep.source or sweep).folder, groups, replayed)
     return 3 if any(each.difference for each in replayed) else 0
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
-from ..analysis import Analysis, analyse, verdicts
+from ...words import unknown
+from ..analysis import Analysis, TrainingAnalysis, analyse, verdicts
 from ..analysis.leaderboard import of_analyses
 from ..messages import UserError, terminal
 from ..records import Folder, RecordedSweep, load_sweep
@@ -41,7 +41,7 @@ def report(
         UserError: no folder has usable records, or one none of the methods, or the page is no HTML file, or
             something cannot be written.
     """
-    paths = list(dict.fromkeys(paths))
+    paths = list({Folder(path).place: path for path in reversed(paths)}.values())[::-1]
     if output is None:
         shared = paths[0] if len(paths) == 1 else os.path.commonpath([path.absolute() for path in paths])
         output = Path(shared) / "report.html"
@@ -59,9 +59,22 @@ def report(
     if not analyses:
         raise UserError(f"none of the {len(paths)} folders has usable records")
     if latex:
+        _check_labels(methods or [], analyses)
         for analysis in analyses:
             terminal.say(f"for LaTeX: {write_latex(analysis, methods)}")
     make_page(output, analyses, refused)
+
+
+def _check_labels(methods: list[str], analyses: list[Analysis]) -> None:
+    """Refuse a method that none of the sweeps has.
+
+    Raises:
+        UserError: there is one.
+    """
+    of = [analysis for analysis in analyses if isinstance(analysis, TrainingAnalysis)]
+    known = {label for analysis in of for label in analysis.summary["method"]}
+    if known and (strange := [label for label in methods if label not in known]):
+        raise UserError(unknown("method", strange[0], sorted(known)))
 
 
 def report_folder(path: Path) -> Analysis:
@@ -88,8 +101,11 @@ def report_sweep(sweep: RecordedSweep, brief: bool = False) -> Analysis:
 def make_page(path: Path, analyses: list[Analysis], refused: list[str]) -> None:
     """Write the page, and beside it the leaderboard, where there are front ratios; say where the page is."""
     board = None
-    with suppress(UserError):
+    try:
         board = of_analyses(analyses)
+    except UserError as error:
+        if len(analyses) > 1:
+            terminal.warn(f"no leaderboard: {error}")
     write_page(path, analyses, refused, board)
     if board:
         write_leaderboard(path, board)

@@ -23,7 +23,8 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         look = looks[method]
         runs = summary[summary["method"] == method]
         least = min(experiment.lams(method))
-        for identity in runs.loc[runs["lam"] == least, "id"].sort_values().head(1):
+        shown = runs[runs["lam"] == least].assign(other=runs["lr"] != experiment.training.lr)
+        for identity in shown.sort_values(["other", "lr", "seed"])["id"].head(1):
             path = pd.DataFrame([row["train"] for row in analysis.sweep.by_id[identity].trajectory])
             if {"a", "b"} <= set(path):
                 plane.plot(path["a"], path["b"], ms=3, lw=1, markevery=5, label=style.title(method), **look)

@@ -20,7 +20,9 @@ _DRAW: dict[str, Callable[[Axes, pd.DataFrame], None]] = {
 
 @figures_of(SimulationAnalysis)
 def draw(analysis: SimulationAnalysis) -> Drawn:
-    """One panel."""
+    """One panel; none where all runs failed."""
+    if analysis.summary.empty:
+        return
     kind = analysis.experiment.kind
     figure = Figure(figsize=(5.2, 3.2), layout="constrained")
     axes = figure.subplots()

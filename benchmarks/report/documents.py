@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from ...utf8 import NotUTF8, decode_utf8
+from ...words import first_line
 from .. import speed
 from ..analysis import comparisons, multitask, verdicts
 from ..analysis.leaderboard import SHARES, leaderboard
@@ -316,11 +317,13 @@ TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
 
 
 def _table(results: Path, folder: str, name: str) -> pd.DataFrame:
+    path = results / folder
     try:
-        return read_table(results / folder, name)
+        return read_table(path, name)
     except FileNotFoundError as error:
-        path = results / folder
         raise UserError(f"{path}/{name}.csv does not exist: `scalpel report {path}` makes it") from error
+    except ValueError as error:
+        raise UserError(f"{path}/{name}.csv is damaged: `scalpel report {path}` makes it again") from error
 
 
 def _experiment(results: Path, folder: str) -> Experiment:
@@ -331,5 +334,8 @@ def _experiment(results: Path, folder: str) -> Experiment:
 def _json(file: Path) -> dict[str, Any]:
     if not file.exists():
         raise UserError(f"{file} does not exist: `scalpel report {file.parent}` makes it")
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{file} is damaged ({first_line(error)})") from error
     return content

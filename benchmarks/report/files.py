@@ -20,6 +20,8 @@ from ..records import Folder, code_identity, write_atomically
 
 PROVENANCE = "provenance.json"
 FIGURES = "figures"
+SAMPLES = "samples"
+"""The figure of training examples, which a sweep draws."""
 _FORMULA, _GUARDED = re.compile(r"'*[=+\-@\t\r]"), re.compile(r"'+[=+\-@\t\r]")
 DRAWING = Path(figures.__file__).with_name("drawing.py")
 """The module whose imports decide how figures look."""
@@ -38,8 +40,16 @@ def write_files(analysis: Analysis) -> None:
         write_atomically(folder.path / f"{name}.csv", as_csv(frame))
     provenance = provenance_of(analysis)
     if _read(folder).get("drawn_from") != provenance["drawn_from"] or not _drawn(folder):
-        figures.draw(analysis, folder.path / FIGURES)
+        _draw(analysis, folder.path / FIGURES)
     write_atomically(folder.path / PROVENANCE, json.dumps(provenance, indent=1) + "\n")
+
+
+def _draw(analysis: Analysis, folder: Path) -> None:
+    """Draw all figures, and remove those of an earlier report that are drawn no more."""
+    drawn = {file.stem for file in figures.draw(analysis, folder)} | {SAMPLES}
+    for file in [*folder.glob("*.png"), *folder.glob("*.pdf")]:
+        if file.stem not in drawn:
+            file.unlink()
 
 
 def write_leaderboard(page: Path, board: Leaderboard) -> None:

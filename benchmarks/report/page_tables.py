@@ -23,8 +23,12 @@ _WIDEST = 4.0
 
 
 def of_all(analyses: Iterable[Analysis]) -> pd.DataFrame:
-    """The verdicts of several experiments as one family of claims, with the column ``experiment``."""
-    return corrected(pd.concat([a.claims.assign(experiment=a.experiment.name) for a in analyses]))
+    """The verdicts of several sweeps as one family of claims.
+
+    With the columns ``experiment``, and ``sweep``, which of the analyses a claim is of.
+    """
+    told = [a.claims.assign(experiment=a.experiment.name, sweep=of) for of, a in enumerate(analyses)]
+    return corrected(pd.concat(told))
 
 
 def by_claim(claims: pd.DataFrame) -> list[dict[str, Any]]:
@@ -36,7 +40,7 @@ def by_claim(claims: pd.DataFrame) -> list[dict[str, Any]]:
     entries: dict[tuple[Any, ...], dict[str, Any]] = {}
     for given in claims.to_dict("records"):
         row = {str(name): value for name, value in given.items()}
-        key = tuple(row[name] for name in ("experiment", "scale", "id", "split"))
+        key = tuple(row[name] for name in ("sweep", "id", "split"))
         entry = entries.setdefault(key, {**row, "verdicts": {}})
         text = with_interval(row["effect"], row["low"], row["high"])
         entry["verdicts"][row["protocol"]] = {**row, "effect": text}

@@ -44,6 +44,11 @@ def test_too_few_runs_are_refused() -> None:
         propose(runs([0.1, 1.0, 1.1], [9.0, 5.0, 5.0]), start=8.0, split="validation")
 
 
+def test_bounds_have_the_digits_that_tell_them_apart() -> None:
+    box = propose(runs([9.0, 0.1, 0.5, 9.0], [9.0, 100.4, 100.1, 100.0]), start=2.0, split="validation")
+    assert box["aux"] == [100.1, 100.4]
+
+
 def test_the_command_prints_a_table_and_says_that_others_had_run(tmp_path) -> None:
     recorded(tmp_path / "conditioning" / "smoke")
     lines = new_box("conditioning", "smoke", tmp_path)

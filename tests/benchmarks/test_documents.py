@@ -149,6 +149,14 @@ def test_ratios_at_each_rate_are_of_the_methods_that_ran_at_several(tmp_path) ->
         documents.render("<!-- learning_rates: fig3a/smoke train curves -->\n<!-- end -->", tmp_path)
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b'method,"lam\n1'])
+def test_a_damaged_file_of_results_is_named(tmp_path, content) -> None:
+    for name, marker in {"metrics.csv": "ratios", "provenance.json": "runs"}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=f"{name} is damaged"):
+            documents.render(f"<!-- {marker}: . -->\n<!-- end -->", tmp_path)
+
+
 def test_the_box_is_drawn_the_same_beside_the_document_that_shows_it(tmp_path) -> None:
     document = tmp_path / "page.md"
     document.write_text("![the box](box.svg)\n")

@@ -123,7 +123,7 @@ def test_figures_are_as_wide_as_a_column_and_bring_their_fonts(folder) -> None:
 
 def test_methods_that_are_not_there_are_refused(folder) -> None:
     with pytest.raises(UserError, match="unknown method 'blop': did you mean bloop"):
-        report([folder], None, latex=True, methods=["blop"])
+        report([folder], None, latex=True, methods=["sum", "blop"])
 
 
 @pytest.mark.parametrize(

@@ -171,11 +171,11 @@ def test_no_column_mixes_kinds_and_single_points_are_marked() -> None:
     assert shares.loc["sum"].tolist() == [0.0, 0.0]
 
 
-def swept(scale: str = "smoke") -> TrainingAnalysis:
+def swept(scale: str = "smoke", **of_sum: list[float]) -> TrainingAnalysis:
     experiment = conditioning(
         lam=[0.1, 0.2, 0.4, 0.8],
         seeds=2,
-        methods={"bloop": {}, "pcgrad": {}, "mgda": {}},
+        methods={"sum": of_sum, "bloop": {}, "pcgrad": {}, "mgda": {}},
         box=BOX,
     ).model_copy(update={"scale": scale})
     factors = {"sum": 1.0, "bloop": 0.8, "pcgrad": 1.1, "mgda": 0.7}
@@ -203,6 +203,13 @@ def test_ratios_of_ratios_are_the_front_ratios_between_methods() -> None:
     told = found.against("bloop").set_index("rival")["ratio"]
     assert told["pcgrad"] == pytest.approx(middle_ratio([np.array(list(ratios.values()))]).value)
     assert told["pcgrad"] == pytest.approx(0.8 / 1.1)
+
+
+def test_a_sum_with_more_lam_than_the_grid_is_what_all_are_compared_with() -> None:
+    analysis = swept(lam=[0.05, 0.1, 0.2, 0.4, 0.8])
+    found = leaderboard([(analysis.compared, analysis.metrics)])
+    assert found.left_out == ()
+    assert found.over_all.set_index("method")["ratio"]["sum"] == 1.0
 
 
 def test_cells_are_the_same_from_the_file(tmp_path) -> None:

@@ -111,10 +111,16 @@ def test_inside_the_repository_the_template_joins_the_package(tmp_path) -> None:
     assert "scalpel check my_idea" in lines
 
 
-@pytest.mark.parametrize("name", ["My Idea", "class", "1st", "../up", "UPPER"])
+@pytest.mark.parametrize("name", ["My Idea", "class", "1st", "../up", "UPPER", "naïve", "_x"])
 def test_a_bad_name_is_refused(name: str, tmp_path) -> None:
     with pytest.raises(UserError, match="is no name for a method"):
         new("method", name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_class_of_a_name_that_the_template_imports_is_refused(tmp_path) -> None:
+    with pytest.raises(UserError, match="'data': its class would be Data, which the file imports"):
+        new("task", "data", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

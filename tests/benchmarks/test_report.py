@@ -12,10 +12,10 @@ from scalpel_bench.benchmarks.commands.report import report
 from scalpel_bench.benchmarks.experiments.command_line import sweep_command
 from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records import Folder, Record
-from scalpel_bench.benchmarks.report import page_data, page_tables
+from scalpel_bench.benchmarks.records import Folder, Record, write_manifest
+from scalpel_bench.benchmarks.report import files, page_data, page_tables
 from tests.benchmarks.recorded import HOSTILE, recorded, reported
-from tests.benchmarks.runs import BOX, conditioning, plan, record
+from tests.benchmarks.runs import BOX, DATA, conditioning, plan, record
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,45 @@ def test_a_page_is_written_over_no_other_file(folder, tmp_path) -> None:
     assert (tmp_path / "mine.toml").read_text() == "kept"
     report([folder], tmp_path / "mine.html")
     assert {file.name for file in tmp_path.iterdir()} == {"mine.toml", "mine.html", "mine-leaderboard.csv"}
+
+
+def test_two_sweeps_of_one_experiment_have_claims_of_their_own_and_one_folder_counts_once(
+    folder, tmp_path, capsys
+) -> None:
+    other = Path(shutil.copytree(folder, tmp_path / "conditioning" / "smoke"))
+    report([folder, folder / ".." / folder.name, other], tmp_path / "two.html")
+    assert len(data(tmp_path / "two.html")) == 2
+    assert "no leaderboard: two of the folders hold conditioning/smoke" in capsys.readouterr().err
+    claim = "Bloop &lt;b&gt;is&lt;/b&gt; better"
+    once, twice = (page(file).count(claim) for file in (folder / "report.html", tmp_path / "two.html"))
+    assert twice == 2 * once > 0
+
+
+def test_a_figure_that_is_drawn_no_more_goes_with_the_next_drawing(folder, tmp_path, monkeypatch) -> None:
+    sweep = Path(shutil.copytree(folder, tmp_path / "conditioning" / "smoke"))
+    figures = sweep / "figures"
+    figures.mkdir(exist_ok=True)
+    for name in ("parallel.png", "parallel.pdf", "samples.pdf", "fronts.png"):
+        (figures / name).write_bytes(b"")
+    (sweep / "provenance.json").unlink()
+    monkeypatch.setattr(files.figures, "draw", lambda analysis, into: [into / "fronts.png"])
+    report([sweep], None)
+    assert {file.name for file in figures.iterdir()} == {"samples.pdf", "fronts.png"}
+
+
+def test_a_simulation_all_of_whose_runs_failed_is_a_page(tmp_path) -> None:
+    experiment = load("fig2", "smoke")
+    sweep = Folder(tmp_path / "fig2" / "smoke")
+    sweep.prepare()
+    write_manifest(sweep, experiment, "none")
+    for run in experiment.plan(lambda settings: DATA):
+        sweep.write(
+            Record(id=run.id, run=run, environment={}, status="failed", reason="broke", trajectory=[])
+        )
+    report([sweep.path], None)
+    verdict = pd.read_csv(sweep.path / "claims.csv").iloc[0]
+    assert verdict["verdict"] == "inconclusive"
+    assert "runs are missing" in verdict["reason"]
 
 
 def test_names_in_records_are_text(folder) -> None:
@@ -126,7 +165,7 @@ def test_claims_stand_side_by_side_and_a_fixed_rate_is_flagged() -> None:
         for name, verdicts in given.items()
         for protocol, verdict in verdicts.items()
     )
-    claims = page_tables.by_claim(frame)
+    claims = page_tables.by_claim(frame.assign(sweep=0))
     assert {claim["id"]: claim["flag"] for claim in claims} == {
         "holds": "",
         "fixed alone": "only at a fixed learning rate",

@@ -37,7 +37,22 @@ WRONG = {
     "rho without EMA": (["run", "--task", "quadratic", "--method", "sum", "--rho", "0.1"], "rho"),
     "empty grid": (["sweep", "quadratic", "--lam", ","], "--lam: the grid is empty"),
     "no methods": (["sweep", "quadratic", "--methods", ""], "--methods: the grid is empty"),
-    "word in grid": (["sweep", "quadratic", "--lr", "fast"], "could not convert string to float: 'fast'"),
+    "axis twice": (
+        ["sweep", "quadratic", *(["--axis", "training.lr=0.1,0.2"] * 2)],
+        "--axis training.lr: given twice; write all its values in one",
+    ),
+    "rates twice": (
+        ["sweep", "quadratic", "--lr", "0.1,0.2", "--axis", "training.lr=0.5,0.6"],
+        "--lr 0.1,0.2: --axis training.lr gives learning rates, too",
+    ),
+    "seed too large": (
+        ["run", "--task", "quadratic", "--method", "sum", "--seed", "9" * 20],
+        "Invalid value for '--seed'",
+    ),
+    "word in grid": (
+        ["sweep", "quadratic", "--lr", "fast"],
+        "--lr: could not convert string to float: 'fast'",
+    ),
     "missing folder": (["sweep", "fig3a", "--data", "nowhere"], "nowhere: no such folder"),
     "name too long": (["sweep", "fig3a", "--data", "x" * 300], "xxx: File name too long"),
     "folder lacks it": (["sweep", "fig3a", "--data", "."], "ylecun/mnist could not be read"),
