@@ -15,7 +15,7 @@ from tests.benchmarks.runs import BOX, conditioning, plan, record
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", experiment.available())
 def test_every_experiment_loads_at_every_scale(name: str, scale: str) -> None:
-    loaded = load(name, scale)
+    loaded = load(name, scale, {"seeds": 1})
     planned = loaded.plan(lambda settings: {"name": "none", "fingerprint": "0"})
     assert bool(planned) != isinstance(loaded, MixedLossExperiment)
 

@@ -43,14 +43,9 @@ def test_one_of_two_has_a_run_until_it_gives_it_back(record) -> None:
 
 
 def test_the_lease_of_a_process_that_died_expires_at_once(record) -> None:
-    code = (
-        "import os, sys; from pathlib import Path\n"
-        "from scalpel_bench.benchmarks.execution.leases import Leases\n"
-        "Leases().take(Path(sys.argv[1])); os._exit(9)"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
-    subprocess.run([sys.executable, "-c", code, str(record)], env=environment, check=False)
-    assert record.with_suffix(".lease").exists()
+    died = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    died.wait()
+    assert left_by(record, pid=died.pid).exists()
     with Leases() as leases, Leases() as late:
         assert leases.take(record)
         assert not late.take(record)

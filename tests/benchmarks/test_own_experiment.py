@@ -69,10 +69,9 @@ def pasted(command: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_the_documents_way_to_a_page_and_the_command_that_finds_nothing_to_do(tmp_path) -> None:
+def test_the_documents_way_to_a_page(tmp_path) -> None:
     block = re.search(r"## Your own experiment\n\n```sh\n(.*?)```", DOCUMENT, re.S)
     assert block
-    file = tmp_path / "my_experiment.toml"
     said = []
     for line in block[1].splitlines():
         command, _, target = line.partition("#")[0].partition(">>")
@@ -92,16 +91,16 @@ def test_the_documents_way_to_a_page_and_the_command_that_finds_nothing_to_do(tm
     assert "smaller than" not in page
     assert 'class="kicker"' not in page
     assert "With 1 seed, intervals say little." in page
-    (tmp_path / "ideas").mkdir()
-    new("method", "my_idea", tmp_path / "ideas")
+
+
+@pytest.mark.slow
+def test_the_command_of_a_record_can_be_pasted_and_finds_nothing_to_do(folder) -> None:
     words = "sweep my_experiment.toml --scale smoke --lam 0.5 --methods sum,ideas/my_idea.py:MyIdea --seeds 1"
     words += " --axis training.lr=0.01,0.02 --set training.epochs=1 --set task.width=2 --data ideas"
-    scalpel(*words.split(), "--results", "other results", "--workers", "1", cwd=tmp_path)
-    (command,) = json.loads((tmp_path / "other results/my_experiment/smoke/provenance.json").read_text())[
-        "commands"
-    ]
-    assert file.exists()
-    assert "6 runs, 6 recorded already, 0 to do" in pasted(command, tmp_path)
+    scalpel(*words.split(), "--results", "other results", "--workers", "1", cwd=folder)
+    provenance = json.loads((folder / "other results/my_experiment/smoke/provenance.json").read_text())
+    (command,) = provenance["commands"]
+    assert "6 runs, 6 recorded already, 0 to do" in pasted(command, folder)
 
 
 def test_the_command_begins_in_the_folder_and_names_no_user(folder, monkeypatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 from scalpel_bench import methods, tasks
 from scalpel_bench.benchmarks.commands.check import check
 from scalpel_bench.benchmarks.commands.new import new
+from scalpel_bench.benchmarks.contract import method_rules, task_rules
 from scalpel_bench.benchmarks.execution import ExecutionOptions, Job, execute
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import Folder
@@ -87,6 +88,17 @@ def test_an_experiment_file_may_name_task_and_method_files(tmp_path) -> None:
     assert "main loss relative to sum" in in_turn(report, cwd=elsewhere)
 
 
+def test_the_templates_keep_the_contract(tmp_path) -> None:
+    for kind, name, rules in (("method", "my_idea", method_rules()), ("task", "my_task", task_rules())):
+        new(kind, name, tmp_path)
+        cls = "".join(part.capitalize() for part in name.split("_"))
+        for rule in rules.values():
+            rule(f"{tmp_path / name}.py:{cls}")
+    for registry, name in ((methods.REGISTRY, "my_idea"), (tasks.REGISTRY, "my_task")):
+        registry.remove(name)
+
+
+@pytest.mark.slow
 def test_the_templates_pass_their_own_tests(tmp_path) -> None:
     new("method", "my_idea", tmp_path)
     new("task", "my_task", tmp_path)

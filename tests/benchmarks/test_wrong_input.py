@@ -6,7 +6,6 @@ import pytest
 
 from scalpel_bench.benchmarks.cli import main
 from scalpel_bench.benchmarks.cli.parsing import axes, checked
-from tests.benchmarks.command_line import process, scalpel
 
 WRONG = {
     "unknown method": (
@@ -165,10 +164,3 @@ def test_a_command_that_only_has_others_shows_its_help(capfd, monkeypatch) -> No
         main()
     assert caught.value.code == 2
     assert "Commands:" in "".join(capfd.readouterr())
-
-
-def test_a_wrong_flag_exits_with_2_from_a_real_process(tmp_path) -> None:
-    done = process("sweep", "fig3a", "--data", "nowhere", cwd=tmp_path, status=2)
-    assert done.stderr.startswith("scalpel: error: --data nowhere: no such folder")
-    assert "Traceback" not in done.stderr
-    assert "No such option" in scalpel("sweep", "fig3a", "--colour", "red", cwd=tmp_path, status=2).stderr

@@ -14,14 +14,20 @@ from tests.fake_gpu import GPU, WaitedError, fake_gpu
 P = 12
 BLOCKS: dict[str, Any] = {"blocks": (5, P - 5)}
 EMA: dict[str, Any] = {"ema": 0.1}
-SETTINGS = [
-    pytest.param((), {}, id="plain"),
-    pytest.param((4,), BLOCKS | EMA, id="replicas, blocks, ema"),
-    pytest.param((4,), {}, id="replicas", marks=pytest.mark.slow),
-    pytest.param((), BLOCKS, id="blocks", marks=pytest.mark.slow),
-    pytest.param((4,), BLOCKS, id="replicas, blocks", marks=pytest.mark.slow),
-    pytest.param((), EMA, id="ema", marks=pytest.mark.slow),
-    pytest.param((2, 3), EMA, id="replicas of replicas, ema", marks=pytest.mark.slow),
+SETTINGS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+    "plain": ((), {}),
+    "replicas, blocks, ema": ((4,), BLOCKS | EMA),
+    "replicas": ((4,), {}),
+    "blocks": ((), BLOCKS),
+    "replicas, blocks": ((4,), BLOCKS),
+    "ema": ((), EMA),
+    "replicas of replicas, ema": ((2, 3), EMA),
+}
+QUICK = {(2, "plain"), (3, "plain"), (3, "replicas, blocks, ema")}
+CASES = [
+    pytest.param(k, *given, id=f"{k}-{name}", marks=() if (k, name) in QUICK else pytest.mark.slow)
+    for name, given in SETTINGS.items()
+    for k in (2, 3, 5)
 ]
 
 
@@ -60,8 +66,7 @@ def stepped(gpu: GPU, method: methods.BaseMethod, gradients, state, losses):
         gpu.may_wait, gpu.numbers_stay = True, False
 
 
-@pytest.mark.parametrize(("leading", "settings"), SETTINGS)
-@pytest.mark.parametrize("k", [2, 3, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("k", "leading", "settings"), CASES)
 def test_methods_stay_on_the_gpu_and_never_wait_for_it(k, leading, settings) -> None:
     with fake_gpu() as gpu:
         gradients = torch.empty(*leading, k, P, device="cuda")
