@@ -139,5 +139,5 @@ def test_a_sweep_is_run_and_read(tmp_path) -> None:
 
 
 def test_a_folder_of_none_is_refused(tmp_path) -> None:
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="no such file"):
         scalpel.load_results(tmp_path)

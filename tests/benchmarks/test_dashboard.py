@@ -33,7 +33,7 @@ LEVELS = {"sum": 1.0, "bloop": 0.5}
 @pytest.fixture
 def recorded(tmp_path) -> Path:
     """The hand-made records of a small sweep, as if they came from another machine."""
-    experiment = with_methods(conditioning(seeds=2, figure="fronts"), list(LEVELS))
+    experiment = with_methods(conditioning(seeds=2, lam=[0.1], figure="fronts"), list(LEVELS))
     folder = Folder(tmp_path / FOLDER)
     folder.prepare()
     for run in plan(experiment):
@@ -130,17 +130,17 @@ def test_sent_twice_the_server_has_everything_once(recorded, server, capfd) -> N
     }
     assert len(server.views) == 2
     (uploaded,) = [body for path, body in server.uploads.items() if path.endswith("/runs.table.json")]
-    assert len(json.loads(uploaded)["data"]) == len(ids) == 8
+    assert len(json.loads(uploaded)["data"]) == len(ids) == 4
     assert any(path.endswith(".png") for path in server.uploads)
-    assert "8 runs to send, 0 left out" in capfd.readouterr().out
+    assert "4 runs to send, 0 left out" in capfd.readouterr().out
 
 
 @pytest.mark.slow
 def test_offline_a_second_time_replaces_the_files_and_writes_the_views(recorded, capfd) -> None:
     for _ in range(2):
         assert scalpel("dashboard", str(FOLDER), "--wandb", "offline", cwd=recorded) == 0
-    assert len(runs(recorded / "results")) == 9
-    assert len(list((recorded / "results/wandb/data").glob("*/*/artifacts/staging/*"))) == 2 * 8
+    assert len(runs(recorded / "results")) == 5
+    assert len(list((recorded / "results/wandb/data").glob("*/*/artifacts/staging/*"))) == 2 * 9
     assert "wandb sync results/wandb/offline-run-*" in capfd.readouterr().out
     views = {file.stem: json.loads(file.read_text()) for file in (recorded / "results/wandb/views").iterdir()}
     section = views["conditioning-smoke-fronts"]["spec"]["section"]
@@ -165,9 +165,9 @@ def test_what_does_not_belong_is_named_and_left_out(recorded, capfd) -> None:
     assert f"left out: {first.name}: not a record of schema 1" in shown.err
     assert f"left out: {second.name}: not a record of schema 1" in shown.err
     assert f"left out: {third.stem}: sent from {FOLDER} already" in shown.err
-    assert f"{FOLDER}: 6 runs to send, 2 left out" in shown.out
-    assert "copy: 0 runs to send, 8 left out" in shown.out
-    assert len(runs(recorded / "results")) == 7
+    assert f"{FOLDER}: 2 runs to send, 2 left out" in shown.out
+    assert "copy: 0 runs to send, 4 left out" in shown.out
+    assert len(runs(recorded / "results")) == 3
 
 
 @pytest.mark.slow
