@@ -220,10 +220,11 @@ def _verdicts(results: Path, *folders: str) -> pd.DataFrame:
 
 
 def _ends(results: Path, folder: str) -> pd.DataFrame:
-    """Losses at the end of training, mean over seeds, a row per method and λ."""
+    """Losses at the end of training, mean over seeds, a row per method, λ and learning rate."""
     summary = _table(results, folder, "summary")
-    mean = end_values(summary, ["method", "lam"])
-    losses = [str(name) for name in mean if name not in ("method", "lam")]
+    settings = ["method", "lam", *(["lr"] if summary["lr"].nunique() > 1 else [])]
+    mean = end_values(summary, settings)
+    losses = [str(name) for name in mean if name not in settings]
     mean["lam"] = [f"{lam:.3g}" for lam in mean["lam"]]
     mean["method"] = [f"`{method}`" for method in mean["method"]]
     return mean.rename(columns={"lam": "λ"} | {name: name.replace("_", " ") for name in losses}).map(
