@@ -168,7 +168,7 @@ def _prepare(each: Comparison, options: ExecutionOptions) -> None:
     """
     folder, rivals = each.folder, each.rivals
     folder.prepare()
-    content = folder.set_aside(folder.content())
+    content = folder.set_aside(folder.undamaged())
     labels = {record.run.label for record in rivals.runs}
     own = [record for record in content.records if record.run.label not in labels]
     folder.archive_of([*rivals.runs, *own])

@@ -113,12 +113,7 @@ class Folder:
         Raises:
             UserError: it cannot be written, there are no records, or an archive is damaged.
         """
-        content = self.content()
-        if content.damaged:
-            raise UserError(
-                f"{self.path}: {content.damaged[0]}: packing would write over it; restore the archive, or "
-                "move it away to go on without its records"
-            )
+        content = self.undamaged()
         if not content.records:
             raise UserError(none_of(self, content.rejected))
         self.archive_of(content.records)
@@ -204,6 +199,20 @@ class Folder:
         packed, damaged = self._packed()
         records += [record for record in packed if record.id not in known]
         return Content(sorted(records, key=lambda record: record.id), bad_files, damaged)
+
+    def undamaged(self) -> Content:
+        """`content`, before its archives are written over.
+
+        Raises:
+            UserError: an archive is damaged.
+        """
+        content = self.content()
+        if content.damaged:
+            raise UserError(
+                f"{self.path}: {content.damaged[0]}: packing would write over it; restore the archive, or "
+                "move it away to go on without its records"
+            )
+        return content
 
     def read(self) -> tuple[list[Record], list[str]]:
         """All valid records in order of their ids, and a line for each file that is not one."""

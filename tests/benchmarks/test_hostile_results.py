@@ -85,14 +85,16 @@ def test_all_of_the_results_may_be_a_link(sweep, tmp_path) -> None:
     assert folder.read() == sweep.read()
 
 
-def test_an_archive_that_is_a_link_is_no_archive_and_is_replaced(sweep, outside) -> None:
+def test_an_archive_that_is_a_link_is_no_archive_and_is_never_written_through(sweep, outside) -> None:
     outside.write_bytes(lzma.compress(sweep.read()[0][0].sealed().encode()))
     sweep.archive.symlink_to(outside)
     assert sweep.content().damaged == ["runs.jsonl.xz: not an archive of records (no regular file)"]
     with pytest.raises(UserError, match="is no archive of records: no regular file"):
         where_recorded(sweep.results)
     held = outside.read_bytes()
-    sweep.pack()
+    with pytest.raises(UserError, match="no regular file.*move it away"):
+        sweep.pack()
+    sweep.archive_of(sweep.read()[0])
     assert outside.read_bytes() == held
     assert not sweep.archive.is_symlink()
 
