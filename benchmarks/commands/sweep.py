@@ -31,7 +31,7 @@ from ..records import (
     source_of,
     write_manifest,
 )
-from ..report import FIGURES
+from ..report import FIGURES, SAMPLES
 from .finished_jobs import run_jobs, tell_failures
 from .forecast import announce_claims, announce_cost, forecast
 from .planning import announce, fingerprint_of, plan_jobs, recorded
@@ -162,7 +162,7 @@ class _Derived:
     def _make(self, e: AnyExperiment) -> None:
         folder = self.folders[e.name]
         changed = folder in self.changed
-        if changed or not (folder.path / FIGURES / "samples.pdf").exists():
+        if changed or not (folder.path / FIGURES / f"{SAMPLES}.pdf").exists():
             _draw_samples(e, self.options, folder)
         self.loaded[folder.place] = load_sweep(folder, None if changed else self.found[folder], self.loaded)
         self.made[e.name] = report_sweep(self.loaded[folder.place], self.brief)

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from .files import FIGURES, as_csv, provenance_of, write_files, write_leaderboard
+from .files import FIGURES, SAMPLES, as_csv, provenance_of, write_files, write_leaderboard
 from .latex import write_latex
 from .page import write_page
 
 __all__ = [
     "FIGURES",
+    "SAMPLES",
     "as_csv",
     "fill",
     "provenance_of",
