@@ -127,7 +127,8 @@ def complaints(error: ValidationError, lines: Lines, given: Mapping[str, Any], k
         given: what does not come from the file but from the command.
         kind: of the experiment.
     """
-    told, missing = [], []
+    found: dict[Key, str] = {}
+    missing = []
     details = sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     inside = {each["loc"][:-1] for each in details}
     for each in details:
@@ -137,9 +138,9 @@ def complaints(error: ValidationError, lines: Lines, given: Mapping[str, Any], k
         if each["type"] == "missing" or each["type"] == "union_tag_not_found":
             missing.append(_missing(key, lines))
             continue
-        told.append(located(_text(key, each, kind), lines, given, key))
-    left = len(told) - MOST
-    told = told[:MOST] + ([f"and {left} more"] if left > 0 else [])
+        found[key] = located(_text(key, each, kind), lines, given, key)
+    told, left = [*found.values()][:MOST], len(found) - MOST
+    told += [f"and {left} more"] if left > 0 else []
     return "; ".join([*told, *([f"missing: {', '.join(missing)}"] if missing else [])])
 
 
@@ -155,8 +156,10 @@ def located(text: str, lines: Lines, given: Mapping[str, Any], key: Key = ()) ->
 
 
 def _key(loc: Sequence[str | int]) -> Key:
-    """The key that the user wrote: without the kind of the experiment, and of a claim."""
+    """The key that the user wrote: without the kind of the experiment, of a claim, and of a number."""
     key = tuple(loc[1:])
+    if key[:1] == ("axes",) and key[-1] in ("int", "float"):
+        return key[:-1]
     return key[:2] + key[3:] if key[:1] == ("claims",) and len(key) > 2 else key
 
 

@@ -59,6 +59,11 @@ WRONG = {
     "value": ("lr = 0.1", "lr = -0.1", ", line 10: training.lr: .*greater than 0, got -0.1"),
     "value of the scale": ("seeds = 1", "seeds = 0", ", line 13: seeds: .*got 0"),
     "value of a list": ("lam = [0.1, 1.0]", "lam = [0.1, -1.0]", r", line 2: lam.1: [^;]*got -1.0$"),
+    "value of an axis": (
+        "[methods]",
+        '[axes]\n"training.lr" = [0.1, nan]\n[methods]',
+        r", line 6: axes.training.lr.1: Input should be a finite number, got nan$",
+    ),
     "method": ("bloop = {", "blop = {", ", line 7: methods: blop: unknown method 'blop': did you mean bloop"),
     "setting": (
         "rho = 0.01",
