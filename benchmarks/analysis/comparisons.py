@@ -18,7 +18,7 @@ from ..experiments.box import Bounds
 from ..records import Record
 from . import indicators
 from .fronts import Points, stacked
-from .protocols import CELL, Pair
+from .protocols import CELL, Pair, means, others
 
 Answer = tuple[dict[int, float], str]
 APART = "no λ and learning rate that both ran"
@@ -144,8 +144,30 @@ def loss_ratios(pair: Pair, split: str, loss: str, box: Bounds | None, lam: floa
         both = both.fillna(cap).clip(upper=cap)
     if (both <= 0).to_numpy().any():
         return {}, f"{loss} is not always positive: no ratio"
-    means = (both["ours"] / both["theirs"]).map(np.log).groupby("seed").mean()
-    return dict(zip(means.index.tolist(), np.exp(means.to_numpy()).tolist(), strict=True)), APART
+    logs = (both["ours"] / both["theirs"]).map(np.log).groupby("seed").mean()
+    return dict(zip(logs.index.tolist(), np.exp(logs.to_numpy()).tolist(), strict=True)), APART
+
+
+def tuned_ratios(pair: Pair, split: str, metric: str) -> Answer:
+    """Ratios of end values of a metric, each method at its own λ and rate: those of the least mean elsewhere.
+
+    That is, at the other seeds: of test values by validation values, of train values by themselves. What
+    diverged at one of these is not chosen, unless everything did.
+    """
+    by, column = f"{'train' if split == 'train' else 'validation'}_{metric}", f"{split}_{metric}"
+    if lacking := [each for each in (by, column) if each not in pair.ran]:
+        return {}, f"no {lacking[0].replace('_', ' ', 1)}"
+    values = {}
+    for seed in pair.seeds:
+        ends = []
+        for name in (pair.method, pair.other):
+            own = pair.ran[(pair.ran["method"] == name) & (pair.ran["seed"] == seed)].set_index(CELL)[column]
+            mean = means(others(pair.known[pair.known["method"] == name], seed), CELL, [by])[by]
+            ends.append(float(own.iloc[int(mean.reindex(own.index).fillna(np.inf).argmin())]))
+        if not all(end > 0 for end in ends):
+            return {}, f"{metric} is not positive at seed {seed}, or a run diverged: no ratio"
+        values[seed] = ends[0] / ends[1]
+    return values, APART
 
 
 def mixed_loss_ratios(pair: Pair, split: str, shares: Sequence[float], box: Bounds | None) -> Answer:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..experiments.box import Boxes
 from ..experiments.claims import (
+    TUNED,
     Apart,
     Better,
     Bounds,
@@ -265,13 +266,15 @@ def _measured(claim: Better | Worse | Equal, pair: Pair, measure: str, found: Ru
     equality = isinstance(claim, Equal)
     confidence = 1 - 2 * LEVEL if equality else 1 - LEVEL
     name, box, split = _named(measure.replace("_", " "), pair), found.boxes(claim.split), claim.split
+    lam = None if isinstance(claim.lam, str) else claim.lam
     if measure == "delta_m":
-        answer = multitask.ratios(
-            found.protocol, found.experiment, split, (pair.method, pair.other), claim.lam
-        )
+        answer = multitask.ratios(found.protocol, found.experiment, split, (pair.method, pair.other), lam)
         return Evidence(_named("1 + Δm", pair), answer, claim.bounds, confidence, equality=equality)
     if measure != "front_ratio":
-        answer = comparisons.loss_ratios(pair, split, measure, box, claim.lam)
+        if claim.lam == TUNED:
+            answer = comparisons.tuned_ratios(pair, split, measure)
+        else:
+            answer = comparisons.loss_ratios(pair, split, measure, box, lam)
         return Evidence(name, answer, claim.bounds, confidence, equality=equality)
     answer = comparisons.front_ratios(pair, split, box)
     alternatives, effects, alike = {}, {}, {}

@@ -22,6 +22,8 @@ Measure = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 Bounds = tuple[float, float]
 EQUALITY = 0.02
 """How far apart what is called equal may be: less than the effects that are claimed."""
+TUNED = "tuned"
+"""What stands for λ where each method is taken at its own best."""
 OWN = "our own question"
 """What stands for the paper's claim where the paper makes none."""
 
@@ -50,7 +52,7 @@ class Interval(Settings):
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
 Measures = Annotated[tuple[Measure, ...], BeforeValidator(_listed), Field(min_length=1)]
-"""Of which ratios: front ratios, those of 1 + Δm (``delta_m``), or of a metric's end values at equal λ."""
+"""Of which ratios: front ratios, those of 1 + Δm (``delta_m``), or of a metric's end values."""
 
 
 class Claim(Settings):
@@ -85,7 +87,8 @@ class Claim(Settings):
     def at_equal_lam(self) -> bool:
         """Whether runs of the same λ are compared."""
         kind, measures = getattr(self, "kind", ""), set(getattr(self, "of", ()))
-        return kind in ("trade_off", "apart") or bool(measures - {"front_ratio"})
+        tuned = getattr(self, "lam", None) == TUNED
+        return kind in ("trade_off", "apart") or (bool(measures - {"front_ratio"}) and not tuned)
 
 
 class MethodClaim(Claim):
@@ -115,15 +118,20 @@ class Compared(MethodClaim):
 
 
 class Measured(MethodClaim):
-    """A claim about ratios of what is measured, ``of``; with ``lam`` at this λ alone."""
+    """A claim about ratios of what is measured, ``of``.
+
+    With ``lam`` at this λ alone; ``"tuned"``: at the λ of each method that is best at the other seeds.
+    """
 
     of: Measures = ("front_ratio",)
-    lam: float | None = Field(None, ge=0)
+    lam: Annotated[float, Field(ge=0)] | Literal["tuned"] | None = None
 
     @model_validator(mode="after")
     def _fronts_have_every_lam(self) -> Self:
         if self.lam is not None and "front_ratio" in self.of:
             raise ValueError("lam: a front has all λ: say of what else the claim is")
+        if self.lam == TUNED and "delta_m" in self.of:
+            raise ValueError("lam: Δm is at each method's own λ anyway: leave it out")
         return self
 
 

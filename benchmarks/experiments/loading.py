@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from ...utf8 import decode_utf8
 from ...words import unknown
 from ..messages.errors import UserError
-from .claims import Claim, Measured
+from .claims import TUNED, Claim, Measured
 from .common import Grid
 from .complaints import Lines, complaints, located
 from .from_file import OF_THE_FILE, beside, with_defaults
@@ -145,7 +145,7 @@ def _check_claim(claim: Claim, experiment: Experiment, at_scales: Iterable[dict[
     for first, second in claim.pairs:
         if first == second:
             raise ValueError(f"compares {first} with itself: name another method")
-    if (lam := getattr(claim, "lam", None)) is not None:
+    if (lam := getattr(claim, "lam", None)) not in (None, TUNED):
         for label in sorted(claim.named):
             if not experiment.bounds(label) and experiment.trades_off(label):
                 _check_on_grid(lam, label.partition(" (")[0], experiment, at_scales)

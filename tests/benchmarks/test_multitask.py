@@ -142,6 +142,29 @@ def test_claims_about_metrics_and_delta_m(claim: dict[str, Any], verdict: str, e
     assert row["effect"] == pytest.approx(effect)
 
 
+def test_a_tuned_claim_takes_each_method_at_the_lam_that_is_best_at_the_other_seeds() -> None:
+    found = analysis(kovasznay([{**CLAIM, "split": "test", "of": "continuity", "lam": "tuned"}]))
+    runs = found.summary.copy()
+    values = ["validation_continuity", "test_continuity"]
+    runs.loc[(runs["method"] == "sum") & (runs["lam"] == 1.0), values] *= 3  # twice as much at λ = 0.1
+    lucky = (runs["method"] == "bloop") & (runs["lam"] == 0.1) & (runs["seed"] == 3)
+    runs.loc[lucky, "validation_continuity"] = 1e-6
+    found.__dict__["summary"] = runs
+    (row,) = found.claims.to_dict("records")
+    assert row["effect"] == pytest.approx(1.0 / (2 * 1.2))
+
+
+def test_a_tuned_claim_without_validation_values_or_with_a_diverged_run_has_no_ratio() -> None:
+    claim = {**CLAIM, "split": "test", "of": "continuity", "lam": "tuned"}
+    (row,) = analysis(kovasznay([claim], lam=[1.0]), diverged=2).claims.to_dict("records")
+    assert row["verdict"] == "inconclusive"
+    assert "not positive at seed 2, or a run diverged" in row["reason"]
+    found = analysis(kovasznay([claim]))
+    found.__dict__["summary"] = found.summary.drop(columns="validation_continuity")
+    (row,) = found.claims.to_dict("records")
+    assert "no validation continuity" in row["reason"]
+
+
 def test_a_front_against_another_loss() -> None:
     experiment = kovasznay(aux="continuity")
     runs = analysis(experiment).summary
@@ -161,6 +184,8 @@ def test_methods_of_another_number_of_objectives_are_refused() -> None:
         kovasznay(aux="mass")
     with pytest.raises(UserError, match="lam: a front has all λ"):
         kovasznay([{**CLAIM, "lam": 1.0}])
+    with pytest.raises(UserError, match="lam: Δm is at each method's own λ"):
+        kovasznay([{**CLAIM, "of": "delta_m", "lam": "tuned"}])
 
 
 def test_the_table_and_the_figure_have_every_method() -> None:
