@@ -105,11 +105,14 @@ def sweep(
                 f"--lr {lr}: --axis {LEARNING_RATE} gives learning rates, too; leave one of them out"
             )
         axes[LEARNING_RATE] = [*parsing.numbers("--lr", lr)]
-    if len(axes.get(LEARNING_RATE, ())) == 1:
-        overrides.setdefault("training", {})["lr"] = axes.pop(LEARNING_RATE)[0]
+    rate = axes.pop(LEARNING_RATE) if len(axes.get(LEARNING_RATE, ())) == 1 else []
+    if rate:
+        overrides.setdefault("training", {})["lr"] = rate[0]
     if axes:
         overrides["axes"] = axes
     experiment = load(name, options.scale, overrides)
+    if rate and LEARNING_RATE in getattr(experiment, "axes", ()):
+        experiment = load(name, options.scale, overrides | {"axes": {**axes, LEARNING_RATE: rate}})
     if method is not None:
         own = getattr(experiment, "methods", ())
         words = [word.strip() for word in method.split(",") if word.strip()]

@@ -74,6 +74,12 @@ def test_one_learning_rate_is_the_fixed_one(tmp_path) -> None:
     assert set(fronts["lr"]) == {0.01}
 
 
+def test_one_learning_rate_takes_the_place_of_an_axis_of_them(tmp_path) -> None:
+    dry = ("sweep", "text_conflict", "--scale", "smoke", "--methods", "sum,bloop", "--dry-run")
+    assert "text_conflict: 2 runs" in scalpel(*dry, "--lr", "0.01", cwd=tmp_path).stdout
+    assert "text_conflict: 6 runs" in scalpel(*dry, "--lr", "0.01,0.1", cwd=tmp_path).stdout  # two at λ = 0
+
+
 def test_a_second_sweep_runs_nothing_and_keeps_everything(swept) -> None:
     runs = swept / "results" / "conditioning" / "smoke" / "runs"
     before = {f.name: f.stat().st_mtime_ns for f in runs.iterdir()}
