@@ -40,11 +40,10 @@ def execution_options(
     if population != "auto" and not (population.isascii() and population.isdigit() and int(population)):
         raise UserError(f"--population {population}: write auto, or a number of runs of at least 1")
     if address is not None and executor != "ray":
-        raise UserError("--address is of a Ray cluster: give --executor ray too")
+        raise UserError("--address belongs to a Ray cluster: give --executor ray too")
     with as_user_error():
         tasks.check_source(data)
-    if executor == "local":
-        execution.check_device(chosen)
+    execution.check_device(chosen, here=executor == "local")
     return execution.ExecutionOptions(
         data=data,
         device=chosen,

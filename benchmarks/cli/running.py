@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -91,7 +91,9 @@ def sweep(
     from ..experiments.loading import load
     from ..experiments.settings import LEARNING_RATE
 
-    overrides = {**parsing.settings(set_ or []), **options.overrides}
+    given = parsing.settings(set_ or [])
+    stated = {f"{section}.{key}" for section, values in given.items() for key in values}
+    overrides: dict[str, Any] = {**given, **options.overrides}
     if method_settings := overrides.pop("method", None):
         raise UserError(f"--set method.{next(iter(method_settings))}: give it as --axis method.key=value")
     if lam is not None:
@@ -105,6 +107,8 @@ def sweep(
                 f"--lr {lr}: --axis {LEARNING_RATE} gives learning rates, too; leave one of them out"
             )
         axes[LEARNING_RATE] = [*parsing.numbers("--lr", lr)]
+    if LEARNING_RATE in stated and LEARNING_RATE in axes:
+        raise UserError(f"--set {LEARNING_RATE}: --lr or --axis gives one, too; leave one of them out")
     rate = axes.pop(LEARNING_RATE) if len(axes.get(LEARNING_RATE, ())) == 1 else []
     if rate:
         overrides.setdefault("training", {})["lr"] = rate[0]
@@ -113,6 +117,8 @@ def sweep(
     experiment = load(name, options.scale, overrides)
     if rate and LEARNING_RATE in getattr(experiment, "axes", ()):
         experiment = load(name, options.scale, overrides | {"axes": {**axes, LEARNING_RATE: rate}})
+    for name in sorted(stated & {*getattr(experiment, "axes", ())}):
+        raise UserError(f"--set {name}: the experiment has an axis of it: give --axis {name}=VALUE instead")
     if method is not None:
         own = getattr(experiment, "methods", ())
         words = [word.strip() for word in method.split(",") if word.strip()]
@@ -201,10 +207,12 @@ def plan(
 ) -> None:
     """Say what a sweep will cost in hours, memory and disk, from steps measured on this machine."""
     from ..commands import plan as command
+    from ..execution.options import on_gpus
     from ..experiments.loading import load
 
     options = parsing.execution_options(data, device, None, gpu_share=gpu_share)
-    slots = options.workers if gpus is None else max(1, int(gpus / gpu_share))
+    share = gpu_share if options.device.startswith("cuda") else 1.0
+    slots = options.workers if gpus is None else max(1, on_gpus(gpus, share))
     table, total = command.estimate(load(name, scale), options, slots, steps_per_epoch)
     terminal.table(f"{name} at scale {scale}", table)
     terminal.say(total)

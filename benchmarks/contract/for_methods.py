@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ... import methods
 from ...methods import Method
+from ...words import said
 from .inputs import dependent, pairs, sampled, trajectory
 from .rules import Broken, Rule, require, require_close, violations
 
@@ -289,13 +290,14 @@ def _promises(name: str) -> None:
         _permutation_equivariant(name)
     if method.weights_losses:
         _weights_losses(name)
-    if "needs_losses" in method.properties:
-        gradients = sampled(1)[0]
-        try:
-            method().combine(gradients, method().init(gradients), None)
-        except ValueError:
-            return
-        raise Broken("promises needs_losses, but works without")
+    gradients = sampled(1)[0]
+    needs = "needs_losses" in method.properties
+    try:
+        method().combine(gradients, method().init(gradients), None)
+    except (AttributeError, TypeError, ValueError) as error:
+        require(needs, f"raises without losses ({said(error)}), but does not promise needs_losses")
+    else:
+        require(not needs, "promises needs_losses, but works without")
 
 
 def _non_conflicting(name: str) -> None:

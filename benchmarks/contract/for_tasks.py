@@ -74,6 +74,9 @@ def _evaluates(name: str) -> None:
         for metric in task.metrics:
             require(metric in metrics, f"{split}: no value of its metric {metric!r}")
         for metric, value in metrics.items():
+            require(
+                isinstance(value, float | int), f"{split}: {metric} is no float, but {type(value).__name__}"
+            )
             require(math.isfinite(value), f"{split}: {metric} is {value}")
 
 
@@ -85,7 +88,7 @@ def _batches(name: str) -> None:
         a = next(first)
         torch.manual_seed(1)
         b = next(second)
-    require(all(torch.equal(a[k], b[k]) for k in a), "equal generators give other batches")
+    require(all(torch.equal(a[k], b[k]) for k in a), "generators with the same seed give different batches")
     c = next(other)
     require(not a or any(not torch.equal(a[k], c[k]) for k in a), "the generator changes nothing")
 

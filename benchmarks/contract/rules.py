@@ -42,11 +42,12 @@ def require(holds: bool | Tensor, message: str) -> None:
 
 
 def require_close(a: Tensor, b: Tensor, tolerance: float, message: str) -> None:
-    """Say that the rule is broken, unless ‖a − b‖ ≤ ``tolerance`` ‖b‖.
+    """Say that the rule is broken, unless ‖a − b‖ ≤ ``tolerance`` ‖b‖ in equal shapes.
 
     Raises:
         Broken: it is larger.
     """
+    require(a.shape == b.shape, f"{message}: shape {tuple(a.shape)} instead of {tuple(b.shape)}")
     error = torch.linalg.vector_norm((a - b).double())
     length = torch.linalg.vector_norm(b.double())
     require(error <= tolerance * length, f"{message}: relative error {float(error / length):.1e}")

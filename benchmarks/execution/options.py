@@ -43,9 +43,13 @@ class ExecutionOptions:
 def default_workers(device: str, gpu_share: float = 1.0) -> int:
     """One per core this process may use; on GPUs, as many as have room there."""
     if device.startswith("cuda"):
-        gpus = torch.cuda.device_count() if device == "cuda" else 1
-        return max(1, int(gpus / gpu_share + 1e-9))
+        return max(1, on_gpus(torch.cuda.device_count() if device == "cuda" else 1, gpu_share))
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def on_gpus(gpus: float, share: float) -> int:
+    """How many runs have room on so many GPUs, of each of which one takes a share."""
+    return int(gpus * int(1 / share + 1e-9))
 
 
 def default_device() -> str:
@@ -53,15 +57,17 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def check_device(device: str) -> None:
-    """Refuse a device that is not there.
+def check_device(device: str, here: bool = True) -> None:
+    """Refuse a device that is none, or, where runs are trained ``here``, that this machine does not have.
 
     Raises:
-        UserError: it is not.
+        UserError: it is one.
     """
     try:
-        torch.empty(0, device=device)
+        kind = torch.device(device).type
+        if here:
+            torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device {device}: {first_line(error)}") from error
-    if torch.device(device).type == "meta":
+    if kind == "meta":
         raise UserError(f"--device {device}: it holds no numbers")

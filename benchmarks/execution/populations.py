@@ -25,7 +25,7 @@ def populations(jobs: Iterable[Job], options: ExecutionOptions) -> list[tuple[Jo
     """Jobs in groups that train in lock step: of the same task, data and training, in the order given.
 
     Their size is that of ``options``; where these have none, one run on the CPU, where stacking gains
-    nothing, and on a GPU the `fastest`.
+    little, and on a GPU the `fastest`.
     """
     alike: dict[Hashable, list[Job]] = {}
     for job in jobs:

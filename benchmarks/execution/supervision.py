@@ -68,7 +68,7 @@ def execute_all(
         supervisor = _Supervisor(executor, leases, waiting, options.run_timeout)
         try:
             yield from supervisor.run()
-        except (KeyboardInterrupt, GeneratorExit):
+        except BaseException:
             supervisor.stop()
             raise
 
@@ -133,7 +133,8 @@ class _Supervisor:
             self.running[self.executor.submit(ours)] = replace(attempt, jobs=tuple(ours))
 
     def _collect(self) -> Iterator[FinishedJob]:
-        for future in [future for future in self.running if future.done()]:
+        done = [future for future in self.running if future.done()]
+        for future in sorted(done, key=lambda each: each.exception() is not None):
             attempt = self.running.pop(future)
             try:
                 ended = future.result()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pydantic_core import to_json
+
 from ... import methods, tasks
 from ...words import plain, said
 from ..experiments.settings import AnyRun, Simulation, TrainingRun
@@ -36,6 +38,7 @@ def execute(
     problem, trace = "", ""
     try:
         outcomes = _outcomes(jobs, options, on_step)
+        to_json(outcomes)  # what cannot be written fails here, not the whole sweep
     except UserError:
         raise
     except tasks.DataError as error:

@@ -1,6 +1,7 @@
 """One colour and one marker per method, everywhere: those that its class names, or that follow from labels.
 
-The first eight colours are those of Okabe & Ito 2008 (colour-blind safe); markers tell the others apart too.
+Seven of the first eight colours are those of Okabe & Ito 2008 (colour-blind safe); markers tell the
+others apart too.
 """
 
 import zlib

@@ -99,7 +99,8 @@ def read(path: Path) -> BenchRecord:
     Raises:
         UserError: there is none, or it cannot be read.
     """
-    command = f"scalpel bench{' --full' * ('full' in path.stem)}"
+    device = " --part gpu" if path.stem == "gpu" else " --device cuda" * ("gpu" in path.stem)
+    command = "scalpel bench" + " --full" * ("full" in path.stem) + device
     if not path.exists():
         raise UserError(f"{path} does not exist: {command} makes it")
     try:

@@ -213,6 +213,18 @@ def test_losses_that_cannot_be_vectorised_are_noted(tmp_path) -> None:
     assert {done.record.environment["population"] for done in ended} == {1}
 
 
+def test_metrics_that_are_no_numbers_are_told_by_check_and_fail_their_run_alone(tmp_path) -> None:
+    new("task", "tensors", tmp_path)
+    file = tmp_path / "tensors.py"
+    file.write_text(file.read_text().replace(".item()", ""))
+    assert "main is no float, but Tensor" in str(check(f"{file}:Tensors").problems)
+    run = regression.run_of(lam=0.1).model_copy(update={"task": {"name": "tensors"}})
+    (done,) = execute([Job(run, Folder(tmp_path))], ExecutionOptions())
+    tasks.REGISTRY.remove("tensors")
+    assert done.record.status == "failed"
+    assert "Tensor" in done.record.reason
+
+
 def test_a_method_without_lam_last_is_told_of_it(tmp_path) -> None:
     new("method", "balanced", tmp_path)
     file = tmp_path / "balanced.py"

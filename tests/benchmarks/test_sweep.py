@@ -19,6 +19,7 @@ from scalpel_bench.benchmarks.execution import (
     execute_all,
     get_task,
 )
+from scalpel_bench.benchmarks.execution.options import on_gpus
 from scalpel_bench.benchmarks.messages.errors import Stopped, UserError
 from scalpel_bench.benchmarks.records import Folder, Record
 from tests.benchmarks.runs import conditioning, plan, record
@@ -43,6 +44,10 @@ def test_worker_processes_record_what_a_single_process_does(jobs, tmp_path) -> N
         alone = execute([job], ExecutionOptions())[0].record
         assert alone.trajectory == together[job.run.id].trajectory
         assert alone.status == "completed"
+
+
+def test_a_run_has_the_room_on_a_gpu_that_it_takes() -> None:
+    assert [on_gpus(*of) for of in ((2, 0.4), (2, 0.5), (1, 0.07), (3, 1.0), (1, 1 / 3))] == [4, 4, 14, 3, 3]
 
 
 def test_a_run_has_one_thread_whatever_the_workers_unless_it_says_otherwise(jobs) -> None:

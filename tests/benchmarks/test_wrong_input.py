@@ -44,6 +44,18 @@ WRONG = {
         ["sweep", "quadratic", "--lr", "0.1,0.2", "--axis", "training.lr=0.5,0.6"],
         "--lr 0.1,0.2: --axis training.lr gives learning rates, too",
     ),
+    "rate set and listed": (
+        ["sweep", "quadratic", "--lr", "0.1", "--set", "training.lr=0.2"],
+        "--set training.lr: --lr or --axis gives one, too",
+    ),
+    "setting that is an axis": (
+        ["sweep", "convex", "--set", "task.batch_size=64"],
+        "--set task.batch_size: the experiment has an axis of it: give --axis task.batch_size=VALUE",
+    ),
+    "ray on no device": (
+        ["sweep", "fig2", "--executor", "ray", "--device", "nonsense"],
+        "--device nonsense: Expected one of cpu",
+    ),
     "seed too large": (
         ["run", "--task", "quadratic", "--method", "sum", "--seed", "9" * 20],
         "Invalid value for '--seed'",

@@ -60,6 +60,22 @@ def test_the_contract_can_fail() -> None:
         methods.REGISTRY.remove("careless")
 
 
+def test_a_method_that_uses_losses_must_say_so() -> None:
+    class Secretive(methods.Method):
+        """Weights by losses. Source: none."""
+
+        name = "secretive"
+
+        def coefficients(self, gram, state, losses):
+            return losses / losses.sum()
+
+    try:
+        with pytest.raises(Broken, match="raises without losses .*does not promise needs_losses"):
+            method_rules()["what it promises holds"]("secretive")
+    finally:
+        methods.REGISTRY.remove("secretive")
+
+
 def test_unknown_names_and_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown method 'blop': did you mean bloop"):
         methods.create("blop")

@@ -21,7 +21,7 @@ from ...messages import UserError
 from ...records import Folder, anonymous
 from ...training import stopping_on
 from ..job import FinishedJob, Job
-from ..options import ExecutionOptions
+from ..options import ExecutionOptions, on_gpus
 from . import Lost, attempt
 
 _TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -150,7 +150,10 @@ class RayExecutor:
             else:
                 has = [node.resources_total for node in nodes if node.state == node.ALIVE]
                 total = {name: sum(node.get(name, 0.0) for node in has) for name in self._needs}
-                self._slots = int(min(total[name] / need for name, need in self._needs.items()) + 1e-9)
+                self._slots = min(
+                    on_gpus(total[name], need) if name == "GPU" else int(total[name] / need + 1e-9)
+                    for name, need in self._needs.items()
+                )
                 answered = time.monotonic()
             self._left.wait(REFRESH)
 
