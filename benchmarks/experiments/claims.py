@@ -32,6 +32,14 @@ def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+def _lam(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("true and false are no numbers")
+    if value not in (None, TUNED) and not (isinstance(value, int | float) and value >= 0):
+        raise ValueError(f"write a number of at least 0, or {TUNED!r}")
+    return value
+
+
 class Interval(Settings):
     """Bounds of which one may be open."""
 
@@ -124,7 +132,7 @@ class Measured(MethodClaim):
     """
 
     of: Measures = ("front_ratio",)
-    lam: Annotated[float, Field(ge=0)] | Literal["tuned"] | None = None
+    lam: Annotated[float | Literal["tuned"] | None, BeforeValidator(_lam)] = None
 
     @model_validator(mode="after")
     def _fronts_have_every_lam(self) -> Self:
