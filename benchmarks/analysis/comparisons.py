@@ -18,7 +18,7 @@ from ..experiments.box import Bounds
 from ..records import Record
 from . import indicators
 from .fronts import Points, stacked
-from .protocols import CELL, Pair, means, others
+from .protocols import CELL, Pair, chosen_by, means, others
 
 Answer = tuple[dict[int, float], str]
 APART = "no λ and learning rate that both ran"
@@ -154,7 +154,7 @@ def tuned_ratios(pair: Pair, split: str, metric: str) -> Answer:
     That is, at the other seeds: of test values by validation values, of train values by themselves. What
     diverged at one of these is not chosen, unless everything did.
     """
-    by, column = f"{'train' if split == 'train' else 'validation'}_{metric}", f"{split}_{metric}"
+    by, column = f"{chosen_by(split)}_{metric}", f"{split}_{metric}"
     if lacking := [each for each in (by, column) if each not in pair.ran]:
         return {}, f"no {lacking[0].replace('_', ' ', 1)}"
     values = {}

@@ -55,7 +55,7 @@ class Pair:
         """The runs of both whose losses on a split are compared."""
         if not self.chooses:
             return self.ran
-        by = "train" if split == "train" else "validation"
+        by = chosen_by(split)
         if by not in self._chosen:
             self._chosen[by] = choose(self.ran, self.known, by)
         return self._chosen[by]
@@ -186,6 +186,11 @@ def on_grids(runs: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     """The rows of all runs but those at λ = 0 that no grid asks for: of `sum`, to choose a rate by."""
     cells = zip(runs["method"], runs["lam"], strict=True)
     return runs[np.array([lam != 0 or 0.0 in experiment.lams(label) for label, lam in cells], dtype=bool)]
+
+
+def chosen_by(split: str) -> str:
+    """The split whose losses choose what is compared on a split."""
+    return "train" if split == "train" else "validation"
 
 
 def choose(runs: pd.DataFrame, known: pd.DataFrame, by: str) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,6 +27,9 @@ from .options import (
     Wandb,
     with_shared_options,
 )
+
+if TYPE_CHECKING:
+    from ..experiments.loading import AnyExperiment
 
 
 def run(
@@ -88,12 +91,9 @@ def sweep(
     """Run an experiment: methods x λ x seeds x axes, then its tables and figures. Recorded runs are kept."""
     from ..commands import planning
     from ..commands import sweep as command
-    from ..experiments.loading import load
     from ..experiments.settings import LEARNING_RATE
 
-    given = parsing.settings(set_ or [])
-    stated = {f"{section}.{key}" for section, values in given.items() for key in values}
-    overrides: dict[str, Any] = {**given, **options.overrides}
+    overrides: dict[str, Any] = {**parsing.settings(set_ or []), **options.overrides}
     if method_settings := overrides.pop("method", None):
         raise UserError(f"--set method.{next(iter(method_settings))}: give it as --axis method.key=value")
     if lam is not None:
@@ -107,18 +107,7 @@ def sweep(
                 f"--lr {lr}: --axis {LEARNING_RATE} gives learning rates, too; leave one of them out"
             )
         axes[LEARNING_RATE] = [*parsing.numbers("--lr", lr)]
-    if LEARNING_RATE in stated and LEARNING_RATE in axes:
-        raise UserError(f"--set {LEARNING_RATE}: --lr or --axis gives one, too; leave one of them out")
-    rate = axes.pop(LEARNING_RATE) if len(axes.get(LEARNING_RATE, ())) == 1 else []
-    if rate:
-        overrides.setdefault("training", {})["lr"] = rate[0]
-    if axes:
-        overrides["axes"] = axes
-    experiment = load(name, options.scale, overrides)
-    if rate and LEARNING_RATE in getattr(experiment, "axes", ()):
-        experiment = load(name, options.scale, overrides | {"axes": {**axes, LEARNING_RATE: rate}})
-    for name in sorted(stated & {*getattr(experiment, "axes", ())}):
-        raise UserError(f"--set {name}: the experiment has an axis of it: give --axis {name}=VALUE instead")
+    experiment = _overridden(name, options.scale, overrides, axes)
     if method is not None:
         own = getattr(experiment, "methods", ())
         words = [word.strip() for word in method.split(",") if word.strip()]
@@ -129,6 +118,33 @@ def sweep(
         [experiment], execution, options.results, options.dry_run, options.wandb, options.retries
     )
     raise typer.Exit(status)
+
+
+def _overridden(
+    name: str, scale: str, overrides: dict[str, Any], axes: dict[str, list[int | float]]
+) -> AnyExperiment:
+    """An experiment as a command changes it: a single learning rate is the fixed one, and the only one.
+
+    Raises:
+        UserError: it cannot be read, or a setting is changed that is an axis.
+    """
+    from ..experiments.loading import load
+    from ..experiments.settings import LEARNING_RATE
+
+    stated = {f"{section}.{key}" for section in ("task", "training") for key in overrides.get(section, ())}
+    if LEARNING_RATE in stated & axes.keys():
+        raise UserError(f"--set {LEARNING_RATE}: --lr or --axis gives one, too; leave one of them out")
+    others = axes
+    if single := len(axes.get(LEARNING_RATE, ())) == 1:
+        others = {axis: values for axis, values in axes.items() if axis != LEARNING_RATE}
+        overrides = overrides | {"training": {**overrides.get("training", {}), "lr": axes[LEARNING_RATE][0]}}
+    experiment = load(name, scale, overrides | ({"axes": others} if others else {}))
+    own = {*getattr(experiment, "axes", ())}
+    if taken := sorted(stated & own):
+        raise UserError(
+            f"--set {taken[0]}: the experiment has an axis of it: give --axis {taken[0]}=VALUE instead"
+        )
+    return load(name, scale, overrides | {"axes": axes}) if single and LEARNING_RATE in own else experiment
 
 
 def compare(

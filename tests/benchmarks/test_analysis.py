@@ -1,46 +1,14 @@
+"""What is measured of a sweep: ratios, intervals and notes."""
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from scalpel_bench.benchmarks.analysis.comparisons import missing
 from scalpel_bench.benchmarks.analysis.leaderboard import leaderboard
-from scalpel_bench.benchmarks.analysis.protocols import non_dominated
-from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records import Folder, Record, load_sweep, write_manifest
+from scalpel_bench.benchmarks.records import Record
 from tests.benchmarks.runs import BOX, DATA, analysed, conditioning, plan, record
-
-LAMS = [0.1, 0.2, 0.4, 0.8]
-FACTORS = {"sum": 1.0, "bloop": 0.8}
-
-
-def sweep(rates: tuple[float, ...] = (), seeds: int = 2) -> tuple[list[Record], object]:
-    """End points on main = factor * exp(-10 lam), aux = 10 lam; `bloop` wins at every rate but 0.5."""
-    overrides = {"lam": LAMS, "seeds": seeds, "training": {"lr": 0.1}, "box": BOX}
-    if rates:
-        overrides["axes"] = {"training.lr": rates}
-    experiment = conditioning(**overrides)
-    records = []
-    for run in plan(experiment):
-        if run.label not in FACTORS:
-            continue
-        factor = FACTORS[run.label] if run.training.lr != 0.5 else 1 / FACTORS[run.label]
-        factor *= 1 + 0.1 * run.seed * (run.label == "bloop")
-        quality = {0.1: 1.0, 0.5: 0.5, 1.0: 0.6}[run.training.lr]
-        records.append(record(run, quality * factor * np.exp(-10 * run.lam), 10 * run.lam))
-    return records, experiment
-
-
-def metric(tables, protocol: str, method: str, statistic: str, seed: object, split: str = "test"):
-    frame = tables.metrics
-    rows = frame[
-        (frame["protocol"] == protocol)
-        & (frame["method"] == method)
-        & (frame["statistic"] == statistic)
-        & (frame["seed"] == seed)
-        & (frame["split"] == split)
-    ]
-    assert len(rows) == 1
-    return rows.iloc[0]
+from tests.benchmarks.two_methods import LAMS, metric, sweep
 
 
 def test_fixed_rate_alone() -> None:
@@ -69,28 +37,6 @@ def test_fixed_rate_alone() -> None:
     ]
     assert len(tables.summary) == 16
     assert len(tables.fronts) == 2 * 2 * 3 * 4
-
-
-def test_protocols_over_learning_rates() -> None:
-    records, experiment = sweep(rates=(0.1, 0.5, 1.0))
-    tables = analysed(records, experiment, DATA.fingerprint)
-    assert set(tables.metrics["protocol"]) == {"fixed", "main-tuned", "per-method"}
-    assert metric(tables, "fixed", "bloop", "front_ratio", 0)["value"] == pytest.approx(0.8)
-    tuned = metric(tables, "main-tuned", "bloop", "front_ratio", 0)
-    assert tuned["value"] == pytest.approx(1.25)
-    over = metric(tables, "main-tuned", "bloop", "front_ratio", "all")
-    assert over["note"] == "lr=0.5; chosen on values of the other seeds"
-    per_method = metric(tables, "per-method", "bloop", "front_ratio", 0)
-    assert per_method["value"] == pytest.approx(0.6 * 0.8 / 0.5)
-    chosen = tables.fronts[(tables.fronts["protocol"] == "per-method") & (tables.fronts["seed"] == 0)]
-    assert {m: set(f["lr"]) for m, f in chosen.groupby("method")} == {"sum": {0.5}, "bloop": {1.0}}
-    assert not (tables.fronts["lam"] == 0).any()
-
-
-def test_without_the_experiments_own_rate_there_is_no_fixed_protocol() -> None:
-    records, experiment = sweep(rates=(0.5, 1.0))
-    tables = analysed(records, experiment, DATA.fingerprint)
-    assert set(tables.metrics["protocol"]) == {"main-tuned", "per-method"}
 
 
 def test_methods_are_compared_on_what_they_have_in_common() -> None:
@@ -131,36 +77,6 @@ def test_a_collapsed_seed_costs_the_cap_and_is_not_dropped() -> None:
     assert lost == pytest.approx(2.0 / np.exp(logs))
     over = metric(tables, "fixed", "bloop", "front_ratio", "all")
     assert over["value"] == pytest.approx((0.8 * lost) ** 0.5)
-
-
-def test_the_rate_of_a_seed_is_chosen_by_the_other_seeds() -> None:
-    """At seed 0 the rate of 0.5 is bad: it would choose 0.1 for itself, and makes the others choose it."""
-    records, experiment = sweep(rates=(0.1, 0.5), seeds=3)
-    lucky = []
-    for r in records:
-        if (r.run.label, r.run.lam, r.run.seed, r.run.training.lr) == ("sum", 0.0, 0, 0.5):
-            row = {**r.trajectory[-1], "validation": {"main": 9.0, "aux": 0.0}}
-            r = r.model_copy(update={"trajectory": [row]})
-        lucky.append(r)
-    fronts = analysed(lucky, experiment, DATA.fingerprint).fronts
-    tuned = fronts[fronts["protocol"] == "main-tuned"]
-    assert {seed: set(of["lr"]) for seed, of in tuned.groupby("seed")} == {0: {0.5}, 1: {0.1}, 2: {0.1}}
-
-
-def test_a_lucky_run_is_not_chosen_by_its_own_values() -> None:
-    """At seed 0 the rate 0.1 of `bloop` got lucky on validation and on test; nobody else saw that."""
-    records, experiment = sweep(rates=(0.1, 0.5), seeds=3)
-    lucky = []
-    for r in records:
-        if (r.run.label, r.run.seed, r.run.training.lr) == ("sum", 0, 0.1):
-            best = {"main": 1e-4, "aux": 0.5}
-            r = r.model_copy(update={"trajectory": [{**r.trajectory[-1], "validation": best, "test": best}]})
-        lucky.append(r)
-    fronts = analysed(lucky, experiment, DATA.fingerprint).fronts
-    own = fronts[
-        (fronts["protocol"] == "per-method") & (fronts["method"] == "sum") & (fronts["split"] == "test")
-    ]
-    assert set(own.loc[own["seed"] == 0, "lr"]) == {0.5}
 
 
 def test_failed_runs_are_counted_and_a_method_without_a_seed_is_not_ranked() -> None:
@@ -237,107 +153,12 @@ def test_where_a_grid_puts_its_points_is_no_merit_of_a_method() -> None:
     assert verdict["reason"].startswith("30 of 66 runs are missing")
 
 
-def test_train_losses_are_compared_at_what_train_losses_choose() -> None:
-    """`bloop` overfits at 0.1: best on train, so that its train front is made of it, worst on validation."""
-    records, experiment = sweep(rates=(0.1, 0.5), seeds=3)
-    overfit = []
-    for r in records:
-        if (r.run.label, r.run.training.lr) == ("bloop", 0.1):
-            last = r.trajectory[-1]
-            tenth = {"main": last["train"]["main"] / 10, "aux": last["train"]["aux"]}
-            tenfold = {"main": last["test"]["main"] * 10, "aux": last["test"]["aux"]}
-            row = {**last, "train": tenth, "validation": tenfold, "test": tenfold}
-            r = r.model_copy(update={"trajectory": [row]})
-        overfit.append(r)
-    fronts = analysed(overfit, experiment, DATA.fingerprint).fronts
-    own = fronts[(fronts["protocol"] == "per-method") & (fronts["method"] == "bloop")]
-    rates = {split: set(of["lr"]) for split, of in own.groupby("split")}
-    assert rates == {"train": {0.1}, "validation": {0.5}, "test": {0.5}}
-
-
-def test_one_seed_chooses_on_its_own_values_and_says_so() -> None:
-    records, experiment = sweep(rates=(0.1, 0.5), seeds=1)
-    tables = analysed(records, experiment, DATA.fingerprint)
-    over = metric(tables, "main-tuned", "bloop", "front_ratio", "all")
-    assert over["note"].endswith("one seed: chosen on its own values")
-
-
-def test_without_validation_values_no_rate_is_chosen() -> None:
-    records, experiment = sweep(rates=(0.1, 0.5))
-    for r in records:
-        del r.trajectory[-1]["validation"]
-    tables = analysed(records, experiment, DATA.fingerprint)
-    assert set(tables.metrics["protocol"]) == {"fixed"}
-    assert (
-        metric(tables, "fixed", "bloop", "front_ratio", "all")["note"]
-        == "no validation values to choose a rate by"
-    )
-
-
 def test_without_a_box_nothing_is_measured_and_it_says_so() -> None:
     records, experiment = sweep()
     tables = analysed(records, experiment.model_copy(update={"box": None}), DATA.fingerprint)
     assert set(tables.metrics["note"]) == {"no box: `scalpel new box` proposes one"}
     assert tables.metrics["value"].isna().all()
     assert set(tables.selected["note"]) == {"no box, no budget"}
-
-
-def test_diverged_and_failed_runs_are_never_points() -> None:
-    records, experiment = sweep()
-    broken = records[0].model_copy(update={"status": "diverged", "diverged_at": 7})
-    tables = analysed([broken, *records[1:]], experiment, DATA.fingerprint)
-    row = tables.summary[tables.summary["id"] == broken.id].iloc[0]
-    assert (row["status"], row["diverged_at"]) == ("diverged", 7)
-    assert np.isnan(row["test_main"])
-    lost = tables.fronts[(tables.fronts["method"] == broken.run.label) & (tables.fronts["seed"] == 0)]
-    assert broken.run.lam not in set(lost["lam"])
-
-
-def test_foreign_records_are_left_out_by_name() -> None:
-    records, experiment = sweep()
-    other = conditioning(training={"lr": 0.1, "momentum": 0.5}, lam=LAMS)
-    foreign = record(plan(other)[0], 1.0, 1.0)
-    alien = records[1].run.model_copy(update={"data": DATA.model_copy(update={"fingerprint": "f" * 16})})
-    tables = analysed([*records, foreign, record(alien, 1, 1)], experiment, DATA.fingerprint)
-    assert len(tables.summary) == len(records)
-    assert any("training.momentum is 0.5, not 0.0" in str(line) for line in tables.sweep.left_out)
-    assert any("is not the sweep's" in str(line) for line in tables.sweep.left_out)
-
-
-def test_no_reference_is_said_so() -> None:
-    records, experiment = sweep()
-    tables = analysed([r for r in records if r.run.label == "bloop"], experiment, DATA.fingerprint)
-    row = metric(tables, "fixed", "bloop", "front_ratio", "all")
-    assert np.isnan(row["value"])
-    assert row["note"] == "no runs of sum"
-
-
-def test_another_scale_and_second_records_are_left_out_by_name() -> None:
-    records, experiment = sweep()
-    far = records[0].run.model_copy(update={"scale": "paper"})
-    twin = records[1].run.model_copy(update={"data": DATA.model_copy(update={"name": "copy"})})
-    tables = analysed([*records, record(far, 1, 1), record(twin, 9, 9)], experiment, DATA.fingerprint)
-    assert len(tables.summary) == len(records)
-    assert any("of conditioning at scale paper" in str(line) for line in tables.sweep.left_out)
-    assert any(f"as {records[1].id}" in str(line) for line in tables.sweep.left_out)
-
-
-def test_mixed_data_of_an_unknown_sweep_are_left_out_by_majority() -> None:
-    records, experiment = sweep()
-    other = records[1].run.model_copy(update={"data": DATA.model_copy(update={"fingerprint": "f" * 16})})
-    tables = analysed([record(other, 9, 9), *records], experiment, None)
-    assert set(tables.summary["id"]) == {r.id for r in records}
-    assert len(tables.sweep.left_out) == 1
-
-
-def test_nothing_left_is_one_clear_error(tmp_path) -> None:
-    records, experiment = sweep()
-    folder = Folder(tmp_path / "sweep")
-    folder.prepare()
-    write_manifest(folder, experiment, DATA.fingerprint)
-    folder.write(record(records[0].run.model_copy(update={"scale": "paper"}), 1, 1))
-    with pytest.raises(UserError, match="no record belongs to conditioning at scale smoke: .* scale paper"):
-        load_sweep(folder)
 
 
 def test_igd_plus_is_zero_for_the_best_front_alone() -> None:
@@ -396,10 +217,3 @@ def test_a_run_that_is_of_two_methods_counts_for_both() -> None:
     assert (
         missing(at_one_rate, summary, ["bloop", "follows"], 1) == "the runs of bloop and follows are the same"
     )
-
-
-def test_a_mean_without_a_hard_seed_is_not_compared() -> None:
-    easy, hard = [1.0, 1.0], [9.0, 9.0]
-    losses = np.array([[easy, easy, [np.nan] * 2], [[0.9, 0.9]] * 2 + [hard]]).transpose(0, 2, 1)
-    ran = ~np.isnan(losses[:, 0])
-    assert non_dominated(losses, ran).tolist() == [[False, False, False], [True, True, True]]
