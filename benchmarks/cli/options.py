@@ -62,7 +62,10 @@ class SweepOptions:
         int | None, typer.Option(min=1, help="Worker processes; default: one per core, or per GPU.")
     ] = None
     population: Annotated[
-        str, typer.Option(help="Runs that train in lock step: auto (1 on a CPU, the fastest on a GPU) or N.")
+        str,
+        typer.Option(
+            help="Runs that train in lock step: N, or auto: 1 on a CPU and with Ray, else the fastest."
+        ),
     ] = "auto"
     device: Device = None
     executor: Annotated[

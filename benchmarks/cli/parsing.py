@@ -5,13 +5,15 @@ from __future__ import annotations
 import ast
 import os
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from ...entries import cause
 from ...registry import catalogue
-from ..messages import UserError, as_user_error
+from ..messages import UserError, as_user_error, terminal
 
 if TYPE_CHECKING:
     from ..execution import ExecutionOptions
@@ -36,14 +38,17 @@ def execution_options(
     from ... import tasks
     from .. import execution
 
-    chosen = device or execution.default_device()
+    chosen = execution.check_device(device or execution.default_device(), here=executor == "local")
     if population != "auto" and not (population.isascii() and population.isdigit() and int(population)):
         raise UserError(f"--population {population}: write auto, or a number of runs of at least 1")
+    if executor == "ray" and population == "auto" and chosen.startswith("cuda"):
+        terminal.warn(
+            "--population auto is 1 with Ray, whose GPUs are not measured from here; N sets another"
+        )
     if address is not None and executor != "ray":
         raise UserError("--address belongs to a Ray cluster: give --executor ray too")
     with as_user_error():
         tasks.check_source(data)
-    execution.check_device(chosen, here=executor == "local")
     return execution.ExecutionOptions(
         data=data,
         device=chosen,
@@ -55,6 +60,18 @@ def execution_options(
         address=address,
         gpu_share=gpu_share,
     )
+
+
+def refuse_given(context: typer.Context, options: Iterable[str], reason: str) -> None:
+    """Refuse options that would have no effect.
+
+    Raises:
+        UserError: one of them was given.
+    """
+    for option in options:
+        source = context.get_parameter_source(option)
+        if source is not None and source.name == "COMMANDLINE":
+            raise UserError(f"--{option.replace('_', '-')}: {reason}")
 
 
 def checked(name: str, kind: str, known: Collection[str] = ()) -> str:

@@ -44,6 +44,7 @@ def report(
 
 
 def leaderboard(
+    context: typer.Context,
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -60,6 +61,10 @@ def leaderboard(
     """Rank the methods of recorded sweeps, over all and in each experiment."""
     from ..commands import leaderboard as command
 
+    if method is not None:
+        parsing.refuse_given(
+            context, ["each"], "--method has a row for every rival instead; leave one of them out"
+        )
     board = command.load_board(paths or [])
     if method is None:
         command.show_board(board, each)
@@ -96,6 +101,7 @@ def _results() -> None:
 
 @app.command()
 def verify(
+    context: typer.Context,
     paths: Folders,
     repair: Annotated[
         bool, typer.Option("--repair", help="Set bad records aside, and run what is missing or failed.")
@@ -111,6 +117,8 @@ def verify(
     """
     from ..commands import verify as command
 
+    if not repair:
+        parsing.refuse_given(context, ["data", "workers", "device"], "nothing is run without --repair")
     options = parsing.execution_options(data, device, workers) if repair else None
     raise typer.Exit(max(command.verify(path, options) for path in paths))
 

@@ -14,12 +14,15 @@ from .options import Device, Results
 
 
 def list_(
+    context: typer.Context,
     what: Annotated[
         Literal["methods", "tasks", "experiments"] | None, typer.Argument(help="Default: all three.")
     ] = None,
     results: Results = Path("results"),
 ) -> None:
     """List methods, tasks and experiments; packed records say which methods are evaluated."""
+    if what not in ("methods", None):
+        parsing.refuse_given(context, ["results"], "only methods are listed by what is recorded")
     if what in ("methods", None):
         if not results.is_dir():
             terminal.warn(f"{results}: no such folder, so no method counts as evaluated")
@@ -53,6 +56,7 @@ def check(
 
 
 def new(
+    context: typer.Context,
     kind: Annotated[Literal["method", "task", "experiment", "box"], typer.Argument(help="What to write.")],
     name: Annotated[
         str,
@@ -66,6 +70,8 @@ def new(
     results: Results = Path("results"),
 ) -> None:
     """Write a commented template of a method, a task or an experiment, or propose a box for an experiment."""
+    unused = ["folder"] if kind == "box" else ["scale", "results"]
+    parsing.refuse_given(context, unused, f"has no effect on a new {kind}")
     if kind == "experiment":
         from ..commands.new_experiment import new_experiment
 
@@ -83,6 +89,7 @@ def new(
 
 
 def bench(
+    context: typer.Context,
     full: Annotated[bool, typer.Option("--full", help="More sizes, methods and models: an hour.")] = False,
     part: Annotated[
         str, typer.Option(help="Measure only these parts again, such as ab; or gpu: minutes on a GPU.")
@@ -94,8 +101,9 @@ def bench(
     from .. import speed
     from ..execution import check_device, default_device
 
-    chosen = device or default_device()
-    check_device(chosen)
+    if part == speed.GPU:
+        parsing.refuse_given(context, ["full"], "--part gpu has one size")
+    chosen = check_device(device or default_device())
     rows = []
     with terminal.console.status("measuring") as status:
         for row in speed.measure(results, chosen, full, part):

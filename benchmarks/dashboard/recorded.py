@@ -58,7 +58,7 @@ def push(paths: list[Path], results: Path, mode: str, project: str | None, entit
             terminal.say(f"{folder.path}: {len(runs)} runs to send, {len(left_out)} left out")
     if tracker.unsent:
         return 3
-    return _save(sweeps, tracker) if mode == "online" else _write(sweeps, tracker)
+    return _save(sweeps, tracker) if mode == "online" else _write(sweeps, tracker, paths)
 
 
 def _put(runs: Iterable[WandbRun], folder: Folder, tracker: Tracker, taken: dict[str, Path]) -> None:
@@ -111,7 +111,7 @@ def _save(sweeps: list[SentSweep], tracker: Tracker) -> int:
     return 0
 
 
-def _write(sweeps: list[SentSweep], tracker: Tracker) -> int:
+def _write(sweeps: list[SentSweep], tracker: Tracker, paths: list[Path]) -> int:
     """Write the views to files, since W&B takes them online only."""
     folder = tracker.folder / "wandb" / "views"
     folder.mkdir(exist_ok=True)
@@ -120,5 +120,5 @@ def _write(sweeps: list[SentSweep], tracker: Tracker) -> int:
             file = folder / f"{view.name.replace('/', '-').replace(': ', '-')}.json"
             write_atomically(file, json.dumps(saved_views.spec(view), indent=1, ensure_ascii=False) + "\n")
     if sweeps:
-        terminal.say(f"saved views: {folder}; `scalpel dashboard --wandb online` puts them into W&B")
+        terminal.say(f"saved views: {folder}; this puts them into W&B: {tracker.command(paths, 'online')}")
     return 0

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, Self
 from ..analysis.analyses import Analysis
 from ..messages import UserError, terminal
 from ..records import Folder, Record
+from . import wandb_process
 from .runs import WandbRun, of_record, of_sweep
 
 PROJECT = "scalpel"
@@ -53,6 +55,7 @@ class Tracker:
         self.project = project or os.environ.get("WANDB_PROJECT") or PROJECT
         self.entity = entity or os.environ.get("WANDB_ENTITY")
         self.yields = yields
+        self.results = results
         self.folder = Path(os.environ.get("WANDB_DIR") or results)
         self.sent: dict[str, dict[str, Any]] = {}
         self._queued: dict[str, Path] = {}
@@ -78,7 +81,7 @@ class Tracker:
         except OSError as error:
             raise UserError(f"W&B folder {self.folder} cannot be written: {error.strerror}") from error
         self._sender = subprocess.Popen(
-            [sys.executable, "-P", "-m", "scalpel_bench.benchmarks.dashboard.wandb_process"],
+            [sys.executable, "-P", wandb_process.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -122,6 +125,13 @@ class Tracker:
         self._queued[run.id] = folder.path
         self._lines.put(run.line())
 
+    def command(self, folders: Iterable[Path], mode: str) -> str:
+        """The command that sends what is recorded in these folders to the same project."""
+        words = ["scalpel", "dashboard", *map(str, folders), "--wandb", mode, "--project", self.project]
+        words += ["--entity", self.entity] if self.entity else []
+        words += ["--results", str(self.results)] if self.results != Path("results") else []
+        return shlex.join(words)
+
     def _write(self) -> None:
         assert self._sender.stdin is not None
         with suppress(OSError), self._sender.stdin as pipe:
@@ -164,15 +174,13 @@ class Tracker:
         count, unsent = len(self._queued), self.unsent
         if unsent:
             cause = self._error.get("error") or f"its process ended with status {self._sender.returncode}"
-            folders = dict.fromkeys(str(self._queued[key]) for key in unsent)
-            again = ["scalpel", "dashboard", *folders, "--wandb", self.mode, "--project", self.project]
-            again += ["--entity", self.entity] if self.entity else []
+            folders = dict.fromkeys(self._queued[key] for key in unsent)
             terminal.warn(
                 f"W&B: {len(unsent)} of {count} runs were not sent ({cause}); the records are complete, "
-                f"this sends them: {shlex.join(again)}"
+                f"this sends them: {self.command(folders, self.mode)}"
             )
         elif count and self.mode == "offline":
-            runs = self.folder / "wandb" / "offline-run-*"
+            runs = f"{shlex.quote(str(self.folder / 'wandb'))}/offline-run-*"
             terminal.say(f"W&B: {count} offline runs; this sends them: wandb sync {runs}")
         elif count:
             url = next(iter(self.sent.values()))["url"].partition("/runs/")[0]

@@ -1,7 +1,8 @@
 """The process that talks to Weights & Biases, apart from training: a JSON line in, a JSON line out.
 
-It imports nothing of the suite, so that it starts fast, and beside training it yields the processor. Its
-first line says that W&B can be used; then one for each run that arrived, or the error that kept it away.
+It is run as a file and imports nothing of the suite, so that it starts fast; beside training it yields the
+processor. Its first line says that W&B can be used; then there is one for each run that arrived, or the error
+that kept it away.
 """
 
 from __future__ import annotations

@@ -57,11 +57,11 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def check_device(device: str, here: bool = True) -> None:
-    """Refuse a device that is none, or, where runs are trained ``here``, that this machine does not have.
+def check_device(device: str, here: bool = True) -> str:
+    """The device as it is compared: ``cpu`` for ``cpu:0``, too.
 
     Raises:
-        UserError: it is one.
+        UserError: it is none, or, where runs are trained ``here``, this machine does not have it.
     """
     try:
         kind = torch.device(device).type
@@ -71,3 +71,4 @@ def check_device(device: str, here: bool = True) -> None:
         raise UserError(f"--device {device}: {first_line(error)}") from error
     if kind == "meta":
         raise UserError(f"--device {device}: it holds no numbers")
+    return kind if kind == "cpu" else device

@@ -100,10 +100,15 @@ class _Supervisor:
     def stop(self) -> None:
         """Ask what runs to stop, and record what ended by itself."""
         self.executor.stop()
+        count = 0
         for future in wait(self.running, GRACE).done:
             attempt = self.running.pop(future)
             if future.exception() is None:
-                list(self._record(future.result(), attempt.lost))
+                count += len([*self._record(future.result(), attempt.lost)])
+        if count:
+            terminal.warn(
+                f"{count} run{'s' * (count > 1)} ended while stopping; recorded, and not counted below"
+            )
 
     def _watch(self) -> None:
         """Name the runs that make no step, and end those that have made none for too long."""

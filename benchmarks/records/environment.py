@@ -17,6 +17,7 @@ from ..experiments.suite import SUITE
 
 def environment(device: str) -> dict[str, str | int | None]:
     """What the numbers of a run may depend on, and nothing that tells whose machine it was."""
+    kind = torch.device(device).type
     return {
         "commit": _commit(),
         "scalpel": version("scalpel-bench"),
@@ -26,7 +27,7 @@ def environment(device: str) -> dict[str, str | int | None]:
         "numpy": version("numpy"),
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "device": torch.cuda.get_device_name() if device.startswith("cuda") else "cpu",
+        "device": torch.cuda.get_device_name() if kind == "cuda" else kind,
         "threads": torch.get_num_threads(),
     }
 

@@ -2,7 +2,7 @@
 
 from .bench import BenchRecord, measure, read, record_path
 from .curves import draw
-from .measurements import Measurement
+from .measurements import GPU, Measurement
 from .tables import chosen, table
 
-__all__ = ["BenchRecord", "Measurement", "chosen", "draw", "measure", "read", "record_path", "table"]
+__all__ = ["GPU", "BenchRecord", "Measurement", "chosen", "draw", "measure", "read", "record_path", "table"]

@@ -39,7 +39,8 @@ def measure(results: Path, device: str, full: bool, parts: str = "") -> Iterator
             what only a GPU can tell, into ``results/bench/gpu.json``.
 
     Raises:
-        UserError: a letter is none of `PARTS`, there is no record to keep rows of, or no GPU.
+        UserError: a letter is none of `PARTS`, there is no record to keep rows of, or one of another machine
+            or of other versions, or there is no GPU.
     """
     if parts == GPU:
         yield from _measure_gpu(results, device)
@@ -49,12 +50,15 @@ def measure(results: Path, device: str, full: bool, parts: str = "") -> Iterator
             f"--part {''.join(sorted(unknown))}: there are {', '.join(PARTS)}, and {GPU} by itself"
         )
     path = record_path(results, full, gpu=device != "cpu")
-    kept = [row for row in read(path).rows if row.part not in parts] if parts else []
-    commits = dict(read(path).commits) if parts else {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = []
+    kept, commits, rows = [], {}, []
     with threads(1):
         facts = environment(device) | {name.lower(): _version(name) for name in PEERS}
+        if parts:
+            record = read(path)
+            _check_same(path, record.environment, facts)
+            kept = [row for row in record.rows if row.part not in parts]
+            commits = dict(record.commits)
         for row in _measured(device, full, parts or "".join(PARTS)):
             rows.append(row)
             yield row
@@ -75,6 +79,22 @@ def _measure_gpu(results: Path, device: str) -> Iterator[Measurement]:
     path = record_path(results, full=False, gpu=True, part=GPU)
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, facts, rows, _commits(facts, rows))
+
+
+def _check_same(
+    path: Path, then: Mapping[str, str | int | None], now: Mapping[str, str | int | None]
+) -> None:
+    """Refuse to put rows that are measured here beside those of another machine, or of other versions.
+
+    Raises:
+        UserError: something but the code, whose commits are kept by part, is not as it was.
+    """
+    for name in sorted(now.keys() - {"commit", "scalpel", "suite"}):
+        if then.get(name) != now[name]:
+            raise UserError(
+                f"{path} was measured with {name} {then.get(name)}, and here it is {now[name]}: "
+                "measure all parts again, without --part"
+            )
 
 
 def _commits(facts: Mapping[str, str | int | None], rows: Sequence[Measurement]) -> dict[str, str | None]:

@@ -138,6 +138,9 @@ def test_a_direction_is_timed_at_any_size(k, n, shape) -> None:
     assert surgery.direction(50, k, n, "cpu")().shape == shape
 
 
+MADE_ON: dict[str, str | int | None] = {"processor": "this one", "commit": "old", "torchjd": "0.18"}
+
+
 def record(tmp_path) -> None:
     rows = [
         Measurement(part="a", figure="step", value=1.234, low=1.2, high=1.3, target=1.1, milliseconds=5.0),
@@ -146,11 +149,15 @@ def record(tmp_path) -> None:
     ]
     path = bench.record_path(tmp_path, full=False)
     path.parent.mkdir()
-    path.write_text(bench.BenchRecord(environment={}, rows=rows).model_dump_json())
+    path.write_text(bench.BenchRecord(environment=MADE_ON, rows=rows).model_dump_json())
 
 
 def test_a_part_is_measured_again_and_the_others_are_kept(tmp_path, monkeypatch) -> None:
     record(tmp_path)
+    peers = {"torchjd": "0.18", "libmtl": None}
+    here = {"processor": "this one", "commit": "new"}
+    monkeypatch.setattr(bench, "environment", lambda device: {**here})
+    monkeypatch.setattr(bench, "_version", lambda name: peers[name.lower()])
     again = Measurement(part="d", figure="population", value=21.0, target=20, at_least=True)
     monkeypatch.setattr(bench, "_measured", lambda device, full, parts: iter([again]))
     assert list(bench.measure(tmp_path, "cpu", False, "d")) == [again]
@@ -159,6 +166,10 @@ def test_a_part_is_measured_again_and_the_others_are_kept(tmp_path, monkeypatch)
     assert list(found.commits) == ["d"]
     with pytest.raises(UserError, match="--part z: there are a, b"):
         next(bench.measure(tmp_path, "cpu", False, "dz"))
+    here["processor"] = "another"
+    with pytest.raises(UserError, match="with processor this one, and here it is another: measure all parts"):
+        next(bench.measure(tmp_path, "cpu", False, "d"))
+    assert len(bench.read(bench.record_path(tmp_path, full=False)).rows) == 3
 
 
 def test_what_only_a_gpu_can_tell_runs_through_on_the_cpu(monkeypatch) -> None:

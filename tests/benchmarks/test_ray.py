@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from contextlib import closing
 
 import pytest
 
@@ -37,6 +39,19 @@ def test_without_ray_the_message_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"--executor ray needs Ray: pip install 'scalpel-bench\[ray\]'"):
         executors.create(ExecutionOptions(executor="ray"))
+
+
+@pytest.mark.slow
+def test_a_cluster_without_room_is_said_once(capfd) -> None:
+    with closing(
+        executors.create(ExecutionOptions(executor="ray", device="cuda", gpu_share=0.5))
+    ) as executor:
+        said = ""
+        while "waiting" not in said:
+            time.sleep(0.05)
+            said += capfd.readouterr().err
+        assert executor.slots == 0
+    assert said.count("no room for a run, which takes a core and 0.5 GPU; waiting for a node that has") == 1
 
 
 @pytest.mark.slow

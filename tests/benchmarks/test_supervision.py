@@ -1,18 +1,22 @@
 """Sweeps whose workers die, and sweeps that share a folder, on real processes."""
 
+import errno
 import itertools
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 from scalpel_bench import methods
 from scalpel_bench.benchmarks.execution import ExecutionOptions, execute_all, supervision
+from scalpel_bench.benchmarks.execution.executors import local
+from scalpel_bench.benchmarks.execution.job import FinishedJob
 from scalpel_bench.benchmarks.messages.errors import UserError
-from tests.benchmarks.runs import conditioning, jobs_of
+from tests.benchmarks.runs import conditioning, jobs_of, record
 
 CHANGER = """
 from dataclasses import dataclass
@@ -54,6 +58,47 @@ def test_a_run_that_kills_every_worker_fails_and_the_others_complete(killer, fol
     assert failed["killer"].reason == "lost 2 times: its worker was killed by SIGSEGV"
     assert failed["killer"].lost == ["its worker was killed by SIGSEGV"] * 2
     assert sum(done.record.status == "completed" for done in ended) == len(jobs) - 1
+
+
+def test_a_worker_that_cannot_be_started_is_a_failure_in_one_line(folder, monkeypatch) -> None:
+    def start(process) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(local.CONTEXT.Process, "start", start)
+    (done,) = execute_all([jobs_of(conditioning(), folder)[:1]], ExecutionOptions(), retries=0)
+    assert done.record.reason == "no worker can be started: Resource temporarily unavailable"
+
+
+def test_runs_that_end_while_a_sweep_stops_are_recorded_and_said(folder, capfd, monkeypatch) -> None:
+    class AtTheLastMoment:
+        slots = 2
+        running: ClassVar[list[Any]] = []
+
+        def submit(self, jobs) -> Future:
+            self.running.append((Future(), jobs))
+            if len(self.running) == 2:
+                self.end(0)
+            return self.running[-1][0]
+
+        def end(self, number: int) -> None:
+            future, (job,) = self.running[number]
+            future.set_result([FinishedJob(job, record(job.run, 1.0, 1.0))])
+
+        def silence(self, running) -> float:
+            return 0.0
+
+        def stop(self) -> None:
+            self.end(1)
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(supervision.executors, "create", lambda options, on_step: AtTheLastMoment())
+    runs = execute_all([[job] for job in jobs_of(conditioning(), folder)[:2]], ExecutionOptions())
+    next(runs)
+    runs.close()
+    assert len(folder.read()[0]) == 2
+    assert "1 run ended while stopping; recorded, and not counted below" in capfd.readouterr().err
 
 
 def test_a_population_that_may_have_run_out_of_memory_is_split(killer, folder) -> None:

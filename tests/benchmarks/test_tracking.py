@@ -3,6 +3,7 @@
 import json
 import lzma
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from scalpel_bench.benchmarks.cli import main
+from scalpel_bench.benchmarks.dashboard import wandb_process
+from scalpel_bench.benchmarks.dashboard.tracker import Tracker
 from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.wandb_files import runs
 from tests.benchmarks.wandb_server import KEY, serve
@@ -95,6 +98,23 @@ def test_a_sweep_ends_with_its_tables_figures_and_fronts(offline) -> None:
         assert files[f"figures/{figure.stem}"].read_bytes() == figure.read_bytes()
     chart = json.loads(files["front_fixed_test_table"].read_text())
     assert {line[chart["columns"].index("method")] for line in chart["data"]} == {"sum", "bloop"}
+
+
+def test_the_command_that_is_printed_names_all_that_was_given() -> None:
+    tracker = Tracker("offline", Path("my results"), "surgery", "lab")
+    command = tracker.command([Path("my results/fig3a/laptop")], "online")
+    assert shlex.split(command)[:3] == ["scalpel", "dashboard", "my results/fig3a/laptop"]
+    assert command.endswith(" --wandb online --project surgery --entity lab --results 'my results'")
+    assert "--results" not in Tracker("offline", Path("results")).command([], "online")
+
+
+def test_the_sender_imports_nothing_of_the_suite() -> None:
+    code = "import runpy, sys; runpy.run_path(sys.argv[1]); print(*sys.modules)"
+    file = wandb_process.__file__
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, file], capture_output=True, text=True, check=True
+    )
+    assert not [name for name in done.stdout.split() if name.startswith(("scalpel_bench", "torch", "pandas"))]
 
 
 def test_tables_wait_beside_the_runs_to_be_sent(offline) -> None:

@@ -52,6 +52,18 @@ WRONG = {
         ["sweep", "convex", "--set", "task.batch_size=64"],
         "--set task.batch_size: the experiment has an axis of it: give --axis task.batch_size=VALUE",
     ),
+    "records of a task": (["list", "tasks", "--results", "x"], "--results: only methods are listed by"),
+    "scale of a method": (
+        ["new", "method", "x", "--scale", "smoke"],
+        "--scale: has no effect on a new method",
+    ),
+    "folder of a box": (["new", "box", "fig3a", "--folder", "x"], "--folder: has no effect on a new box"),
+    "each for one method": (["leaderboard", "--method", "bloop", "--each"], "--each: --method has a row"),
+    "device of no run": (
+        ["results", "verify", "x", "--device", "cpu"],
+        "--device: nothing is run without --rep",
+    ),
+    "sizes of a GPU": (["bench", "--part", "gpu", "--full"], "--full: --part gpu has one size"),
     "ray on no device": (
         ["sweep", "fig2", "--executor", "ray", "--device", "nonsense"],
         "--device nonsense: Expected one of cpu",

@@ -141,9 +141,14 @@ class _Worker:
                 return
             self.connection, theirs = CONTEXT.Pipe()
             self.process = CONTEXT.Process(target=serve, args=(theirs, self.options, self.gpu))
-            with _nothing_of_the_user():
-                self.process.start()
-            theirs.close()
+            try:
+                with _nothing_of_the_user():
+                    self.process.start()
+            except OSError as error:
+                self.process = None
+                raise Lost(f"no worker can be started: {error.strerror}", memory=False) from error
+            finally:
+                theirs.close()
 
 
 def serve(connection: Connection, options: ExecutionOptions, gpu: str | None) -> None:

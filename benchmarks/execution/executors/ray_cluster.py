@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ....words import first_line
-from ...messages import UserError
+from ...messages import UserError, terminal
 from ...records import Folder, anonymous
 from ...training import stopping_on
 from ..job import FinishedJob, Job
@@ -73,6 +73,7 @@ class RayExecutor:
         self._needs = {"CPU": 1.0}
         if options.device.startswith("cuda"):
             self._needs["GPU"] = options.gpu_share
+        self._share = "which takes a core" + f" and {options.gpu_share:g} GPU" * ("GPU" in self._needs)
         needs = {"num_cpus": 1, "num_gpus": self._needs.get("GPU", 0), "max_retries": 0}
         self._work = self._ray.remote(**needs)(_work)
         self._work_once = self._ray.remote(**needs, max_calls=1)(_work)
@@ -138,6 +139,7 @@ class RayExecutor:
         Not by `ray.cluster_resources`, which ends the process where a head has restarted.
         """
         head, answered = self._ray._raylet.GcsClient(address=self._head), time.monotonic()
+        told = False
         while not self._left.is_set():
             try:
                 _knock(self._head)
@@ -155,6 +157,11 @@ class RayExecutor:
                     for name, need in self._needs.items()
                 )
                 answered = time.monotonic()
+                if not self._slots and not told:
+                    terminal.warn(
+                        f"the Ray cluster has no room for a run, {self._share}; waiting for a node that has"
+                    )
+                told = not self._slots
             self._left.wait(REFRESH)
 
     def _deliver(self, ended: Future[Any], outcome: Future[list[FinishedJob]]) -> None:
