@@ -3,6 +3,8 @@ PYTHON ?= python3
 SCALE ?= laptop
 DATA ?= embedded
 BIN := .venv/bin
+# Compiled files, which every process that a target starts reads again.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help setup test test-all examples lint format reproduce-paper bench smoke torture docs clean
 

@@ -104,6 +104,7 @@ def project(tmp_path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_files_in_place_of_links_and_what_is_no_code(wheel) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = {info.filename: info for info in archive.infolist()}
@@ -116,6 +117,7 @@ def test_the_wheel_holds_files_in_place_of_links_and_what_is_no_code(wheel) -> N
     assert {name.partition("/")[0].partition("-")[0] for name in held} == {"scalpel_bench"}
 
 
+@pytest.mark.slow
 def test_a_wheel_sweeps_in_a_folder_full_of_traps(wheel, project, tmp_path) -> None:
     """Neither the command nor its workers nor the sender to W&B import what lies in the working directory."""
     python = environment(tmp_path / "venv")

@@ -16,6 +16,7 @@ from tests.torture.nodes import head_restarted
 pytest.importorskip("ray")
 
 
+@pytest.mark.slow
 def test_a_sweep_on_ray_records_what_a_local_one_does(killer, folder) -> None:
     jobs = jobs_of(killer(times=1), folder)
     place = ExecutionOptions(workers=1, executor="ray")
