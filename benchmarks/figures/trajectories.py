@@ -28,23 +28,23 @@ _LEFT_OUT = 0.5
 
 @figures_of(TrainingAnalysis)
 def draw(analysis: TrainingAnalysis) -> Drawn:
-    """Main against auxiliary loss over training, a line per run that ended; markers are end points.
+    """Main against auxiliary loss over training, a line per run that ended; none where all diverged.
 
-    Methods that the axes vary are coloured from dark to bright in the order of their values.
+    Markers are end points. Methods that the axes vary are coloured from dark to bright in the order of their
+    values.
     """
     experiment = analysis.compared
-    if experiment.figure != "trajectories":
-        return
     used = analysis.summary[analysis.summary["status"] == "completed"]
+    if experiment.figure != "trajectories" or used.empty:
+        return
     splits = [split for split in SHOWN_SPLITS if f"{split}_main" in used]
     figure, panels = side_by_side(len(splits))
     looks = _looks([analysis.sweep.by_id[identity] for identity in used["id"]])
     for axes, split in zip(panels, splits, strict=True):
         _panel(axes, analysis, used, split, looks)
         axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(used)}")
-    if splits:
-        panels[0].set_ylabel(experiment.labels.main)
-        legend(figure, panels[0])
+    panels[0].set_ylabel(experiment.labels.main)
+    legend(figure, panels[0])
     caption(figure, experiment)
     yield "trajectories", figure
 

@@ -142,6 +142,12 @@ def test_figure_7_draws_a_path_for_every_rho(tmp_path) -> None:
     ]
 
 
+def test_where_all_runs_diverged_there_are_no_paths_to_draw() -> None:
+    experiment = with_methods(conditioning(lam=[0.2], figure="trajectories"), ["sum", "bloop"])
+    records = [record(run, 1.0, 2.0, "diverged") for run in plan(experiment)]
+    assert list(trajectories.draw(analysed(records, experiment, DATA.fingerprint))) == []
+
+
 def test_means_of_end_values_say_how_many_runs_have_none() -> None:
     experiment = with_methods(conditioning(lam=[0.2], figure="trajectories"), ["sum", "bloop"])
     runs = plan(experiment)

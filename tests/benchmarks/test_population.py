@@ -1,6 +1,7 @@
 """Populations: the runs of a stack are those that train alone."""
 
 import itertools
+import sys
 
 import pytest
 import torch
@@ -193,10 +194,30 @@ def test_a_run_that_raises_costs_its_population_nothing(tmp_path) -> None:
     assert "could not train in lock step (ValueError: rho" in ended[0].note
 
 
-def test_the_fastest_size_is_one_that_was_tried() -> None:
-    runs, task = runs_of("conditioning", lam=[0.1, 0.2, 0.3])
-    assert fastest(runs, task) in (1, 4, 16)
+@pytest.mark.parametrize(
+    ("seconds", "size"),
+    [
+        ({1: 1.0, 4: 2.0, 16: 4.0}, 16),
+        ({1: 1.0, 4: 2.0, 16: 7.5}, 4),
+        ({1: 1.0, 4: 4.0, 16: 1.0}, 1),
+        ({1: 1.0, 4: 2.0}, 4),
+        ({1: 1.0}, 1),
+    ],
+    ids=["all are faster", "16 gain little", "4 gain nothing", "16 do not fit", "4 do not fit"],
+)
+def test_the_fastest_size_is_the_last_that_gains(monkeypatch, seconds, size) -> None:
+    def measured(runs, task) -> float:
+        if len(runs) not in seconds:
+            raise torch.OutOfMemoryError
+        return seconds[len(runs)]
+
+    monkeypatch.setattr(sys.modules[fastest.__module__], "_seconds", measured)
+    runs, task = runs_of("conditioning", lam=[0.1 * n for n in range(1, 11)])
+    runs = runs[:20]
+    assert fastest(runs, task) == size
     assert fastest(runs[:1], task) == 1
+    monkeypatch.undo()
+    assert fastest(runs, task) in (1, 4, 16)
 
 
 def test_the_flag_is_auto_or_a_number() -> None:
