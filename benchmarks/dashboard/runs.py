@@ -140,21 +140,20 @@ def _charts(analysis: TrainingAnalysis) -> dict[str, dict[str, Any]]:
         ["protocol", "split"], sort=False
     ):
         title = f"{split}, learning rate {protocol}: main loss relative to the sum, below 1 is better"
-        shown = pd.concat([_steps(own) for _, own in rows.groupby("method", sort=False)])
+        shown = _steps(rows.rename(columns={"median": "main"}))
         charts[f"{RELATIVE}_{protocol}_{split}"] = {"fields": FIELDS, "title": title, **_content(shown)}
     surfaces = analysis.attainment
     shown = surfaces[(surfaces["split"] != "validation") & (surfaces["percentile"] == MEDIAN)]
     for (protocol, split), rows in shown.groupby(["protocol", "split"], sort=False):
         title = f"{split} fronts, learning rate {protocol}: what half of the seeds attain"
-        content = _content(rows[["method", "main", "aux"]])
-        charts[f"front_{protocol}_{split}"] = {"fields": FIELDS, "title": title, **content}
+        charts[f"front_{protocol}_{split}"] = {"fields": FIELDS, "title": title, **_content(_steps(rows))}
     return charts
 
 
-def _steps(curve: pd.DataFrame) -> pd.DataFrame:
-    """The corners of a step function whose values hold up to the next auxiliary loss."""
-    corners = curve[["method", "median", "aux"]].rename(columns={"median": "main"})
-    held = corners.assign(main=corners["main"].shift()).dropna()
+def _steps(rows: pd.DataFrame) -> pd.DataFrame:
+    """The corners of each method's step function, whose values hold up to the next auxiliary loss."""
+    corners = rows[["method", "main", "aux"]].sort_values(["method", "aux"], kind="stable", ignore_index=True)
+    held = corners.assign(main=corners.groupby("method")["main"].shift()).dropna()
     return pd.concat([held, corners]).sort_index(kind="stable")
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -49,6 +50,19 @@ def server(monkeypatch):
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         yield server
         wandb.teardown()
+
+
+def test_a_front_is_drawn_as_the_steps_that_it_is(tmp_path) -> None:
+    analysis = analyse(load_sweep(Folder(made(tmp_path))))
+    surfaces = analysis.attainment
+    own = (surfaces["method"] == "bloop") & (surfaces["split"] == "test") & (surfaces["percentile"] == 50)
+    corners = surfaces[own & (surfaces["protocol"] == "fixed")].sort_values("aux")
+    chart = of_sweep(analysis).charts["front_fixed_test"]
+    drawn = [(aux, main) for method, main, aux in chart["data"] if method == "bloop"]
+    assert len(corners) > 2
+    assert drawn[::2] == [pytest.approx(pair) for pair in zip(corners["aux"], corners["main"], strict=True)]
+    for (aux, main), (next_aux, next_main) in pairwise(drawn):
+        assert (aux == next_aux) != (main == next_main)
 
 
 def test_a_cell_is_all_seeds_of_one_setting_and_nothing_else() -> None:
