@@ -250,9 +250,13 @@ def others(runs: pd.DataFrame, seed: object) -> pd.DataFrame:
 
 
 def means(runs: pd.DataFrame, by: list[str], columns: list[str]) -> pd.DataFrame:
-    """Mean losses of the rows that have the same ``by``, without those of which any run diverged."""
-    mean = runs[columns].fillna(np.inf).groupby([runs[key] for key in by]).mean()
-    return mean[pd.Series(np.isfinite(mean).all(axis=1), index=mean.index)]
+    """Mean losses of the rows that have the same ``by``, without those of which any run diverged.
+
+    Of those that have as many rows as any: a mean without a hard seed is none to compare.
+    """
+    alike = runs[columns].fillna(np.inf).groupby([runs[key] for key in by])
+    mean, count = alike.mean(), alike.size()
+    return mean[(count == count.max()) & pd.Series(np.isfinite(mean).all(axis=1), index=mean.index)]
 
 
 def _ended(runs: pd.DataFrame, method: str) -> pd.DataFrame:

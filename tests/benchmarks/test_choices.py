@@ -1,9 +1,10 @@
 """What is chosen by the other seeds: rates and λ."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from scalpel_bench.benchmarks.analysis.protocols import non_dominated
+from scalpel_bench.benchmarks.analysis.protocols import means, non_dominated
 from tests.benchmarks.runs import DATA, analysed
 from tests.benchmarks.two_methods import metric, sweep
 
@@ -102,3 +103,17 @@ def test_a_mean_without_a_hard_seed_is_not_compared() -> None:
     losses = np.array([[easy, easy, [np.nan] * 2], [[0.9, 0.9]] * 2 + [hard]]).transpose(0, 2, 1)
     ran = ~np.isnan(losses[:, 0])
     assert non_dominated(losses, ran).tolist() == [[False, False, False], [True, True, True]]
+
+
+def test_a_mean_without_a_hard_seed_is_none_to_choose_by() -> None:
+    rows = [
+        (0.1, 0, 1.0),
+        (0.1, 1, 9.0),
+        (0.5, 0, 2.0),
+        (1.0, 0, 3.0),
+        (1.0, 1, np.nan),
+        (2.0, 0, 4.0),
+        (2.0, 1, 8.0),
+    ]
+    runs = pd.DataFrame(rows, columns=["lam", "seed", "loss"])
+    assert means(runs, ["lam"], ["loss"])["loss"].to_dict() == {0.1: 5.0, 2.0: 6.0}
