@@ -34,6 +34,8 @@ SETTINGS: Any = {
 }
 _HEIGHT = 2.8
 """Of a panel in inches, about."""
+_DECADES = 7
+"""So many decades of a logarithmic axis are all labelled; of more every second, or third."""
 SHOWN_SPLITS = ("train", "test")
 
 Drawn = Iterator[tuple[str, Figure]]
@@ -147,7 +149,7 @@ def plain_ticks(axis: Axis) -> None:
     """Plain round numbers, and enough of them on a logarithmic axis, however short."""
     low, high = axis.get_view_interval()
     if axis.get_scale() == "log" and high >= 10 * low:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,), numticks=_DECADES))
     else:
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axis.set_major_formatter("{x:g}")

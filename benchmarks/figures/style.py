@@ -22,6 +22,7 @@ _ON_DARK = {
     **{"#000000": "#FFFFFF", "#882255": "#D0699A", "#332288": "#8F86E0", "#8B5A2B": "#C8935F"},
     **{"#0F5900": "#8FCB7A", "#005959": "#2FB3B3", "#804646": "#C98080"},
 }
+_DASHES = ["-", "--", ":", "-."]
 _LOOKS = len(_COLOURS) * len(_MARKERS)
 _VARIATIONS = {"_ema": "{} with EMA", "_faster": "{}, faster EMA"}
 """What a label's ending means, where the rest of it is a method's name."""
@@ -62,6 +63,17 @@ def looks(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
         marker = given.get("marker") or _MARKERS[(_FREE.index(free) + used[free]) % len(_MARKERS)]
         found[label] = {"color": given.get("color") or free, "marker": marker}
         used[free] += not given.get("color")
+    return found
+
+
+def lines(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The looks of labels in the order of a legend, and a line: of those of one colour, each another."""
+    labels = list(labels)
+    found, used = looks(labels), Counter[str]()
+    for label in labels:
+        color = found[label]["color"]
+        found[label]["ls"] = _DASHES[used[color] % len(_DASHES)]
+        used[color] += 1
     return found
 
 

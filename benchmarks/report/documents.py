@@ -232,6 +232,29 @@ def _ends(results: Path, folder: str) -> pd.DataFrame:
     )
 
 
+def _metric(results: Path, folder: str, split: str, metric: str) -> pd.DataFrame:
+    """A metric at the end of training: its median over seeds and its range, by method and λ, least first."""
+    summary = _table(results, folder, "summary")
+    column = f"{split}_{metric}"
+    if column not in summary:
+        raise UserError(f"{folder} has no {metric} on {split}")
+    over = summary.groupby(["method", "lam"])[column]
+    found = pd.DataFrame(
+        {"median": over.median(), "low": over.min(), "high": over.max(), "ended": over.count()}
+    )
+    found = found.sort_values("median").reset_index()
+    return pd.DataFrame(
+        {
+            "method": [f"`{method}`" for method in found["method"]],
+            "λ": [f"{lam:g}" for lam in found["lam"]],
+            f"{split} {metric}": [
+                f"{row.median:.1e} [{row.low:.1e}, {row.high:.1e}]" for row in found.itertuples()
+            ],
+            "seeds": found["ended"],
+        }
+    )
+
+
 def _runs(results: Path, *folders: str) -> pd.DataFrame:
     """What was run: a row per folder under the results, with the command."""
     rows = []
@@ -307,6 +330,7 @@ TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
     "learning_rates": _learning_rates,
     "verdicts": _verdicts,
     "ends": _ends,
+    "metric": _metric,
     "runs": _runs,
     "simulation": _simulation,
     "docstrings": _docstrings,

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -36,6 +37,28 @@ def test_tables_of_speed_are_filled_from_the_record(tmp_path) -> None:
     assert "| e | exponent | 1.00 |  |  |" in filled
     assert "old" not in filled
     assert documents.render(filled, tmp_path) == filled
+
+
+def test_a_metric_has_its_median_and_range_by_method_and_lam(tmp_path) -> None:
+    rows = [
+        ("sum", 1.0, 0, 3e-4),
+        ("sum", 1.0, 1, 1e-4),
+        ("sum", 1.0, 2, 2e-4),
+        ("bloop", 0.1, 0, 1e-6),
+        ("bloop", 0.1, 1, np.nan),
+    ]
+    (tmp_path / "pinn").mkdir()
+    runs = pd.DataFrame(rows, columns=["method", "lam", "seed", "test_mse"]).assign(
+        lr=1e-3, status="completed"
+    )
+    runs.to_csv(tmp_path / "pinn" / "summary.csv", index=False)
+    filled = documents.render("<!-- metric: pinn test mse -->\n<!-- end -->\n", tmp_path)
+    assert (
+        "| `bloop` | 0.1 | 1.0e-06 [1.0e-06, 1.0e-06] | 1 |\n| `sum` | 1 | 2.0e-04 [1.0e-04, 3.0e-04] | 3 |"
+        in filled
+    )
+    with pytest.raises(UserError, match="pinn has no accuracy on test"):
+        documents.render("<!-- metric: pinn test accuracy -->\n<!-- end -->\n", tmp_path)
 
 
 def test_what_cannot_be_filled_is_refused_and_the_document_kept(tmp_path) -> None:

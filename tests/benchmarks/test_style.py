@@ -56,6 +56,14 @@ def _in_both_modes(label: str) -> set[str]:
     return {colour, style.on_dark(colour)}
 
 
+def test_lines_of_one_colour_are_dashed_differently() -> None:
+    labels = style.order(["sum", "uncertainty", "bloop", "config", "mgda"])
+    lines = style.lines(labels)
+    assert [lines[label]["ls"] for label in ("sum", "bloop", "mgda")] == ["-"] * 3
+    assert [lines[label]["ls"] for label in ("uncertainty", "config")] == ["--"] * 2
+    assert len({(look["color"], look["ls"]) for look in lines.values()}) == len(labels)
+
+
 def test_labels_without_a_look_differ_as_far_as_there_are_colours() -> None:
     names = [f"mine {i}" for i in range(8)]
     for count in range(2, 9):
