@@ -133,7 +133,7 @@ def fronts(
     """
     if lacking := [column for column in (main, aux, *by) if column not in points]:
         raise UserError(f"no column {lacking[0]!r}; there are {', '.join(map(str, points))}")
-    groups = points.groupby(list(by), sort=False)
+    groups = points.groupby(list(by), sort=False, dropna=False)
     own = [group[front(group[[main, aux]].to_numpy(float))].sort_values(aux) for _, group in groups]
     return pd.concat(own) if own else points.copy()
 

@@ -130,7 +130,7 @@ def loss_ratios(pair: Pair, split: str, loss: str, box: Bounds | None, lam: floa
         return {}, "end values are compared at one learning rate"
     if (column := f"{split}_{loss}") not in pair.ran:
         return {}, f"no metric {loss} on {split}"
-    of = (pair.of(name, split) for name in (pair.method, pair.other))
+    of = (pair.ran[pair.ran["method"] == name] for name in (pair.method, pair.other))
     runs = (own if lam is None else own[own["lam"] == lam] for own in of)
     ours, theirs = (own.set_index(["seed", *CELL])[column] for own in runs)
     ran = pd.concat([ours, theirs], axis=1, join="inner", keys=["ours", "theirs"])
@@ -152,7 +152,7 @@ def tuned_ratios(pair: Pair, split: str, metric: str) -> Answer:
     """Ratios of end values of a metric, each method at its own λ and rate: those of the least mean elsewhere.
 
     That is, at the other seeds: of test values by validation values, of train values by themselves. What
-    diverged at one of these is not chosen, unless everything did.
+    diverged at one of these is not chosen.
     """
     by, column = f"{chosen_by(split)}_{metric}", f"{split}_{metric}"
     if lacking := [each for each in (by, column) if each not in pair.ran]:
@@ -162,8 +162,11 @@ def tuned_ratios(pair: Pair, split: str, metric: str) -> Answer:
         ends = []
         for name in (pair.method, pair.other):
             own = pair.ran[(pair.ran["method"] == name) & (pair.ran["seed"] == seed)].set_index(CELL)[column]
-            mean = means(others(pair.known[pair.known["method"] == name], seed), CELL, [by])[by]
-            ends.append(float(own.iloc[int(mean.reindex(own.index).fillna(np.inf).argmin())]))
+            elsewhere = others(pair.known[pair.known["method"] == name], seed).set_index(CELL)
+            mean = means(elsewhere[elsewhere.index.isin(own.index)], CELL, [by])[by]
+            if mean.empty:
+                return {}, f"no λ of {name} ended at all seeds but {seed}: nothing to choose by"
+            ends.append(float(own.iloc[int(np.nanargmin(mean.reindex(own.index)))]))
         if not all(end > 0 for end in ends):
             return {}, f"{metric} is not positive at seed {seed}, or a run diverged: no ratio"
         values[seed] = ends[0] / ends[1]

@@ -20,7 +20,7 @@ from ...words import unknown
 from ..experiments.schema import Experiment
 from ..messages import UserError
 from .analyses import Analysis, TrainingAnalysis
-from .protocols import FIXED, REFERENCE
+from .protocols import FIXED, REFERENCE, ran_less
 from .statistics import LEVEL, Estimate
 
 SPLIT, PROTOCOL = "test", FIXED
@@ -268,8 +268,9 @@ class Leaderboard:
 def leaderboard(measured: Iterable[tuple[Experiment, pd.DataFrame]]) -> Leaderboard:
     """The leaderboard of some sweeps.
 
-    A method of an experiment is left out that has front ratios of fewer seeds than another there, or more λ
-    than the grid: failing at a bad seed, and a finer staircase, would rank it higher.
+    A method of an experiment is left out that has front ratios of fewer seeds than another there, did not end
+    all runs that `sum` did, or has more λ than the grid: failing at a bad seed or λ, and a finer staircase,
+    would rank it higher.
 
     Args:
         measured: of each its experiment and its metrics; one without front ratios is passed over.
@@ -286,7 +287,7 @@ def leaderboard(measured: Iterable[tuple[Experiment, pd.DataFrame]]) -> Leaderbo
         if name in cells:
             raise UserError(f"two of the folders hold {name}: a leaderboard is of one of them")
         if len(own):
-            unfit = _unfit(experiment, own)
+            unfit = _unfit(experiment, own, metrics)
             left_out += [f"{name}: {method} ({why})" for method, why in unfit.items()]
             own = cells[name] = own[~own["method"].isin(list(unfit))]
             single_points |= {label for label in own["method"].unique() if not experiment.trades_off(label)}
@@ -296,12 +297,17 @@ def leaderboard(measured: Iterable[tuple[Experiment, pd.DataFrame]]) -> Leaderbo
     return Leaderboard(together, frozenset(single_points), tuple(left_out))
 
 
-def _unfit(experiment: Experiment, cells: pd.DataFrame) -> dict[str, str]:
+def _unfit(experiment: Experiment, cells: pd.DataFrame, metrics: pd.DataFrame) -> dict[str, str]:
     """The methods of an experiment that cannot be ranked, and why."""
+    over_all = metrics[(metrics["statistic"] == "front_ratio") & (metrics["seed"].astype(str) == "all")]
+    over_all = over_all[(over_all["split"] == SPLIT) & (over_all["protocol"] == PROTOCOL)]
+    notes = {str(row.method): str(row.note) for row in over_all.dropna(subset="note").itertuples()}
     seeds, grid = cells.groupby("method", sort=False)["seed"].nunique(), len(experiment.lam)
     rivals = seeds.drop(REFERENCE, errors="ignore")
     found = {str(label): f"{n} of {seeds.max()} seeds" for label, n in rivals.items() if n < seeds.max()}
     for label in map(str, rivals.index):
+        if ran_less(label, notes.get(label, "")):
+            found.setdefault(label, notes[label])
         if not experiment.on_grid(label) and (count := len(experiment.lams(label))) > grid:
             found[label] = f"{count} λ, the grid has {grid}"
     return found

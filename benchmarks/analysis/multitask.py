@@ -100,7 +100,8 @@ def win_rate(losses: pd.DataFrame) -> pd.Series[float]:
         return pd.Series(np.nan, index=whole.index)
     theirs = whole.xs(REFERENCE, level="method").reindex(whole.index.get_level_values("seed")).to_numpy()
     ours = whole.to_numpy()
-    return pd.Series(((ours < theirs) + (ours == theirs) / 2).mean(axis=1), index=whole.index)
+    rate = ((ours < theirs) + (ours == theirs) / 2).mean(axis=1)
+    return pd.Series(np.where(np.isnan(theirs).any(axis=1), np.nan, rate), index=whole.index)
 
 
 STATISTICS = {"delta_m": delta_m, "mean_rank": mean_rank, "win_rate": win_rate}
@@ -119,9 +120,13 @@ def rows(protocol: Protocol, experiment: Experiment, split: str) -> Iterator[Mea
             for seed, value in by_seed.items():
                 known = None if np.isnan(value) else float(value)
                 yield Measured(str(method), statistic, int(str(seed)), known)
-            diverged = int(by_seed.isna().sum())
-            estimate = over_seeds([] if diverged else by_seed.tolist(), 0 if diverged else planned)
-            note = f"{diverged} runs diverged" if diverged else estimate.note
+            unknown = int(by_seed.isna().sum())
+            estimate = over_seeds([] if unknown else by_seed.tolist(), 0 if unknown else planned)
+            note = estimate.note
+            if unknown:
+                ends = losses[losses.index.get_level_values("method") == method]
+                diverged = int(ends.isna().any(axis=1).sum())
+                note = f"{diverged} runs diverged" if diverged else f"no {REFERENCE} at {unknown} seeds"
             yield Measured(str(method), statistic, "all", *estimate[:3], note)
 
 

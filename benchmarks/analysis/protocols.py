@@ -7,6 +7,7 @@ what train losses choose: by validation, the λ that overfit would be missing fr
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -110,6 +111,7 @@ class Protocol:
         note: what there is to say.
         chooses: whether the λ and rates of a method are chosen, or all count.
         own_lam: methods whose λ is not that of the grid: no trade-off, a bound, or a list of their own.
+        lacking: which runs are missing that a rate is chosen by.
     """
 
     name: str
@@ -118,6 +120,7 @@ class Protocol:
     note: str = ""
     chooses: bool = False
     own_lam: frozenset[str] = frozenset()
+    lacking: str = ""
     _pairs: dict[tuple[str, str], Pair] = field(default_factory=dict, compare=False, repr=False)
 
     def pair(self, method: str, other: str = REFERENCE) -> Pair:
@@ -138,7 +141,8 @@ class Protocol:
         runs = kept[0] if method == other else pd.concat(kept)
         seeds = tuple(sorted({int(seed) for seed, *_ in both}))
         known = self.known[self.known["method"].isin([method, other])]
-        lacking = "; ".join(filter(None, (_lacking(self.runs, of) for of in dict.fromkeys((method, other)))))
+        each = (_lacking(self.runs, of) for of in dict.fromkeys((method, other)))
+        lacking = "; ".join(filter(None, (*each, self.lacking)))
         note = _left_out(method, other, ran, both)
         return Pair(runs, method, other, seeds, known, self.chooses, note, lacking)
 
@@ -170,13 +174,13 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
         yield Protocol(FIXED, fixed, at_it, note, own_lam=own_lam)
     if not several or not choice:
         return
-    tuned = _tuned(summary, rates)
+    tuned, lacking = _tuned(summary, rates)
     if tuned:
         kept = runs[runs["lr"] == runs["seed"].map(tuned)]
         counts = Counter(tuned.values()).most_common()
         told = ", ".join(f"{rate:g}" + f" ({count} seeds)" * (len(counts) > 1) for rate, count in counts)
         note = f"lr={told}; {choice}"
-        yield Protocol("main-tuned", kept, ended, note, chooses=True, own_lam=own_lam)
+        yield Protocol("main-tuned", kept, ended, note, True, own_lam, lacking)
     listed = ", ".join(f"{rate:g}" for rate in rates)
     note = f"lr in {listed}; {choice}"
     yield Protocol("per-method", runs, ended, note, chooses=True, own_lam=own_lam)
@@ -252,15 +256,27 @@ def others(runs: pd.DataFrame, seed: object) -> pd.DataFrame:
 def means(runs: pd.DataFrame, by: list[str], columns: list[str]) -> pd.DataFrame:
     """Mean losses of the rows that have the same ``by``, without those of which any run diverged.
 
-    Of those that have as many rows as any: a mean without a hard seed is none to compare.
+    Of those that have as many rows as any: a mean without a hard seed is none to compare. So the rows are of
+    candidates alone.
+
+    Args:
+        runs: a row per run.
+        by: columns, or levels of the index.
+        columns: the losses.
     """
-    alike = runs[columns].fillna(np.inf).groupby([runs[key] for key in by])
+    alike = runs[[*columns, *(key for key in by if key in runs)]].fillna(np.inf).groupby(by)[columns]
     mean, count = alike.mean(), alike.size()
     return mean[(count == count.max()) & pd.Series(np.isfinite(mean).all(axis=1), index=mean.index)]
 
 
 def _ended(runs: pd.DataFrame, method: str) -> pd.DataFrame:
     return runs[(runs["method"] == method) & (runs["status"] != "failed")]
+
+
+def ran_less(method: str, note: str) -> bool:
+    """Whether a note on a comparison with `sum` says that a method did not end all runs that `sum` did."""
+    fewer = rf"λ and rates of {REFERENCE}\b|runs of {re.escape(method)} failed or are missing"
+    return re.search(fewer, note) is not None
 
 
 def _left_out(method: str, other: str, ran: list[list[tuple[Any, ...]]], both: set[tuple[Any, ...]]) -> str:
@@ -293,14 +309,21 @@ def _choice(summary: pd.DataFrame) -> str:
     return "chosen on values of the other seeds"
 
 
-def _tuned(summary: pd.DataFrame, rates: list[float]) -> dict[int, float]:
-    """For each seed the rate of least main loss at the other seeds; nothing where `sum` lacks a rate."""
-    runs = _ended(summary[summary["lam"] == 0], REFERENCE)
+def _tuned(summary: pd.DataFrame, rates: list[float]) -> tuple[dict[int, float], str]:
+    """For each seed the rate of least main loss at the other seeds; nothing where `sum` lacks a rate.
+
+    And in words which of the runs that decide are missing, and which seeds have no rate.
+    """
+    runs, seeds = _ended(summary[summary["lam"] == 0], REFERENCE), sorted(summary["seed"].unique())
     if not set(rates) <= set(runs["lr"]):
-        return {}
-    tuned = {}
-    for seed in summary["seed"].unique():
+        return {}, ""
+    wanted, tuned = len(rates) * len(seeds), {}
+    lacking = wanted - len(runs[runs["lr"].isin(rates)].drop_duplicates(["lr", "seed"]))
+    for seed in seeds:
         known = means(others(runs, seed), ["lr"], ["validation_main"])["validation_main"]
         if len(known):
             tuned[int(seed)] = float(known.index[int(known.argmin())])
-    return tuned
+    told = [f"{lacking} of {wanted} runs of {REFERENCE} at λ = 0 failed or are missing"] if lacking else []
+    if without := [str(seed) for seed in seeds if int(seed) not in tuned]:
+        told.append(f"at each rate one diverged at λ = 0: none to choose for seed {', '.join(without)}")
+    return tuned, "; ".join(told)

@@ -56,8 +56,9 @@ def select(runs: pd.DataFrame, known: pd.DataFrame, box: Box | None) -> Iterator
 
 def _of_seed(here: pd.DataFrame, elsewhere: pd.DataFrame, budget: float, box: Box) -> dict[str, Any] | None:
     """None where no λ is within the budget."""
-    known = means(elsewhere, CELL, KNOWN[:2])
-    known = known[(known["validation_aux"] <= budget) & known.index.isin(here.index)]
+    elsewhere = elsewhere.set_index(CELL)
+    known = means(elsewhere[elsewhere.index.isin(here.index)], CELL, KNOWN[:2])
+    known = known[known["validation_aux"] <= budget]
     if known.empty:
         return None
     lam, lr = known.index[int(known["validation_main"].argmin())]

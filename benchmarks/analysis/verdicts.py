@@ -53,11 +53,10 @@ def judge(
         lams = {
             label: experiment.lams(label) for label in runs["method"].unique() if experiment.own_grid(label)
         }
-        lacking = (
-            ""
-            if isinstance(claim, Cost)
-            else comparisons.missing(runs, protocol.known, claim.labels, experiment.seeds, lams)
-        )
+        lacking = ""
+        if not isinstance(claim, Cost):
+            missing = comparisons.missing(runs, protocol.known, claim.labels, experiment.seeds, lams)
+            lacking = "; ".join(filter(None, (missing, protocol.lacking)))
         diverged = int((runs["status"] == "diverged").sum())
         notes = [f"{diverged} runs diverged" if diverged else "", protocol.note]
         found = Runs(experiment, protocol, records, results)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,18 +60,20 @@ class Sweep:
         name: such as ``fig5a/workstation``.
         methods: the method of each label, without the variations that axes make of one.
         miniature: whether it is smaller than what it asks about.
+        finer: the labels with more λ than the grid, which are not ranked: more λ make a better staircase.
         metrics: the rows of its ``metrics.csv`` at each experiment's own rate.
     """
 
     name: str
     methods: Mapping[str, str]
     miniature: bool
+    finer: Collection[str]
     metrics: pd.DataFrame
 
     def rows(self, method: str) -> Iterator[dict[str, Any]]:
         """A row for each label of a method that has a place."""
         if len(self._places) > 1:
-            yield from (self._row(label) for label in self._places if self.methods[label] == method)
+            yield from (self._row(label) for label in self._ranked if self.methods[label] == method)
 
     @cached_property
     def _statistic(self) -> str:
@@ -80,20 +82,32 @@ class Sweep:
         return RATIO if ratios.notna().any() else DELTA_M
 
     @cached_property
-    def _places(self) -> dict[str, int]:
-        """The place of each label with a value on test losses, in the experiment's order; ties share.
+    def _ranked(self) -> list[str]:
+        """The labels with a place, and those with more λ, in the experiment's order."""
+        value = self._over_all(SPLIT)["value"].dropna()
+        return [
+            label
+            for label in self.methods
+            if label in self._places or (label in self.finer and label in value)
+        ]
 
-        Where the others have more seeds a label has none.
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """The place of each label with a value on test losses; ties share.
+
+        Where the others have more seeds, or fewer λ, a label has none.
         """
         value = self._over_all(SPLIT)["value"].dropna()
         seeds = self._per_seed(self._statistic).dropna(subset="value").groupby("method")["seed"].nunique()
-        value = value[seeds.reindex(value.index) == seeds.max()]
+        value = value[(seeds.reindex(value.index) == seeds.max()) & ~value.index.isin([*self.finer])]
         ranks = value.rank(method="min").astype(int)
         return {label: int(ranks[label]) for label in self.methods if label in ranks}
 
     def _row(self, label: str) -> dict[str, Any]:
         name = f"`{self.name}`"
-        place = f"{self._places[label]} of {len(self._places)}"
+        place = (
+            f"{self._places[label]} of {len(self._places)}" if label in self._places else "more λ: not ranked"
+        )
         row = {"sweep": name if label == self.methods[label] else f"{name}, as `{label}`"}
         if self._statistic == RATIO:
             row |= {f"front ratio, {split}": self._told(split, label) for split in ("train", SPLIT)}
@@ -149,11 +163,11 @@ class Sweep:
 def _sweeps(results: Path, method: str) -> Iterator[Sweep]:
     """The packed sweeps with a label of a method, and with tables."""
     for folder in packed_sweeps(results):
-        methods, miniature = _stated(folder / "experiment.json")
+        methods, miniature, finer = _stated(folder / "experiment.json")
         if method in methods.values() and (folder / "metrics.csv").is_file():
             metrics = _metrics(folder, (folder / "metrics.csv").stat().st_mtime_ns)
             kept = metrics[metrics["method"].isin(methods)]
-            yield Sweep(f"{folder.parent.name}/{folder.name}", methods, miniature, kept)
+            yield Sweep(f"{folder.parent.name}/{folder.name}", methods, miniature, finer, kept)
 
 
 @functools.lru_cache(maxsize=64)
@@ -164,15 +178,20 @@ def _metrics(folder: Path, written: int) -> pd.DataFrame:
     return metrics[used & (metrics["protocol"] == PROTOCOL)]
 
 
-def _stated(file: Path) -> tuple[dict[str, str], bool]:
-    """The method of each label of an experiment, and whether it is a miniature.
+def _stated(file: Path) -> tuple[dict[str, str], bool, list[str]]:
+    """The method of each label of an experiment, whether it is a miniature, and the labels with more λ.
 
     Raises:
         UserError: the file cannot be read.
     """
     try:
         stated = json.loads(file.read_text(encoding="utf-8"))["experiment"]
-        methods = {label: str(settings["name"]) for label, settings in stated.get("methods", {}).items()}
-        return methods, bool(stated.get("miniature"))
+        own = stated.get("methods", {})
+        methods = {label: str(settings["name"]) for label, settings in own.items()}
+        lams = {label: settings.get("lam") for label, settings in own.items()}
+        finer = [
+            label for label, lam in lams.items() if isinstance(lam, list) and len(lam) > len(stated["lam"])
+        ]
+        return methods, bool(stated.get("miniature")), finer
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file} states no experiment: {type(error).__name__}") from error
