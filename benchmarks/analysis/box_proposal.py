@@ -42,11 +42,10 @@ def propose(runs: pd.DataFrame, start: float, split: str) -> dict[str, Any]:
     width = high - low
     near, far = low + MARGIN * width, high - MARGIN * width
     beyond = max(low - MARGIN * width, low / 2) if low > 0 else low - MARGIN * width
-    return {
-        **_bounds((low, high), (best / 2, cap)),
-        "tighter": _bounds((near, far), (best / 2, best**0.25 * cap**0.75)),
-        "wider": _bounds((beyond, high + MARGIN * width), (best / 4, 1.25 * cap)),
-    }
+    aux = _short((low, high), (near, far), (beyond, high + MARGIN * width))
+    main = _short((best / 2, cap), (best / 2, best**0.25 * cap**0.75), (best / 4, 1.25 * cap))
+    box, tighter, wider = ({"aux": own, "main": of} for own, of in zip(aux, main, strict=True))
+    return {**box, "tighter": tighter, "wider": wider}
 
 
 def _of_seed(own: pd.DataFrame, start: float, split: str) -> tuple[float, float, float, float] | None:
@@ -60,14 +59,10 @@ def _of_seed(own: pd.DataFrame, start: float, split: str) -> tuple[float, float,
     return (best, cap, float(below.min()), float(below.max())) if len(below) > 1 else None
 
 
-def _bounds(aux: Interval, main: Interval) -> dict[str, list[float]]:
-    return {"aux": _short(aux), "main": _short(main)}
-
-
-def _short(interval: Interval) -> list[float]:
-    """In three digits, or as many more as tell its ends apart."""
+def _short(*intervals: Interval) -> list[list[float]]:
+    """All in three digits, or in as many more as tell the ends of each apart."""
     for digits in range(3, 17):
-        low, high = (float(f"{end:.{digits}g}") for end in interval)
-        if low < high:
+        rounded = [[float(f"{end:.{digits}g}") for end in interval] for interval in intervals]
+        if all(low < high for low, high in rounded):
             break
-    return [low, high]
+    return rounded

@@ -45,6 +45,8 @@ def execution_options(
         terminal.warn(
             "--population auto is 1 with Ray, whose GPUs are not measured from here; N sets another"
         )
+    if gpu_share != 1.0 and not chosen.startswith("cuda"):
+        raise UserError(f"--gpu-share {gpu_share:g}: runs are on {chosen}, which has no share of a GPU")
     if address is not None and executor != "ray":
         raise UserError("--address belongs to a Ray cluster: give --executor ray too")
     with as_user_error():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -199,6 +200,11 @@ def reproduce(
 
     check_scale(options.scale, names or available())
     loaded = [load(name, options.scale, options.overrides) for name in names or available()]
+    called = Counter(experiment.name for experiment in loaded)
+    if twice := [name for name, count in called.items() if count > 1]:
+        raise UserError(
+            f"{twice[0]}: given twice, or two files are called so, whose records would share a folder"
+        )
     if not names:
         loaded = [experiment for experiment in loaded if not experiment.own_question]
     execution = options.execution()

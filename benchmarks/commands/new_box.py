@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -53,18 +55,21 @@ def new_box(name: str, scale: str, results: Path) -> list[str]:
         runs = runs[runs["lr"] == experiment.training.lr]
     if runs is None or runs.empty:
         raise UserError(f"{sweep.folder.path} has no runs of {REFERENCE}: {ask}")
+    if not (runs["status"] == "completed").any():
+        raise UserError(f"{sweep.folder.path}: no run of {REFERENCE} has ended; a box is proposed from those")
     split = "validation" if "validation_main" in runs else "train"
     box = propose(runs, _untrained(experiment, records, split), split)
     train = propose(runs, _untrained(experiment, records, "train"), "train")
     count = runs["seed"].nunique()
-    lines = [*([""] if own else []), f"[scales.{scale}.box]", *_written(box)]
+    key = scale if re.fullmatch(r"[\w-]+", scale, re.ASCII) else json.dumps(scale)
+    lines = [*([""] if own else []), f"[scales.{key}.box]", *_written(box)]
     lines += [
         f'reason = "proposed from {split} losses of {REFERENCE} ({count} seed{"s" * (count > 1)})"',
         f"date = {datetime.date.today()}",
         *_alternatives(box),
     ]
     if _differs(train, box):
-        lines += ["", f"[scales.{scale}.box.train]", *_written(train)]
+        lines += ["", f"[scales.{key}.box.train]", *_written(train)]
         lines += _alternatives(train)
     rivals = sorted({record.run.label for record in sweep.records} - {REFERENCE})
     return lines + [f"# {', '.join(rivals)} had run before this box was proposed"] * bool(rivals)

@@ -16,7 +16,7 @@ from ..experiments.from_file import TRAINING
 from ..experiments.loading import available, load
 from ..experiments.schema import Experiment
 from ..experiments.settings import Training, TrainingRun
-from ..experiments.toml_file import merge
+from ..experiments.toml_file import merge, read_toml
 from ..messages import UserError, as_user_error, explain, terminal
 from ..records import Folder, Record
 from .finished_jobs import collect, tell_failures
@@ -113,12 +113,11 @@ def single_run(
 
 
 def _experiment_of(task: str, scale: str) -> str | None:
-    """The experiment of the suite that uses a task; None where none does."""
-    for name in available():
-        experiment = load(name, scale)
-        if isinstance(experiment, Experiment) and experiment.task["name"] == task:
-            return name
-    return None
+    """The first experiment of the suite that uses a task, with this scale if any; None where none does."""
+    stated = {name: read_toml(file) for name, file in available().items()}
+    using = [name for name, own in stated.items() if own.get("task", {}).get("name") == task]
+    with_scale = [name for name in using if scale in stated[name].get("scales", {})]
+    return next(iter(with_scale or using), None)
 
 
 def _unstated(task: str, scale: str, given: dict[str, Any]) -> Experiment:

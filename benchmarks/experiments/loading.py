@@ -79,7 +79,8 @@ def check_scale(scale: str, names: Iterable[str]) -> None:
         UserError: one lacks it; the message says which scales all of them have.
     """
     files = [Path(name) if name.lower().endswith(".toml") else available().get(name) for name in names]
-    stated = [list(read_toml(file).get("scales", ["laptop"])) for file in files if file is not None]
+    found = [read_toml(file).get("scales", ["laptop"]) for file in files if file is not None]
+    stated = [list(scales) for scales in found if isinstance(scales, dict | list)]
     if all(scale in scales for scales in stated):
         return
     known = [name for name in stated[0] if all(name in scales for scales in stated)]

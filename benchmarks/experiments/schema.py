@@ -361,7 +361,9 @@ class Experiment(FromFile):
 
 
 def _check_label(label: str, name: str) -> None:
-    """Refuse to call a method as another of the suite is called: tables and claims find them by their labels.
+    """Refuse to call a method as another of the suite is called, or as variants along an axis are.
+
+    Tables and claims find them by their labels.
 
     Raises:
         ValueError: it is called so.
@@ -370,3 +372,5 @@ def _check_label(label: str, name: str) -> None:
         raise ValueError(
             f"{label}: the label of a method of the suite, and this is {name}: choose another label"
         )
+    if " (" in label:
+        raise ValueError(f"{label}: what follows ' (' tells the values of axes: choose another label")

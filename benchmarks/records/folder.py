@@ -163,7 +163,7 @@ class Folder:
         return record
 
     def set_aside(self, content: Content) -> Content:
-        """Rename every file that is no valid record to ``*.rejected``. Returns what is left.
+        """Rename every file that is still no valid record to ``*.rejected``. Returns what is left.
 
         The reason is the first line of the new file, the bytes of the old one follow; what is no file of its
         own, such as a link, is renamed as it is.
@@ -176,11 +176,15 @@ class Folder:
                 if not is_own_file(file):
                     file.rename(file.with_name(f"{file.stem}.{uuid.uuid4().hex[:8]}.rejected"))
                     continue
+                if _check_file(file)[0] is not None:  # another sweep has written it meanwhile
+                    continue
                 held = file.read_bytes()
                 digest = hashlib.sha256(held).hexdigest()[:8]
                 aside = file.with_name(f"{file.stem}.{digest}.rejected")
                 write_atomically(aside, f"{reason}\n".encode() + held)
                 file.unlink()
+            except FileNotFoundError:  # another sweep has set it aside
+                continue
             except OSError as error:
                 raise UserError(f"{file} cannot be set aside: {error.strerror}") from error
         return content._replace(bad_files={})

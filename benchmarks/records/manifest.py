@@ -53,13 +53,13 @@ def write_manifest(
         data: the option that says so.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it cannot be written, or one is there that cannot be read.
     """
     commands = [sweep_command(experiment, {source}, data, folder.results)]
     file, same = folder.path / FILE, {"task", "training"}
     with one_at_a_time(file):
-        with suppress(UserError):
-            earlier = read_manifest(folder)
+        if file.exists():
+            earlier = _earlier(folder)
             now, then = (e.model_dump(mode="json", include=same) for e in (experiment, earlier.experiment))
             if (
                 isinstance(experiment, Experiment)
@@ -77,6 +77,16 @@ def write_manifest(
         }
         write_atomically(file, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return Manifest(experiment, fingerprint, tuple(commands))
+
+
+def _earlier(folder: Folder) -> Manifest:
+    try:
+        return read_manifest(folder)
+    except UserError as error:
+        raise UserError(
+            f"{folder.path / FILE} is not a manifest of this version, and would be written over: "
+            "move it away, or give another --results"
+        ) from error
 
 
 def read_manifest(folder: Folder) -> Manifest:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 
 from ...utf8 import NotUTF8, decode_utf8
-from ...words import first_line
+from ...words import first_line, unknown
 from .. import speed
 from ..analysis import comparisons, multitask, verdicts
 from ..analysis.leaderboard import SHARES, leaderboard
@@ -84,6 +85,8 @@ def render(text: str, results: Path) -> str:
 
     def table(match: re.Match[str]) -> str:
         head, kind, words, end = match.groups()
+        if "<!-- " in match[0].removeprefix(head).removesuffix(end):
+            raise UserError(f"{head.strip()}: no <!-- end --> before what comes next; nothing is filled")
         if kind not in TABLES:
             raise UserError(f"{head.strip()}: unknown kind {kind!r}; known: {', '.join(TABLES)}")
         try:
@@ -120,6 +123,7 @@ def _ratios(results: Path, folder: str, protocol: str = FIXED, drawn: str = "sta
     """Front ratios over seeds: a folder under the results, a protocol, and ``stairs`` or ``lines``."""
     statistic = _statistic("ratios", drawn)
     metrics = _table(results, folder, "metrics")
+    _check_protocol(metrics, protocol, folder)
     metrics = metrics[metrics["protocol"] == protocol]
     wide = ratio_table(metrics, hidden=(), statistic=statistic).set_index("method")
     over = over_all_seeds(metrics, statistic)
@@ -132,7 +136,9 @@ def _ratios(results: Path, folder: str, protocol: str = FIXED, drawn: str = "sta
 
 def _changes(results: Path, folder: str, protocol: str = FIXED) -> pd.DataFrame:
     """Δm, mean rank and win rate on test: a folder under the results, and a learning-rate protocol."""
-    table = multitask.table(_table(results, folder, "metrics"))
+    metrics = _table(results, folder, "metrics")
+    _check_protocol(metrics, protocol, folder)
+    table = multitask.table(metrics)
     own = table[table["protocol"] == protocol].drop(columns="protocol")
     return own.assign(method=[f"`{method}`" for method in own["method"]])
 
@@ -205,6 +211,8 @@ def _learning_rates(results: Path, folder: str, split: str = "test", drawn: str 
 def _verdicts(results: Path, *folders: str) -> pd.DataFrame:
     """Verdicts on the claims of folders under the results, a column per learning-rate protocol."""
     told = [_table(results, folder, "claims").assign(runs=f"`{folder}`") for folder in folders]
+    if not any(map(len, told)):
+        raise UserError(f"{', '.join(folders)}: no claims, so no verdicts")
     claims = verdicts.corrected(pd.concat(told))
     tables = []
     for runs, own in claims.groupby("runs", sort=False):
@@ -351,9 +359,17 @@ def _table(results: Path, folder: str, name: str) -> pd.DataFrame:
         raise UserError(f"{path}/{name}.csv is damaged: `scalpel report {path}` makes it again") from error
 
 
+def _check_protocol(metrics: pd.DataFrame, protocol: str, folder: str) -> None:
+    if protocol not in (known := metrics["protocol"].unique()):
+        raise UserError(f"{folder}: {unknown('learning-rate protocol', protocol, known)}")
+
+
 def _experiment(results: Path, folder: str) -> Experiment:
-    stated = _json(results / folder / "experiment.json")["experiment"]
-    return Experiment.model_validate(stated, context=MANIFEST)
+    file = results / folder / "experiment.json"
+    try:
+        return Experiment.model_validate(_json(file)["experiment"], context=MANIFEST)
+    except (KeyError, TypeError, ValidationError) as error:
+        raise UserError(f"{file} states no experiment: {type(error).__name__}") from error
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -8,12 +8,14 @@ import pytest
 
 from scalpel_bench.benchmarks.analysis.box_proposal import propose
 from scalpel_bench.benchmarks.commands.new_box import _untrained, new_box
+from scalpel_bench.benchmarks.commands.planning import with_methods
 from scalpel_bench.benchmarks.experiments.box import Boxes
 from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.messages import UserError
-from scalpel_bench.benchmarks.records import Folder
+from scalpel_bench.benchmarks.records import Folder, write_manifest
 from tests.benchmarks.recorded import recorded
+from tests.benchmarks.runs import DATA, conditioning, plan, record
 
 
 def runs(mains: list[float], auxes: list[float], seed: int = 0) -> pd.DataFrame:
@@ -34,6 +36,40 @@ def test_a_cap_above_all_runs_comes_down_to_them_and_seeds_have_their_median() -
     seeds = [runs([0.1, 1.0, 2.0 + k], [9.0, 9.0 + k, 5.0], seed=k) for k in range(3)]
     box = propose(pd.concat(seeds), start=1000.0, split="validation")
     assert (box["aux"], box["main"]) == ([5.0, 10.0], [0.5, 3.15])
+
+
+def test_what_is_proposed_is_accepted_however_narrow_it_is() -> None:
+    rng, proposed = np.random.default_rng(0), 0
+    for _ in range(400):
+        base = 10 ** rng.uniform(-2, 3)
+        aux = base + base * 10 ** rng.uniform(-3, 0) * rng.random(6)
+        main = 10 ** rng.uniform(-2, 1) * (1 + rng.random(6))
+        front = runs(main.tolist(), aux.tolist()).assign(lam=np.arange(1, 7))
+        try:
+            box = propose(front, start=3 * main.max(), split="validation")
+        except UserError:
+            continue
+        Boxes.model_validate(box)
+        proposed += 1
+    assert proposed > 100
+
+
+def test_auxiliary_losses_below_zero_and_the_alternatives_around_them() -> None:
+    box = propose(runs([0.1, 1.0, 2.0, 3.0], [9.0, 4.0, 0.0, -6.0]), start=27.0, split="validation")
+    assert box["aux"] == [-6.0, 4.0]
+    assert (box["tighter"]["aux"], box["wider"]["aux"]) == ([-4.5, 2.5], [-7.5, 5.5])
+
+
+@pytest.mark.parametrize("status", ["failed", "diverged"])
+def test_where_no_run_has_ended_nothing_is_proposed(tmp_path, status) -> None:
+    folder = Folder(tmp_path / "conditioning" / "smoke")
+    experiment = with_methods(conditioning(lam=[0.1, 0.4], seeds=1), ["sum"])
+    folder.prepare()
+    for run in plan(experiment):
+        folder.write(record(run, 1.0, 1.0).model_copy(update={"status": status, "trajectory": []}))
+    write_manifest(folder, experiment, DATA.fingerprint)
+    with pytest.raises(UserError, match="no run of sum has ended"):
+        new_box("conditioning", "smoke", tmp_path)
 
 
 def test_too_few_runs_are_refused() -> None:

@@ -62,9 +62,17 @@ def test_a_metric_has_its_median_and_range_by_method_and_lam(tmp_path) -> None:
 
 
 def test_what_cannot_be_filled_is_refused_and_the_document_kept(tmp_path) -> None:
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "experiment.json").write_text("{}")
+    for table in ("claims", "metrics", "summary"):
+        (tmp_path / "bare" / f"{table}.csv").write_text("protocol,method,lam,lr,id\n")
     for marker, message in {
         "bench: quick all": r"quick.json does not exist: scalpel bench makes it",
         "ratios: fig3a/laptop": r"metrics.csv does not exist: `scalpel report .*fig3a/laptop` makes it",
+        "verdicts: bare": "bare: no claims, so no verdicts",
+        "ratios: bare other": "bare: unknown learning-rate protocol 'other'",
+        "learning_rates: bare test": r"experiment\.json states no experiment: KeyError",
+        "bench: quick e -->\n| a |\n<!-- bench: quick a": "<!-- bench: quick e -->: no <!-- end --> before",
         "curves: a": "unknown kind 'curves'; known: bench, ratios, changes, across",
         "ratios: a b c d": "ratios: a b c d -->: .*takes from 2 to 4",
         "ratios: a b c": "ratios: c: write one of stairs, lines",

@@ -72,6 +72,27 @@ def test_methods_stay_that_ran_before_there_were_a_box_and_claims(folder) -> Non
     assert list(read_manifest(folder).experiment.model_dump()["methods"]) == ["bloop"]
 
 
+def test_one_that_cannot_be_read_is_not_written_over(folder) -> None:
+    file = folder.path / manifest.FILE
+    file.write_text('{"experiment": "of another version"}')
+    with pytest.raises(UserError, match=r"experiment\.json is not a manifest of this version.*move it away"):
+        write_manifest(folder, of("sum"), DATA.fingerprint)
+    assert file.read_text() == '{"experiment": "of another version"}'
+
+
+def test_a_record_that_another_sweep_has_written_meanwhile_is_not_set_aside(folder) -> None:
+    good, gone = (record(run, 1.0, 1.0) for run in plan(of("sum"))[:2])
+    for each in (good, gone):
+        folder.file(each.id).write_text("half a rec")
+    content = folder.content()
+    assert len(content.bad_files) == 2
+    folder.write(good)
+    folder.file(gone.id).unlink()
+    folder.set_aside(content)
+    assert folder.find(good.id) == good
+    assert list(folder.runs.glob("*.rejected")) == []
+
+
 def test_sweeps_that_begin_at_once_lose_no_method(folder, monkeypatch) -> None:
     slow(monkeypatch, manifest, "read_manifest")
     labels = ("sum", "pcgrad", "bloop")

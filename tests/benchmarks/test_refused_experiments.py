@@ -130,6 +130,10 @@ BAD = {
         "methods = {bloop = {name = 'pcgrad'}}",
         "methods: bloop: the label of a method of the suite, and this is pcgrad",
     ),
+    "label like a variant's": (
+        "methods = {'mine (v2)' = {name = 'sum'}}",
+        r"methods: mine \(v2\): what follows ' \(' tells the values of axes",
+    ),
     "setting that follows no axis": (
         "methods = {bloop = {rho = {x = [1]}}}",
         "methods: bloop: rho: x must be an axis of 1 values",

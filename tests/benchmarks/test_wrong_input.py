@@ -64,6 +64,14 @@ WRONG = {
         "--device: nothing is run without --rep",
     ),
     "sizes of a GPU": (["bench", "--part", "gpu", "--full"], "--full: --part gpu has one size"),
+    "share of no GPU": (
+        ["sweep", "fig2", "--device", "cpu", "--gpu-share", "0.5"],
+        "--gpu-share 0.5: runs are on cpu",
+    ),
+    "experiment twice": (
+        ["reproduce", "fig2", "fig2", "--scale", "smoke"],
+        "fig2: given twice, or two files",
+    ),
     "ray on no device": (
         ["sweep", "fig2", "--executor", "ray", "--device", "nonsense"],
         "--device nonsense: Expected one of cpu",
