@@ -162,8 +162,8 @@ def tuned_ratios(pair: Pair, split: str, metric: str) -> Answer:
         ends = []
         for name in (pair.method, pair.other):
             own = pair.ran[(pair.ran["method"] == name) & (pair.ran["seed"] == seed)].set_index(CELL)[column]
-            elsewhere = others(pair.known[pair.known["method"] == name], seed).set_index(CELL)
-            mean = means(elsewhere[elsewhere.index.isin(own.index)], CELL, [by])[by]
+            elsewhere = others(pair.known[pair.known["method"] == name], seed)
+            mean = means(elsewhere, CELL, [by], among=own.index)[by]
             if mean.empty:
                 return {}, f"no λ of {name} ended at all seeds but {seed}: nothing to choose by"
             ends.append(float(own.iloc[int(np.nanargmin(mean.reindex(own.index)))]))

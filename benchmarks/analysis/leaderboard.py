@@ -21,6 +21,7 @@ from ..experiments.schema import Experiment
 from ..messages import UserError
 from .analyses import Analysis, TrainingAnalysis
 from .protocols import FIXED, REFERENCE, ran_less
+from .ratio_table import over_all_seeds
 from .statistics import LEVEL, Estimate
 
 SPLIT, PROTOCOL = "test", FIXED
@@ -299,7 +300,7 @@ def leaderboard(measured: Iterable[tuple[Experiment, pd.DataFrame]]) -> Leaderbo
 
 def _unfit(experiment: Experiment, cells: pd.DataFrame, metrics: pd.DataFrame) -> dict[str, str]:
     """The methods of an experiment that cannot be ranked, and why."""
-    over_all = metrics[(metrics["statistic"] == "front_ratio") & (metrics["seed"].astype(str) == "all")]
+    over_all = over_all_seeds(metrics, "front_ratio")
     over_all = over_all[(over_all["split"] == SPLIT) & (over_all["protocol"] == PROTOCOL)]
     notes = {str(row.method): str(row.note) for row in over_all.dropna(subset="note").itertuples()}
     seeds, grid = cells.groupby("method", sort=False)["seed"].nunique(), len(experiment.lam)

@@ -253,19 +253,23 @@ def others(runs: pd.DataFrame, seed: object) -> pd.DataFrame:
     return apart if len(apart) else runs
 
 
-def means(runs: pd.DataFrame, by: list[str], columns: list[str]) -> pd.DataFrame:
+def means(
+    runs: pd.DataFrame, by: list[str], columns: list[str], among: pd.Index | None = None
+) -> pd.DataFrame:
     """Mean losses of the rows that have the same ``by``, without those of which any run diverged.
 
-    Of those that have as many rows as any: a mean without a hard seed is none to compare. So the rows are of
-    candidates alone.
+    Of those that have as many rows as any: a mean without a hard seed is none to compare.
 
     Args:
         runs: a row per run.
-        by: columns, or levels of the index.
+        by: the columns that are the same.
         columns: the losses.
+        among: the values of ``by`` that may be chosen; None for all.
     """
-    alike = runs[[*columns, *(key for key in by if key in runs)]].fillna(np.inf).groupby(by)[columns]
+    alike = runs[columns].fillna(np.inf).groupby([runs[key] for key in by])
     mean, count = alike.mean(), alike.size()
+    if among is not None:
+        mean, count = mean[mean.index.isin(among)], count[count.index.isin(among)]
     return mean[(count == count.max()) & pd.Series(np.isfinite(mean).all(axis=1), index=mean.index)]
 
 

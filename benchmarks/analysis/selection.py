@@ -56,8 +56,7 @@ def select(runs: pd.DataFrame, known: pd.DataFrame, box: Box | None) -> Iterator
 
 def _of_seed(here: pd.DataFrame, elsewhere: pd.DataFrame, budget: float, box: Box) -> dict[str, Any] | None:
     """None where no λ is within the budget."""
-    elsewhere = elsewhere.set_index(CELL)
-    known = means(elsewhere[elsewhere.index.isin(here.index)], CELL, KNOWN[:2])
+    known = means(elsewhere, CELL, KNOWN[:2], among=here.index)
     known = known[known["validation_aux"] <= budget]
     if known.empty:
         return None

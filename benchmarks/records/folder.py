@@ -176,7 +176,7 @@ class Folder:
                 if not is_own_file(file):
                     file.rename(file.with_name(f"{file.stem}.{uuid.uuid4().hex[:8]}.rejected"))
                     continue
-                if _check_file(file)[0] is not None:  # another sweep has written it meanwhile
+                if self.find(file.stem) is not None:  # another sweep has written it meanwhile
                     continue
                 held = file.read_bytes()
                 digest = hashlib.sha256(held).hexdigest()[:8]
