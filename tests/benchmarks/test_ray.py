@@ -86,12 +86,13 @@ def test_a_head_that_dies_ends_the_sweep_in_one_line_though_a_run_is_silent(kill
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     jobs = {job.run.label: job for job in jobs_of(killer(times=1, number=0), folder)}
-    place = ExecutionOptions(executor="ray", address=cluster.address)
+    address = cluster.address  # which Ray forgets with the head
+    place = ExecutionOptions(executor="ray", address=address)
     try:
         sweep = execute_all([[job] for job in jobs.values()], place)
         assert next(sweep).record.run.label == "sum"
         cluster.head_node.kill_gcs_server(check_alive=False)
-        with pytest.raises(UserError, match=f"the head of the Ray cluster at {cluster.address} is gone"):
+        with pytest.raises(UserError, match=f"the head of the Ray cluster at {address} is gone"):
             next(sweep)
     finally:
         cluster.shutdown()
