@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from ...words import unknown
 from ..experiments.claims import AtRest, BestSettingSlope, DistanceSlope, RelativeDistance
 from ..experiments.settings import TrainingRun, variation
 from ..records import Record
@@ -60,16 +61,16 @@ def lowest(x: Sequence[float], y: Sequence[float]) -> float | None:
 @evidence.register
 def _(claim: RelativeDistance, found: Runs) -> Iterator[list[Evidence]]:
     runs = _Resting(claim, found)
+    variants = [name for method in claim.methods for name in runs.variants(method) or [method]]
     yield [
         Evidence(
             f"distance of {name} to {claim.to} / that of {claim.than}",
             runs.answer(partial(runs.ratio, name, claim.to, claim.than, {})),
             claim.bounds,
         )
-        for method in claim.methods
-        for name in runs.variants(method) or [method]
+        for name in variants
         if name != claim.to
-    ]
+    ] or [Evidence(f"distance to {claim.to}", ({}, f"no runs but those of {claim.to}"), claim.bounds)]
 
 
 @evidence.register
@@ -138,7 +139,12 @@ class _Resting:
             if run.method_label == claim.method and run.seed == seed and _agree(run, place):
                 if (setting := run.axes[claim.setting]) in found:
                     raise Unanswered(f"{_told({**place, 'seed': seed})}: several runs at {setting:g}")
-                found[setting] = at_rest(record, claim.metric)
+                if claim.metric not in (known := record.trajectory[-1]["train"]):
+                    raise Unanswered(unknown("metric", claim.metric, known))
+                if (value := at_rest(record, claim.metric)) <= 0:
+                    told = f"{claim.metric} {value:.3g} has no logarithm"
+                    raise Unanswered(f"{_told({**place, 'seed': seed})}: {told}")
+                found[setting] = value
         settings = sorted(found)
         best = lowest(settings, [found[setting] for setting in settings]) if found else None
         if best is None:

@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from ...utf8 import decode_utf8
 from ...words import unknown
 from ..messages.errors import UserError
-from .claims import TUNED, Claim, Measured
+from .claims import TUNED, AtRest, BestSettingSlope, Claim, Measured, Sloped
 from .common import Grid
 from .complaints import Lines, complaints, located
 from .from_file import OF_THE_FILE, beside, with_defaults
@@ -150,6 +150,38 @@ def _check_claim(claim: Claim, experiment: Experiment, at_scales: Iterable[dict[
         for label in sorted(claim.named):
             if not experiment.bounds(label) and experiment.trades_off(label):
                 _check_on_grid(lam, label.partition(" (")[0], experiment, at_scales)
+    if isinstance(claim, AtRest):
+        _check_at_rest(claim, experiment, at_scales)
+
+
+def _check_at_rest(claim: AtRest, experiment: Experiment, at_scales: Iterable[dict[str, Any]]) -> None:
+    """Refuse axes that no run has, and values that are on an axis at no scale.
+
+    Raises:
+        ValueError: there is one.
+    """
+    stated = {axis: [value] for axis, value in claim.at.items()}
+    if isinstance(claim, Sloped):
+        if claim.over in claim.at:
+            raise ValueError(f"over: {claim.over} is held at one value by at: leave it out there")
+        stated[claim.over] = list(claim.values)
+    if isinstance(claim, BestSettingSlope):
+        stated[claim.setting] = []
+    for axis, values in stated.items():
+        if axis not in experiment.axes:
+            told = unknown("axis", axis, experiment.axes)
+            raise ValueError(told if experiment.axes else f"{axis}: the experiment has no axes")
+        tables = [at.get("axes") for at in at_scales]
+        grids = [experiment.axes[axis], *(table.get(axis, ()) for table in tables if isinstance(table, dict))]
+        known = [each for grid in grids if isinstance(grid, list | tuple) for each in grid]
+        for value in values:
+            if value not in known:
+                raise ValueError(f"{axis}: {value:g} is on no grid of that axis")
+    if isinstance(claim, BestSettingSlope):
+        section, _, setting = claim.setting.partition(".")
+        label = claim.method.partition(" (")[0]
+        if section == "method" and setting not in experiment.methods[label]:
+            raise ValueError(f"setting: {label} has no {setting}")
 
 
 def _check_on_grid(

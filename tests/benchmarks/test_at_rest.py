@@ -154,6 +154,38 @@ def test_claims_without_bounds_or_values_are_refused() -> None:
             experiment({k: v for k, v in {**NOISE, **wrong}.items() if v is not None})
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({**BEST, "setting": "method.rh"}, "unknown axis 'method.rh': did you mean method.rho"),
+        ({**BEST, "method": "sum"}, "setting: sum has no rho"),
+        ({**NOISE, "over": "task.batch"}, "unknown axis 'task.batch': did you mean task.batch_size"),
+        ({**NOISE, "over": "training.lr", "values": RATES}, "over: training.lr is held at one value"),
+        ({**NOISE, "values": (16, 63)}, "task.batch_size: 63 is on no grid"),
+        ({**CLOSE, "at": {"training.lr": 0.21}}, "training.lr: 0.21 is on no grid"),
+    ],
+)
+def test_axes_and_values_that_no_run_has_are_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        experiment(wrong)
+
+
+def test_a_metric_without_a_logarithm_is_no_least_value() -> None:
+    (found,) = answered(BEST, lambda run: {"excess": -1.0})
+    assert found.answer == ({}, "lr 0.025, seed 0: excess -1 has no logarithm")
+    (found,) = answered({**BEST, "metric": "exces"}, lambda run: {"excess": 1.0})
+    assert found.answer == ({}, "unknown metric 'exces': did you mean excess?")
+
+
+def test_only_the_reference_itself_answers_nothing() -> None:
+    def keep(run: TrainingRun) -> bool:
+        return run.method_label != "bloop" or run.axes["method.rho"] == 0.04
+
+    (found,) = answered({**CLOSE, "methods": ["bloop"]}, places, keep)
+    assert found.answer == ({}, "no runs but those of bloop (rho=0.04)")
+    assert found.standing == "inconclusive"
+
+
 def test_whole_numbers_of_an_axis_stay_whole() -> None:
     run = plan(experiment(NOISE))[0]
     assert run.task["batch_size"] == 16
