@@ -27,7 +27,8 @@ def step_ratio(results: Path, method: str, model: str) -> Estimate:
     try:
         for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
             if row["part"] == "a" and row["figure"].startswith(start) and row["value"] is not None:
-                return Estimate(row["value"], row.get("low"), row.get("high"))
-    except (OSError, ValueError, KeyError, TypeError):
+                low, high = (None if row.get(key) is None else float(row[key]) for key in ("low", "high"))
+                return Estimate(float(row["value"]), low, high)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Estimate(None, note=f"{path.parent.name}/{path.name} cannot be read: `scalpel bench` makes it")
     return Estimate(None, note=f"the bench has no row {start} …): {MEASURE}")

@@ -93,9 +93,9 @@ def load_sweep(
     manifest = read_manifest(folder)
     if isinstance(experiment := manifest.experiment, MixedLossExperiment):
         where = source_of(folder, experiment)
+        if not isinstance(read_manifest(where).experiment, Experiment):
+            raise UserError(f"{where.path}: {experiment.source} compares no methods")
         source = loaded.get(where.place) or load_sweep(where)
-        if not isinstance(source.experiment, Experiment):
-            raise UserError(f"{source.folder.path}: {experiment.source} compares no methods")
         return RecordedSweep(folder, manifest, source.records, source.rejected, source.left_out, source)
     content = content or folder.content()
     if not content.records:

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scalpel_bench.benchmarks.analysis.comparisons import missing
+from scalpel_bench.benchmarks.analysis.comparisons import missing, with_as_many_lam
 from scalpel_bench.benchmarks.analysis.leaderboard import leaderboard
+from scalpel_bench.benchmarks.analysis.protocols import protocols
+from scalpel_bench.benchmarks.analysis.summary import summarise
+from scalpel_bench.benchmarks.experiments.box import Bounds
+from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.records import Record
 from tests.benchmarks.runs import BOX, DATA, analysed, conditioning, plan, record
 from tests.benchmarks.two_methods import LAMS, metric, sweep
@@ -151,6 +155,39 @@ def test_where_a_grid_puts_its_points_is_no_merit_of_a_method() -> None:
     verdict = analysed(some, experiment, DATA.fingerprint).claims.set_index("id").loc["dense"]
     assert verdict["verdict"] == "inconclusive"
     assert verdict["reason"].startswith("30 of 66 runs are missing")
+
+
+def test_a_metric_of_the_fronts_that_a_run_lacks_is_said() -> None:
+    records, experiment = sweep()
+    others = experiment.model_copy(update={"aux": "accuracy"})
+    with pytest.raises(
+        UserError, match="was recorded without accuracy, which the experiment's fronts are of"
+    ):
+        analysed(records, others, DATA.fingerprint).tables  # noqa: B018
+
+
+def test_as_many_lam_are_compared_whichever_of_two_methods_has_more() -> None:
+    """Half of the main loss, at every second λ: the ratio is that of fronts of as many λ, either way."""
+    experiment = conditioning(
+        **{"lam": [0.1, 0.3, 0.5, 0.7], "seeds": 3, "training": {"lr": 0.1}, "box": BOX},
+        methods={"sum": {}, "bloop": {"lam": [0.3, 0.7]}},
+        claims=[],
+    )
+    records = [
+        record(run, (1 if run.label == "sum" else 0.5) * np.exp(10 * run.lam - 9), 9 - 10 * run.lam)
+        for run in plan(experiment)
+        if run.label in ("sum", "bloop")
+    ]
+    (protocol,) = protocols(summarise(records), experiment)
+    box = Bounds(aux=BOX["aux"], main=BOX["main"])
+    found = [
+        with_as_many_lam(protocol.pair(*names), "train", box)
+        for names in (("bloop", "sum"), ("sum", "bloop"))
+    ]
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[0] < 1
+    assert found[0] * found[1] == pytest.approx(1)
 
 
 def test_without_a_box_nothing_is_measured_and_it_says_so() -> None:

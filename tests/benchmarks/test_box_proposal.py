@@ -1,6 +1,7 @@
 """A box proposed from runs of `sum`."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,6 +95,34 @@ def test_the_command_prints_a_table_and_says_that_others_had_run(tmp_path) -> No
     ]
     assert lines[3] == 'reason = "proposed from validation losses of sum (2 seeds)"'
     assert lines[-1].endswith("had run before this box was proposed")
+
+
+@pytest.mark.parametrize(
+    ("main", "aux", "apart"),
+    [
+        ((1.0, 2.0), (0.0, 10.0), False),
+        ((1.0, 2.0), (0.0, 5.1), False),
+        ((1.0, 2.0), (0.0, 4.9), True),
+        ((1.0, 4.1), (0.0, 10.0), True),
+        ((1.0, 0.9), (0.0, 10.0), True),
+        ((0.6, 2.0), (0.0, 10.0), False),
+        ((0.4, 2.0), (0.0, 10.0), True),
+    ],
+)
+def test_a_box_of_its_own_for_train_losses_where_they_lie_elsewhere(
+    tmp_path, monkeypatch, main: tuple[float, float], aux: tuple[float, float], apart: bool
+) -> None:
+    recorded(tmp_path / "conditioning" / "smoke")
+
+    def proposed(runs: object, start: float, split: str) -> dict[str, Any]:
+        own = (
+            {"main": (1.0, 2.0), "aux": (0.0, 10.0)} if split == "validation" else {"main": main, "aux": aux}
+        )
+        return {**own, "tighter": own, "wider": own}
+
+    monkeypatch.setattr("scalpel_bench.benchmarks.commands.new_box.propose", proposed)
+    lines = new_box("conditioning", "smoke", tmp_path)
+    assert ("[scales.smoke.box.train]" in lines) == apart
 
 
 def test_the_start_of_a_model_that_was_trained_before_sets_no_cap(tmp_path) -> None:

@@ -17,7 +17,7 @@ from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.experiments.simulated import MixedLossExperiment
 from scalpel_bench.benchmarks.figures import trajectories
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.records import Folder, write_manifest
+from scalpel_bench.benchmarks.records import Folder, load_sweep, write_manifest
 from tests.benchmarks.runs import DATA, analysed, conditioning, plan, record, written
 
 LAMS = [0.0, 0.1, 1.0]
@@ -119,6 +119,16 @@ def test_a_source_without_methods_is_refused(tmp_path) -> None:
     experiments = [load("fig2", "smoke"), derived(tmp_path, "fig2")]
     with pytest.raises(UserError, match="fig2 compares no methods"):
         sweep(experiments, ExecutionOptions(), tmp_path / "results", False, "disabled")
+
+
+def test_a_folder_that_is_computed_from_itself_is_refused(tmp_path) -> None:
+    folder = Folder(tmp_path / "results" / "least" / "smoke")
+    folder.prepare()
+    write_manifest(folder, derived(tmp_path).model_copy(update={"source": "least"}), None)
+    (run,) = plan(with_methods(conditioning(lam=[0.1], seeds=1), ["sum"]))
+    folder.write(record(run, 1.0, 1.0))
+    with pytest.raises(UserError, match="least compares no methods"):
+        load_sweep(folder)
 
 
 @pytest.mark.draws

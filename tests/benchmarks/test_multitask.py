@@ -89,6 +89,18 @@ def test_lambda_is_that_of_the_other_seeds() -> None:
     assert at.loc[("bloop", 3), "main"] == pytest.approx(2.0)
 
 
+def test_lambda_that_few_seeds_ran_is_not_chosen() -> None:
+    """At λ = 0.1 seeds 1 and 3 alone ran, of which 1 was lucky."""
+    experiment = kovasznay()
+    found = analysis(experiment)
+    runs = found.summary.copy()
+    there = (runs["method"] == "bloop") & (runs["lam"] == 0.1)
+    runs.loc[there & (runs["seed"] == 1), [f"validation_{name}" for name in NAMES]] = 1e-6
+    found.__dict__["summary"] = runs[~there | runs["seed"].isin([1, 3])]
+    losses = multitask.chosen(found.protocols[0], experiment, "test")
+    assert losses.loc[("bloop", 3), "main"] == pytest.approx(1.0)  # twice that at λ = 0.1
+
+
 def test_a_diverged_run_has_no_mean_and_says_so() -> None:
     found = analysis(kovasznay(lam=[1.0]), diverged=2)
     rows = found.metrics.query("method == 'bloop' and statistic == 'delta_m' and split == 'test'")

@@ -1,5 +1,6 @@
 """When a claim gets no verdict, and what the number of claims costs."""
 
+import math
 import re
 from pathlib import Path
 
@@ -8,9 +9,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from scalpel_bench.benchmarks.analysis.verdicts import (
-    corrected,
-)
+from scalpel_bench.benchmarks.analysis.evidence import Evidence
+from scalpel_bench.benchmarks.analysis.verdicts import corrected
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from tests.benchmarks.judged import BETTER, EQUAL, answer, curve, swept, verdict, verdicts
 from tests.benchmarks.runs import BOX, plan, record
@@ -225,3 +225,29 @@ class TestPrimaryClaims:
         row = verdict([{**BETTER, "than": "sum"}], curve({"bloop": 0.97}))
         logs = np.log(0.97 * np.array([0.98, 1.0, 1.02] * 2))
         assert row["p"] == pytest.approx(stats.ttest_1samp(logs, 0).pvalue)
+
+    def test_p_of_an_interval_that_is_closed(self) -> None:
+        """Inside by two one-sided tests at 5 %, outside by one at 5 %, as its 90 % interval says."""
+        scatter = 0.004 * np.array([-2, -1, 0, 0, 1, 2])
+        standings = set()
+        for middle in np.linspace(-0.06, 0.06, 49):
+            values = np.exp(middle + scatter)
+            of = Evidence("x", (dict(enumerate(values)), ""), (1 / 1.02, 1.02), confidence=0.9)
+            standings.add(of.standing)
+            assert of.p is not None
+            assert (of.p < 0.05) == (of.standing != "inconclusive")
+            if abs(middle) > 0.01:  # one side decides
+                below = stats.ttest_1samp(np.log(values), math.log(1.02), alternative="less").pvalue
+                above = stats.ttest_1samp(np.log(values), -math.log(1.02), alternative="greater").pvalue
+                inside = max(below, above)
+                assert of.p == pytest.approx(1 - inside if of.standing == "contradicted" else inside)
+        assert standings == {"supported", "inconclusive", "contradicted"}
+
+    def test_a_claim_that_one_of_several_comparisons_contradicts_pays_for_their_number(self) -> None:
+        losses = curve({"bloop": 1.03, "pcgrad": 1.01, "dynamic_barrier": 1.01})
+        alone = verdict([{**BETTER, "than": "sum"}], losses)
+        several = verdict([{**BETTER, "than": ["sum", "pcgrad", "dynamic_barrier"]}], losses)
+        assert alone["verdict"] == several["verdict"] == "contradicted"
+        assert several["effect"] == alone["effect"]
+        assert several["p"] == pytest.approx(3 * alone["p"])
+        assert alone["p"] > 1e-4

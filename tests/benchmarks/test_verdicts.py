@@ -201,6 +201,13 @@ class TestCost:
             self.verdict(tmp_path, figure=figure, value=1.3, low=1.2, high=1.4)["verdict"] == "contradicted"
         )
 
+    @pytest.mark.parametrize("damage", [{"value": "1.0.0"}, {"figure": 3}, {"high": [1.0]}])
+    def test_a_damaged_record_is_no_measurement(self, tmp_path, damage: dict[str, Any]) -> None:
+        figure = "step of bloop / step of sum with two gradients (MLP)"
+        row = self.verdict(tmp_path, **{"figure": figure, **damage})
+        assert row["verdict"] == "inconclusive"
+        assert "bench/quick.json cannot be read" in row["reason"]
+
     def test_without_the_record_the_command_is_said(self, tmp_path) -> None:
         row = self.verdict(tmp_path)
         assert (row["verdict"], np.isnan(row["effect"])) == ("inconclusive", True)
@@ -230,6 +237,23 @@ class TestApart:
     def test_further_than_the_others_from_one_another(self) -> None:
         assert self.verdict(0.2)["verdict"] == "supported"
         assert self.verdict(0.005)["verdict"] == "contradicted"
+
+    def test_the_units_of_a_loss_do_not_matter_nor_powers_of_one_on_a_log_axis(self) -> None:
+        """Main losses enter by their logarithms, as the labels say, auxiliary ones as they are."""
+
+        def path(each: Record, main: Callable[[float], float], aux: Callable[[float], float]) -> Record:
+            told = [
+                {"train": {"main": main(row["train"]["main"]), "aux": aux(row["train"]["aux"])}}
+                for row in each.trajectory
+            ]
+            return each.model_copy(update={"trajectory": told})
+
+        def effect(main: Callable[[float], float] = float, aux: Callable[[float], float] = float) -> float:
+            return float(self.verdict(0.2, spoil=lambda each: path(each, main, aux))["effect"])
+
+        assert effect(aux=lambda x: 1000 * x - 3) == pytest.approx(effect())
+        assert effect(main=lambda x: 7 * x**3) == pytest.approx(effect())
+        assert effect(aux=lambda x: x**3) != pytest.approx(effect(), rel=0.01)
 
     def test_no_run_is_left_out_in_silence(self) -> None:
         def diverged(each: Record) -> Record:
