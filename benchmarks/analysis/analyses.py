@@ -248,6 +248,12 @@ class TrainingAnalysis(Analysis):
             return ": end values, mean over seeds" + (
                 f", without {diverged} that diverged" if diverged else ""
             )
+        if not self.protocols:
+            rate = self.compared.training.lr
+            return (
+                f": nothing is compared: no run is at the experiment's learning rate ({rate:g}), "
+                "and there are not several, with validation values to choose by"
+            )
         relative = ": main loss relative to sum at equal auxiliary loss, geometric mean over seeds [95 %]"
         return f"{relative}; {self.no_front}, so ratios are 1" if self.outside else relative
 

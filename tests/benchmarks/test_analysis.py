@@ -157,6 +157,18 @@ def test_where_a_grid_puts_its_points_is_no_merit_of_a_method() -> None:
     assert verdict["reason"].startswith("30 of 66 runs are missing")
 
 
+def test_rates_of_which_none_can_be_chosen_are_said() -> None:
+    records, experiment = sweep(rates=(0.1, 0.5))
+    without = [
+        r.model_copy(update={"trajectory": [{k: v for k, v in r.trajectory[0].items() if k != "validation"}]})
+        for r in records
+    ]
+    elsewhere = experiment.training.model_copy(update={"lr": 0.2})
+    tables = analysed(without, experiment.model_copy(update={"training": elsewhere}), DATA.fingerprint)
+    assert tables.overview.empty
+    assert "nothing is compared: no run is at the experiment's learning rate (0.2)" in tables.title
+
+
 def test_a_metric_of_the_fronts_that_a_run_lacks_is_said() -> None:
     records, experiment = sweep()
     others = experiment.model_copy(update={"aux": "accuracy"})
