@@ -1,4 +1,4 @@
-"""Which code decided a number: a fingerprint of a file and of all it imports inside the package.
+"""Which code decided a number: a fingerprint of a file and of all it imports inside its package.
 
 Comments and docstrings do not count. Where a name is imported from a package, only the file that defines it
 counts, not all that the package's ``__init__`` offers: an edit to one method leaves the others as they were.
@@ -21,10 +21,10 @@ MESSAGES = "benchmarks/messages/"
 
 
 def code_identity(*files: Path) -> str:
-    """12 hexadecimal digits that change with the code of these files, or of what they import of the package.
+    """12 hexadecimal digits that change with the code of files, or of what they import of their package.
 
     Args:
-        files: Python files of the package or of a plugin.
+        files: Python files of the suite, or of a plugin, whose own package counts as well as the suite.
     """
     seen: dict[Path, str] = {}
     waiting = [_inside(file) for file in files]
@@ -91,10 +91,12 @@ def _imported(tree: ast.Module, file: Path) -> Iterator[Path]:
         if isinstance(node, ast.Import):
             for name in node.names:
                 yield from _found(name.name, None, set())
+                yield from _of_plugin(name.name, None, file)
         elif isinstance(node, ast.ImportFrom):
             module = _module(node, file)
             for name in node.names:
                 yield from _found(module, name.name, used.get(name.asname or name.name, set()))
+                yield from _of_plugin(module, name.name, file)
 
 
 def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
@@ -108,13 +110,26 @@ def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def _module(node: ast.ImportFrom, file: Path) -> str:
-    """The full name of the module that names are imported from; nothing for one outside the package."""
+    """The full name of the module that names are imported from."""
     if not node.level:
         return node.module or ""
-    if not file.is_relative_to(ROOT):
-        return ""
-    package = [PACKAGE, *file.relative_to(ROOT).parts[:-1]]
+    package = file.relative_to(_import_root(file)).parts[:-1]
     return ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
+
+
+def _import_root(file: Path) -> Path:
+    """The folder in which the outermost package of a file lies; of a file in none, its own."""
+    return next(folder for folder in file.parents if not (folder / "__init__.py").is_file())
+
+
+def _of_plugin(module: str, name: str | None, file: Path) -> Iterator[Path]:
+    """The files behind ``from module import name`` in a plugin's file, where they are of its own package."""
+    root = _import_root(file)
+    if file.is_relative_to(ROOT) or module.partition(".")[0] != file.relative_to(root).parts[0]:
+        return
+    for each in (module, f"{module}.{name}" if name else module):
+        path = root.joinpath(*each.split("."))
+        yield from filter(Path.is_file, (path / "__init__.py", path.with_suffix(".py")))
 
 
 def _found(module: str, name: str | None, attributes: set[str]) -> Iterator[Path]:

@@ -133,6 +133,28 @@ def test_it_is_the_same_in_every_version_of_python(tmp_path) -> None:
     assert code_identity(file) == "4190207c42f8"
 
 
+PLUGIN = {
+    "ours/__init__.py": "",
+    "ours/idea.py": "import math\n\nfrom .parts import solve\nimport ours.numbers\nfrom other import x\n",
+    "ours/parts/__init__.py": "from .solver import solve\n",
+    "ours/parts/solver.py": "def solve():\n    return 1\n",
+    "ours/numbers.py": "PI = 3\n",
+    "ours/unused.py": "PI = 3\n",
+    "other/__init__.py": "x = 1\n",
+}
+
+
+@pytest.mark.parametrize("file", PLUGIN)
+def test_of_a_plugin_the_modules_that_it_imports_of_its_own_package_count(tmp_path, file) -> None:
+    for name, text in PLUGIN.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    before = code_identity(tmp_path / "ours" / "idea.py")
+    edit(tmp_path / file, "\nEDITED = 1\n")
+    counts = file not in ("ours/__init__.py", "ours/unused.py", "other/__init__.py")
+    assert (code_identity(tmp_path / "ours" / "idea.py") != before) == counts
+
+
 @pytest.fixture(scope="module")
 def recorded_once(tmp_path_factory) -> Folder:
     experiment = conditioning(lam=[0.1, 1.0], seeds=1)
