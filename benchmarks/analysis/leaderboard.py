@@ -269,9 +269,7 @@ class Leaderboard:
 def leaderboard(measured: Iterable[tuple[Experiment, pd.DataFrame]]) -> Leaderboard:
     """The leaderboard of some sweeps.
 
-    A method of an experiment is left out that has front ratios of fewer seeds than another there, did not end
-    all runs that `sum` did, or has more λ than the grid: failing at a bad seed or λ, and a finer staircase,
-    would rank it higher.
+    Methods that are `unfit` in an experiment are left out there.
 
     Args:
         measured: of each its experiment and its metrics; one without front ratios is passed over.
@@ -288,9 +286,10 @@ def leaderboard(measured: Iterable[tuple[Experiment, pd.DataFrame]]) -> Leaderbo
         if name in cells:
             raise UserError(f"two of the folders hold {name}: a leaderboard is of one of them")
         if len(own):
-            unfit = _unfit(experiment, own, metrics)
-            left_out += [f"{name}: {method} ({why})" for method, why in unfit.items()]
-            own = cells[name] = own[~own["method"].isin(list(unfit))]
+            out = unfit(metrics, more_lam(experiment.methods, experiment.lam))
+            out.pop(REFERENCE, None)  # all others are measured by it
+            left_out += [f"{name}: {method} ({why})" for method, why in out.items()]
+            own = cells[name] = own[~own["method"].isin(list(out))]
             single_points |= {label for label in own["method"].unique() if not experiment.trades_off(label)}
     if not cells:
         raise UserError(f"no front ratios on {SPLIT} losses under the protocol {PROTOCOL}: nothing to rank")
@@ -298,19 +297,41 @@ def leaderboard(measured: Iterable[tuple[Experiment, pd.DataFrame]]) -> Leaderbo
     return Leaderboard(together, frozenset(single_points), tuple(left_out))
 
 
-def _unfit(experiment: Experiment, cells: pd.DataFrame, metrics: pd.DataFrame) -> dict[str, str]:
-    """The methods of an experiment that cannot be ranked, and why."""
-    over_all = over_all_seeds(metrics, "front_ratio")
-    over_all = over_all[(over_all["split"] == SPLIT) & (over_all["protocol"] == PROTOCOL)]
-    notes = {str(row.method): str(row.note) for row in over_all.dropna(subset="note").itertuples()}
-    seeds, grid = cells.groupby("method", sort=False)["seed"].nunique(), len(experiment.lam)
-    rivals = seeds.drop(REFERENCE, errors="ignore")
-    found = {str(label): f"{n} of {seeds.max()} seeds" for label, n in rivals.items() if n < seeds.max()}
-    for label in map(str, rivals.index):
-        if ran_less(label, notes.get(label, "")):
-            found.setdefault(label, notes[label])
-        if not experiment.on_grid(label) and (count := len(experiment.lams(label))) > grid:
-            found[label] = f"{count} λ, the grid has {grid}"
+def more_lam(methods: Mapping[str, Mapping[str, Any]], grid: Sequence[float]) -> dict[str, str]:
+    """The labels of an experiment that state more λ than its grid has, and how many."""
+    own = {label: settings.get("lam") for label, settings in methods.items()}
+    return {
+        label: f"{len(lam)} λ, the grid has {len(grid)}"
+        for label, lam in own.items()
+        if isinstance(lam, list | tuple) and len(lam) > len(grid)
+    }
+
+
+def unfit(metrics: pd.DataFrame, finer: Mapping[str, str], statistic: str = "front_ratio") -> dict[str, str]:
+    """The methods of a sweep that cannot be ranked by a statistic, and why.
+
+    Those that have it of fewer seeds than another, that did not end all runs that `sum` did, or have more λ
+    than the grid: failing at a bad seed or λ, and a finer staircase, would rank them higher.
+
+    Args:
+        metrics: as `analyses.TrainingAnalysis` makes them, or as read from ``metrics.csv``.
+        finer: as `more_lam` finds it.
+        statistic: of the metrics.
+    """
+    rows = metrics[(metrics["split"] == SPLIT) & (metrics["protocol"] == PROTOCOL)]
+    over_all = over_all_seeds(rows, statistic).dropna(subset="note")
+    notes = dict(zip(over_all["method"], over_all["note"].astype(str), strict=True))
+    per_seed = rows[(rows["statistic"] == statistic) & (rows["seed"].astype(str) != "all")]
+    seeds = per_seed.dropna(subset="value").groupby("method", sort=False)["seed"].nunique()
+    found = {}
+    for label, count in seeds.items():
+        told = str(label)
+        if of_lam := finer.get(told.partition(" (")[0]):
+            found[told] = of_lam
+        elif count < seeds.max():
+            found[told] = f"{count} of {seeds.max()} seeds"
+        elif ran_less(told, notes.get(told, "")):
+            found[told] = notes[told]
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import pandas as pd
 
 from ...registry import catalogue
 from ...words import unknown
-from ..analysis.leaderboard import PROTOCOL, SPLIT
+from ..analysis.leaderboard import PROTOCOL, SPLIT, more_lam, unfit
 from ..analysis.ratio_table import over_all_seeds
 from ..analysis.wording import with_interval
 from ..catalogue import packed_sweeps
@@ -60,20 +60,22 @@ class Sweep:
         name: such as ``fig5a/workstation``.
         methods: the method of each label, without the variations that axes make of one.
         miniature: whether it is smaller than what it asks about.
-        finer: the labels with more λ than the grid, which are not ranked: more λ make a better staircase.
+        finer: the labels with more λ than the grid.
         metrics: the rows of its ``metrics.csv`` at each experiment's own rate.
     """
 
     name: str
     methods: Mapping[str, str]
     miniature: bool
-    finer: Collection[str]
+    finer: Mapping[str, str]
     metrics: pd.DataFrame
 
     def rows(self, method: str) -> Iterator[dict[str, Any]]:
-        """A row for each label of a method that has a place."""
+        """A row for each label of a method that has a value, where two labels at least are ranked."""
         if len(self._places) > 1:
-            yield from (self._row(label) for label in self._ranked if self.methods[label] == method)
+            for label in self.methods:
+                if self.methods[label] == method and (label in self._places or label in self._unfit):
+                    yield self._row(label)
 
     @cached_property
     def _statistic(self) -> str:
@@ -82,32 +84,21 @@ class Sweep:
         return RATIO if ratios.notna().any() else DELTA_M
 
     @cached_property
-    def _ranked(self) -> list[str]:
-        """The labels with a place, and those with more λ, in the experiment's order."""
-        value = self._over_all(SPLIT)["value"].dropna()
-        return [
-            label
-            for label in self.methods
-            if label in self._places or (label in self.finer and label in value)
-        ]
+    def _unfit(self) -> dict[str, str]:
+        """Why labels with a value are not ranked."""
+        return unfit(self.metrics, self.finer, self._statistic)
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        """The place of each label with a value on test losses; ties share.
-
-        Where the others have more seeds, or fewer λ, a label has none.
-        """
+        """The place of each label with a value on test losses that can be ranked; ties share."""
         value = self._over_all(SPLIT)["value"].dropna()
-        seeds = self._per_seed(self._statistic).dropna(subset="value").groupby("method")["seed"].nunique()
-        value = value[(seeds.reindex(value.index) == seeds.max()) & ~value.index.isin([*self.finer])]
-        ranks = value.rank(method="min").astype(int)
+        ranks = value.drop(list(self._unfit), errors="ignore").rank(method="min").astype(int)
         return {label: int(ranks[label]) for label in self.methods if label in ranks}
 
     def _row(self, label: str) -> dict[str, Any]:
         name = f"`{self.name}`"
-        place = (
-            f"{self._places[label]} of {len(self._places)}" if label in self._places else "more λ: not ranked"
-        )
+        ranked = label in self._places
+        place = f"{self._places[label]} of {len(self._places)}" if ranked else f"none: {self._unfit[label]}"
         row = {"sweep": name if label == self.methods[label] else f"{name}, as `{label}`"}
         if self._statistic == RATIO:
             row |= {f"front ratio, {split}": self._told(split, label) for split in ("train", SPLIT)}
@@ -178,7 +169,7 @@ def _metrics(folder: Path, written: int) -> pd.DataFrame:
     return metrics[used & (metrics["protocol"] == PROTOCOL)]
 
 
-def _stated(file: Path) -> tuple[dict[str, str], bool, list[str]]:
+def _stated(file: Path) -> tuple[dict[str, str], bool, dict[str, str]]:
     """The method of each label of an experiment, whether it is a miniature, and the labels with more λ.
 
     Raises:
@@ -188,10 +179,6 @@ def _stated(file: Path) -> tuple[dict[str, str], bool, list[str]]:
         stated = json.loads(file.read_text(encoding="utf-8"))["experiment"]
         own = stated.get("methods", {})
         methods = {label: str(settings["name"]) for label, settings in own.items()}
-        lams = {label: settings.get("lam") for label, settings in own.items()}
-        finer = [
-            label for label, lam in lams.items() if isinstance(lam, list) and len(lam) > len(stated["lam"])
-        ]
-        return methods, bool(stated.get("miniature")), finer
+        return methods, bool(stated.get("miniature")), more_lam(own, stated.get("lam", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file} states no experiment: {type(error).__name__}") from error

@@ -87,7 +87,26 @@ def test_fronts_agree_at_every_seed_that_either_has_or_not_at_all(tmp_path) -> N
 def test_a_label_with_fewer_seeds_than_others_has_no_place(tmp_path) -> None:
     sweep(tmp_path, measured({"sum": [1.0, 1.0], "bloop": [0.8, 0.9], "bloop_no_ema": [0.7]}))
     assert [row["place on test"] for row in rows(tmp_path, "bloop")] == ["1 of 2"]
-    assert isinstance(standing(tmp_path, "bloop_no_ema"), str)
+    assert [row["place on test"] for row in rows(tmp_path, "bloop_no_ema")] == ["none: 1 of 2 seeds"]
+
+
+def test_a_label_that_did_not_end_the_runs_of_sum_has_no_place(tmp_path) -> None:
+    table = measured(RATIOS)
+    lost = "1 of 8 runs of bloop failed or are missing"
+    table.loc[(table["method"] == "bloop") & (table["seed"] == "all"), "note"] = lost
+    sweep(tmp_path, table)
+    assert [row["place on test"] for row in rows(tmp_path, "bloop")] == [f"none: {lost}", "2 of 3"]
+
+
+def test_a_label_with_more_lam_than_the_grid_has_no_place(tmp_path) -> None:
+    folder = sweep(tmp_path, measured(RATIOS), lam=[0.1, 1.0])
+    stated = json.loads((folder / "experiment.json").read_text())
+    stated["experiment"]["methods"]["bloop"]["lam"] = [0.1, 0.3, 1.0]
+    (folder / "experiment.json").write_text(json.dumps(stated))
+    assert [row["place on test"] for row in rows(tmp_path, "bloop")] == [
+        "none: 3 λ, the grid has 2",
+        "2 of 3",
+    ]
 
 
 def test_labels_without_a_point_in_the_box_share_the_cap_and_no_front(tmp_path) -> None:
