@@ -35,6 +35,8 @@ from .ratio_table import ratio_table
 from .summary import splits
 
 PERCENTILES = (25, 50, 75)
+EXACT = ("excess", "regret")
+"""What a task reports on train that knows its exact front."""
 METRIC_COLUMNS = ["protocol", "method", "split", "statistic", "seed", "value", "low", "high", "note"]
 FRONT_COLUMNS = ["protocol", "method", "split", "seed", "lam", "lr", "main", "aux"]
 ATTAINMENT_COLUMNS = ["protocol", "method", "split", "percentile", "main", "aux"]
@@ -245,9 +247,8 @@ class TrainingAnalysis(Analysis):
             return ": test losses relative to models trained on one alone, mean over seeds [95 %]"
         if not self.compared.compares_fronts:
             diverged = int((self.summary["status"] == "diverged").sum())
-            return ": end values, mean over seeds" + (
-                f", without {diverged} that diverged" if diverged else ""
-            )
+            without = f", without {diverged} that diverged" if diverged else ""
+            return f": end values, mean over seeds{without}{self.no_exact_front}"
         if not self.protocols:
             rate = self.compared.training.lr
             return (
@@ -256,6 +257,14 @@ class TrainingAnalysis(Analysis):
             )
         relative = ": main loss relative to sum at equal auxiliary loss, geometric mean over seeds [95 %]"
         return f"{relative}; {self.no_front}, so ratios are 1" if self.outside else relative
+
+    @property
+    def no_exact_front(self) -> str:
+        """Why there is no figure of the exact front where one is asked for, or nothing."""
+        lacking = [name for name in EXACT if f"train_{name}" not in self.summary]
+        if self.compared.figure != "exact" or not lacking:
+            return ""
+        return f"; no figure: the task reports no {' and no '.join(lacking)} on train"
 
     @property
     def overview(self) -> pd.DataFrame:

@@ -179,6 +179,8 @@ class Experiment(FromFile):
 
     @model_validator(mode="after")
     def _known_axes(self) -> Self:
+        if self.figure == "exact" and "task.batch_size" not in self.axes:
+            raise ValueError("figure: exact is drawn over batch sizes: make task.batch_size an axis")
         for axis, values in self.axes.items():
             if axis.partition(".")[0] not in ("training", "method", "task") or not axis.partition(".")[2]:
                 raise ValueError(f"axes: {axis!r} must start with training., method. or task.")

@@ -27,10 +27,11 @@ _LEAST = 1e-5
 def draw(analysis: TrainingAnalysis) -> Drawn:
     """Distances over batch size and places at one rate; main loss over ρ at every rate; all at the least λ.
 
-    The rate is the experiment's own, or of those that were run the nearest to it.
+    The rate is the experiment's own, or of those that were run the nearest to it. None where the task does
+    not know its exact front, which the analysis says.
     """
     experiment = analysis.compared
-    if experiment.figure != "exact":
+    if experiment.figure != "exact" or analysis.no_exact_front:
         return
     records = [r for r in analysis.records if r.status == "completed"]
     records = [r for r in records if not experiment.bounds(r.run.label)]

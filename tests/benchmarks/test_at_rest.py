@@ -199,7 +199,9 @@ def test_the_figure_shows_distances_places_and_the_exact_front() -> None:
 
     swept = experiment(NOISE)
     records = [resting(run, **metrics(run)) for run in plan(swept)]
-    ((name, figure),) = exact_front.draw(analysed(records, swept, DATA.fingerprint))
+    analysis = analysed(records, swept, DATA.fingerprint)
+    assert "no figure" not in analysis.title
+    ((name, figure),) = exact_front.draw(analysis)
     distance, plane, best = figure.axes
     (own,) = [line for line in distance.lines if line.get_label() == style.title("sum")]
     assert name == "exact_front"
@@ -212,3 +214,11 @@ def test_the_figure_shows_distances_places_and_the_exact_front() -> None:
     assert max(inside) < 2
     assert [line.get_label() for line in best.lines] == [f"lr {rate:g}" for rate in RATES]
     assert best.lines[0].get_ydata() == pytest.approx([rho + RATES[0] for rho in RHOS])
+
+
+def test_a_task_that_does_not_know_its_exact_front_has_no_figure_and_it_says_so() -> None:
+    swept = experiment(NOISE)
+    records = [resting(run, main=3.0, aux=1.0, excess=1.0) for run in plan(swept)]
+    analysis = analysed(records, swept, DATA.fingerprint)
+    assert list(exact_front.draw(analysis)) == []
+    assert analysis.title.endswith("; no figure: the task reports no regret on train")

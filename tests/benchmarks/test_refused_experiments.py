@@ -23,6 +23,10 @@ BAD = {
     ),
     "unknown task": ("task = {name = 'mlp'}", "unknown task 'mlp'"),
     "unknown task setting": ("task = {name = 'quadratic', depth = 2}", "depth"),
+    "exact front over no batch sizes": (
+        "figure = 'exact'",
+        "figure: exact is drawn over batch sizes: make task.batch_size an axis",
+    ),
     "bad seeds": ("seeds = 0", "seeds: Input should be greater than 0, got 0"),
     "bad rate": (
         "training = {optimizer = 'adam', lr = -1, epochs = 1}",
