@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import tomllib
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -49,6 +50,8 @@ def execution_options(
         raise UserError(f"--gpu-share {gpu_share:g}: runs are on {chosen}, which has no share of a GPU")
     if address is not None and executor != "ray":
         raise UserError("--address belongs to a Ray cluster: give --executor ray too")
+    if address not in (None, "auto") and not re.fullmatch(r"[^/]+:[0-9]{1,5}", address):
+        raise UserError(f"--address {address}: write host:port of the cluster's head, or auto")
     with as_user_error():
         tasks.check_source(data)
     return execution.ExecutionOptions(

@@ -17,6 +17,7 @@ from ..execution import (
     ExecutionOptions,
     FinishedJob,
     Job,
+    check,
     get_task,
 )
 from ..experiments.loading import AnyExperiment
@@ -68,11 +69,8 @@ def sweep(
     jobs = [job for e in experiments for job in plan_jobs(e, options, folders[e.name])]
     jobs = [replace(job, stamp=job.folder.stamp(job.run.id)) for job in jobs]
     found = {folder: folder.content() for folder in folders.values()}
-    if not dry_run:
-        bad = {file for content in found.values() for file in content.bad_files}
-        jobs = [replace(job, stamp=None) if job.file in bad else job for job in jobs]
-        for e in experiments:
-            found[folders[e.name]] = _prepare(e, options, folders[e.name], found[folders[e.name]])
+    bad = {file for content in found.values() for file in content.bad_files}
+    jobs = [replace(job, stamp=None) if job.file in bad else job for job in jobs]
     known = recorded(found)
     missing = [job for job in jobs if job.run.id not in known]
     announce(jobs, missing, options)
@@ -83,7 +81,10 @@ def sweep(
     told = forecast(missing, options) if brief and missing else None
     if told:
         announce_cost(told, len(missing), results)
+    check(options)
     with Tracker(wandb, results) as tracker:
+        for e in experiments:
+            found[folders[e.name]] = _prepare(e, options, folders[e.name], found[folders[e.name]])
         derived = _Derived(experiments, folders, found, missing, options, tracker, brief)
         before = len(jobs) - len(missing)
         ended = run_jobs(

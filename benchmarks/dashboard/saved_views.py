@@ -144,7 +144,7 @@ def _fronts(sweep: SentSweep) -> list[Any]:
         for split in splits
     ]
     objectives = [f"{split}/{objective}" for split in splits for objective in ("main", "aux")]
-    log = min(run.start["config"]["lam"] for run in sweep.runs) >= 0
+    log = min(run.start["config"]["lam"] for run in sweep.runs) > 0
     over_lam = [
         wr.ScatterPlot(title=f"{key} over λ", x=lam, y=wr.SummaryMetric(key), log_x=log) for key in objectives
     ]

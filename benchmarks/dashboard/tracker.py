@@ -142,7 +142,7 @@ class Tracker:
     def _read(self) -> None:
         assert self._sender.stdout is not None
         for line in self._sender.stdout:
-            said = json.loads(line)
+            said = _message(line)
             if "sent" in said:
                 self.sent[said["sent"]] = said
             if "error" in said and not self._error:
@@ -167,7 +167,11 @@ class Tracker:
             self._error = {"error": "stopped"}
         if self._reader.is_alive():
             self._sender.kill()
-        self._sender.wait()
+        try:
+            self._sender.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._sender.kill()
+            self._sender.wait()
 
     def _tell(self) -> None:
         """One line: where the runs are, or what is missing and how to send it."""
@@ -185,6 +189,15 @@ class Tracker:
         elif count:
             url = next(iter(self.sent.values()))["url"].partition("/runs/")[0]
             terminal.say(f"W&B: {count} runs sent to {url}")
+
+
+def _message(line: str) -> dict[str, Any]:
+    """What the sender says; nothing where a library of its own printed."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _check_project(name: str) -> None:

@@ -1,6 +1,7 @@
 """Where and in which order runs are executed, and who may execute which."""
 
 from .code import code_of
+from .executors import check
 from .job import FinishedJob, Job
 from .loaded_tasks import as_key, describe_data, get_task
 from .options import (
@@ -19,6 +20,7 @@ __all__ = [
     "FinishedJob",
     "Job",
     "as_key",
+    "check",
     "check_device",
     "code_of",
     "default_device",

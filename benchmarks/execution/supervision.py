@@ -104,7 +104,7 @@ class _Supervisor:
         for future in wait(self.running, GRACE).done:
             attempt = self.running.pop(future)
             if future.exception() is None:
-                count += len([*self._record(future.result(), attempt.lost)])
+                count += len(self._record(future.result(), attempt.lost))
         if count:
             terminal.warn(
                 f"{count} run{'s' * (count > 1)} ended while stopping; recorded, and not counted below"
@@ -140,19 +140,25 @@ class _Supervisor:
     def _collect(self) -> Iterator[FinishedJob]:
         done = [future for future in self.running if future.done()]
         for future in sorted(done, key=lambda each: each.exception() is not None):
-            attempt = self.running.pop(future)
+            attempt = self.running[future]
             try:
                 ended = future.result()
             except Lost as lost:
                 ended = self._hung(attempt) if future in self.hung else self._lost(attempt, lost)
-            yield from self._record(ended, attempt.lost)
+            recorded = self._record(ended, attempt.lost)
+            del self.running[future]  # before that, `stop` records what ended
+            yield from recorded
 
-    def _record(self, ended: list[FinishedJob], lost: tuple[str, ...]) -> Iterator[FinishedJob]:
-        for done in ended:
-            record = done.record.model_copy(update={"lost": [*lost, *done.record.lost]})
-            done.job.folder.write(record)
+    def _record(self, ended: list[FinishedJob], lost: tuple[str, ...]) -> list[FinishedJob]:
+        """Write the records of a population; its checkpoint goes with that of its first run, the last."""
+        recorded = [
+            replace(done, record=done.record.model_copy(update={"lost": [*lost, *done.record.lost]}))
+            for done in ended
+        ]
+        for done in reversed(recorded):
+            done.job.folder.write(done.record)
             self.leases.release(done.job.file)
-            yield replace(done, record=record)
+        return recorded
 
     def _lost(self, attempt: Attempt, lost: Lost) -> list[FinishedJob]:
         """Queue what is tried again; else the failures to record."""

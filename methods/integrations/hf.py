@@ -27,20 +27,23 @@ class SurgeryTrainer(Trainer):
 
     The main loss is the Trainer's own, on ``train_dataset``. Every micro-batch of it comes with one of the
     auxiliary data, of the same size, from a shuffled stream without end that depends on ``args.data_seed``
-    (or ``args.seed``) alone, and begins anew with every call of ``train()``. Both losses are divided as the
+    (or ``args.seed``) alone, and begins anew with every call of ``train()``; that of the last, shorter batch
+    of an epoch is of full size. Both losses are divided as the
     Trainer divides its own: by the labels of the whole step, over micro-batches and processes, where the
     model or ``compute_loss_func`` takes their number. Accumulation, mixed precision, clipping,
     ``auto_find_batch_size`` and `DistributedDataParallel` work as the Trainer's arguments say. A checkpoint
     also holds `surgery.pt`, the method's memory and the place in the auxiliary stream, and resuming continues
     from both. What `Surgeon.diagnostics` tells is logged with each training loss, as ``surgery/…``, to
-    wherever the Trainer reports.
+    wherever the Trainer reports. A loss that is not finite ends the training with an error.
 
     Args:
-        method: what makes one direction of the two gradients; what it draws depends on ``args.seed``.
+        method: what makes one direction of the two gradients; what it draws depends on ``args.seed``. The
+            attribute may be replaced by another with the same memory, to move λ.
         auxiliary_dataset: examples as ``data_collator`` takes them; it has a length.
         auxiliary_loss: maps the model and a batch to a scalar, a mean over the batch; or, where it takes
             ``num_items_in_batch``, to a sum divided by that number of labels of the whole step (or, where the
-            Trainer counts none and gives None, to a mean). None for the Trainer's own loss.
+            Trainer counts none and gives None, to a mean). None for the Trainer's own loss. Where it reads
+            columns that the model does not, give ``remove_unused_columns=False``, as for the Trainer's own.
         shared: the parameters that the method works on; None for all (see `Surgeon`).
         arguments: those of the `Trainer`.
 
@@ -69,15 +72,31 @@ class SurgeryTrainer(Trainer):
             )
         if self.args.optim in (OptimizerNames.LOMO, OptimizerNames.ADALOMO):
             raise ValueError(f"{self.args.optim} steps within backward(), before there is a direction")
-        self.method = method
+        self._method = method
         self.auxiliary_dataset = auxiliary_dataset
         self.auxiliary_loss = auxiliary_loss
         self.surgeon: Surgeon | None = None
+        self._operated: torch.optim.Optimizer | None = None
         self._shared = None if shared is None else list(shared)
         self._counts = (
             auxiliary_loss is not None and "num_items_in_batch" in signature(auxiliary_loss).parameters
         )
         self._restart(0)
+
+    @property
+    def method(self) -> BaseMethod:
+        """What makes one direction of the two gradients.
+
+        Raises:
+            ValueError: it is replaced by one that cannot go on with what has been remembered.
+        """
+        return self._method
+
+    @method.setter
+    def method(self, method: BaseMethod) -> None:
+        if self.surgeon is not None:
+            self.surgeon.method = method
+        self._method = method
 
     def _restart(self, taken: int) -> None:
         """The auxiliary stream from a place on."""
@@ -102,11 +121,11 @@ class SurgeryTrainer(Trainer):
         self._auxiliary_items = self._get_num_items_in_batch(self._step, device)
         return main, items
 
-    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """The Trainer's optimiser, and a Surgeon of the same parameters."""
-        fresh = self.optimizer is None or self.surgeon is None
-        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
-        if fresh:
+    def _surgeon(self) -> Surgeon:
+        """The Surgeon of the optimiser, a new one where this is another than before."""
+        optimizer: Any = getattr(self.optimizer, "optimizer", self.optimizer)  # accelerate wraps it
+        if self.surgeon is None or self._operated is not optimizer:
+            self._operated = optimizer
             self.surgeon = Surgeon(
                 optimizer,
                 self.method,
@@ -115,7 +134,7 @@ class SurgeryTrainer(Trainer):
                 seed=self.args.seed,
                 autocast=torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else None,
             )
-        return optimizer
+        return self.surgeon
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
@@ -152,9 +171,8 @@ class SurgeryTrainer(Trainer):
                 loss = loss * self.accelerator.num_processes  # as compute_loss does: processes are averaged
             return self._per_step(loss, items is not None)
 
-        assert self.surgeon is not None
-        last = self.accelerator.sync_gradients
-        (self.surgeon.backward if last else self.surgeon.accumulate)(main, aux)
+        surgeon = self._surgeon()
+        (surgeon.backward if self.accelerator.sync_gradients else surgeon.accumulate)(main, aux)
         return reported[0]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -211,12 +229,12 @@ class SurgeryTrainer(Trainer):
         path = Path(checkpoint) / STATE
         if not path.is_file():
             raise ValueError(
-                f"{checkpoint} has no {STATE}: no SurgeryTrainer wrote it. To start from its weights, "
-                "load them with from_pretrained and train without resume_from_checkpoint"
+                f"{checkpoint} has no {STATE}: another Trainer wrote it, or save_only_model left it out. To "
+                "start from its weights, load them with from_pretrained and train without "
+                "resume_from_checkpoint"
             )
         state = torch.load(path, map_location="cpu", weights_only=True)
-        assert self.surgeon is not None
-        self.surgeon.load_state_dict(state["surgeon"])
+        self._surgeon().load_state_dict(state["surgeon"])
         self._restart(state["auxiliary_batches"])
 
 

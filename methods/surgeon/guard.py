@@ -83,7 +83,8 @@ class Guard:
             if ours:
                 raise RuntimeError(
                     "backward was called twice without a step: call optimizer.step() and zero_grad() "
-                    "between, or accumulate() for all micro-batches but the last"
+                    "between, or accumulate() for all micro-batches but the last (a step of what is no "
+                    "torch.optim.Optimizer is not seen: zero_grad() tells of it)"
                 )
             raise RuntimeError(f"{where} has a gradient that backward would lose: call zero_grad() before")
 

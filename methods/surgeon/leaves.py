@@ -35,16 +35,18 @@ class Owned:
                 f"Surgeon got a {type(given).__name__}: give it the optimiser, or model.parameters()"
             )
         self._optimizer = given if hasattr(given, "param_groups") else None
-        # the list of an optimiser's groups is kept itself: it grows with add_param_group
-        self._items: Any = given if self._optimizer is None and isinstance(given, list) else None
-        if self._optimizer is None and self._items is None:
-            self._items = list(given)  # type: ignore[arg-type]
+        self._items: Any = None
+        if self._optimizer is None:
+            groups = isinstance(given, list) and all(isinstance(each, dict) for each in given)
+            # the list of an optimiser's groups is kept itself: it grows with add_param_group
+            self._items = given if groups else list(given)  # type: ignore[arg-type]
         for parameter, _ in self._pairs():
             if not isinstance(parameter, Tensor) or not parameter.is_leaf:
                 tensor = isinstance(parameter, Tensor)
                 what = "a tensor that is no leaf" if tensor else f"a {type(parameter).__name__} among them"
                 raise ValueError(f"Surgeon got {what}: give it the optimiser, or model.parameters()")
-
+            if isinstance(parameter, nn.parameter.UninitializedParameter):
+                raise ValueError("a parameter has no shape yet: run the model once before making the Surgeon")
         self._shared = None if shared is None else list(shared)
 
     def divided(self) -> tuple[list[Tensor], list[Tensor]]:

@@ -285,10 +285,13 @@ class Surgeon:
         Raises:
             ValueError: it is of another method, or of other parameters or objectives.
         """
-        self._lay_out()
-        self._state = taken_in(state_dict, self.method, self._shared)
-        self._k, self._remembered = state_dict["objectives"], self._shared
+        shared, heads = self._owned.divided()
+        self._owned.check(shared, heads)
+        state = taken_in(state_dict, self.method, Layout(shared))
         self.drop()
+        self._lay_out()
+        self._state = state
+        self._k, self._remembered = state_dict["objectives"], self._shared
 
     def _lay_out(self) -> bool:
         """Divide the parameters that require grad at present; whether they are others than before."""

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 
+from scalpel_bench.benchmarks.commands.sweep import sweep
 from scalpel_bench.benchmarks.execution import ExecutionOptions, execute_all, executors
 from scalpel_bench.benchmarks.messages.errors import UserError
 from tests.benchmarks.runs import conditioning, jobs_of
@@ -34,6 +35,10 @@ def test_a_cluster_that_is_not_there_is_one_clear_error(folder) -> None:
     jobs = jobs_of(conditioning(), folder)
     with pytest.raises(UserError, match=r"no Ray cluster at 127\.0\.0\.1:1: .*refused"):
         list(execute_all([jobs[:1]], ExecutionOptions(executor="ray", address="127.0.0.1:1")))
+    place = ExecutionOptions(executor="ray", address="127.0.0.1:1")
+    with pytest.raises(UserError, match=r"no Ray cluster at 127\.0\.0\.1:1"):
+        sweep([conditioning()], place, folder.path / "results", False, "disabled")
+    assert not (folder.path / "results").exists()
 
 
 def test_without_ray_the_message_says_what_to_install(monkeypatch) -> None:

@@ -3,6 +3,7 @@
 import errno
 import itertools
 import os
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -16,6 +17,7 @@ from scalpel_bench.benchmarks.execution import ExecutionOptions, execute_all, su
 from scalpel_bench.benchmarks.execution.executors import local
 from scalpel_bench.benchmarks.execution.job import FinishedJob
 from scalpel_bench.benchmarks.messages.errors import UserError
+from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.runs import conditioning, jobs_of, record
 
 CHANGER = """
@@ -99,6 +101,70 @@ def test_runs_that_end_while_a_sweep_stops_are_recorded_and_said(folder, capfd, 
     runs.close()
     assert len(folder.read()[0]) == 2
     assert "1 run ended while stopping; recorded, and not counted below" in capfd.readouterr().err
+
+
+def test_all_runs_of_a_population_are_recorded_before_the_sweep_hears_of_the_first(
+    folder, monkeypatch
+) -> None:
+    """And its checkpoint, which has the first run's name, goes last: an error in between keeps it."""
+
+    class AtOnce:
+        slots = 1
+
+        def submit(self, jobs) -> Future:
+            outcome: Future = Future()
+            outcome.set_result([FinishedJob(job, record(job.run, 1.0, 1.0)) for job in jobs])
+            return outcome
+
+        def silence(self, running) -> float:
+            return 0.0
+
+        def stop(self) -> None:
+            pass
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(supervision.executors, "create", lambda options, on_step: AtOnce())
+    jobs = jobs_of(conditioning(), folder)[:3]
+    folder.prepare()
+    checkpoint = folder.checkpoint(jobs[0].run.id)
+    checkpoint.write_text("all three")
+    written, write = [], Folder.write
+
+    def watched(self, each) -> None:
+        written.append((each.id, checkpoint.exists()))
+        write(self, each)
+
+    monkeypatch.setattr(Folder, "write", watched)
+    runs = execute_all([jobs], ExecutionOptions())
+    assert next(runs).job == jobs[0]
+    runs.close()
+    assert written == [(job.run.id, True) for job in reversed(jobs)]
+    assert len(folder.read()[0]) == 3
+    assert not checkpoint.exists()
+
+
+def test_the_start_of_a_worker_is_no_silence_of_its_run(folder, monkeypatch) -> None:
+    """Nor are the hours in which it had nothing to do."""
+    executor = local.LocalExecutor(ExecutionOptions(workers=1))
+    started, go_on = threading.Event(), threading.Event()
+
+    def slow(self) -> None:
+        started.set()
+        go_on.wait()
+        raise local.Lost("enough", memory=False)
+
+    monkeypatch.setattr(local._Worker, "_start", slow)
+    (worker,) = executor._workers
+    worker.heard = time.monotonic() - 3600
+    running = executor.submit(jobs_of(conditioning(), folder)[:1])
+    started.wait()
+    assert executor.silence(running) <= 0
+    go_on.set()
+    with pytest.raises(local.Lost):
+        running.result()
+    executor.close()
 
 
 def test_a_population_that_may_have_run_out_of_memory_is_split(killer, folder) -> None:

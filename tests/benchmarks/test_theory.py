@@ -112,6 +112,17 @@ def test_rates_are_means_over_the_second_half_of_plain_bloop() -> None:
     assert (row["ema_error"], row["main_gradient"]) == pytest.approx(means)
 
 
+def test_the_quantities_of_noise_are_those_at_its_most() -> None:
+    rows = [
+        {"sigma": sigma, "rho": rho, "to_bloop": sigma * rho, "to_mixed": 10 * sigma * rho}
+        for sigma in (3.0, 0.1)
+        for rho in (1.0, 0.5)
+    ]
+    assert noise.quantities(pd.DataFrame(rows)) == pytest.approx(
+        {"to_bloop rho=1": 3.0, "to_bloop rho=0.5": 1.5, "to_mixed rho=1": 30.0, "to_mixed rho=0.5": 15.0}
+    )
+
+
 def test_every_kind_of_simulation_is_computed_and_drawn() -> None:
     kinds = {kind.model_fields["kind"].default for kind in Simulation.__subclasses__()}
     assert kinds == SIMULATIONS.keys() == figures._DRAW.keys()

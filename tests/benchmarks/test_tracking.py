@@ -195,9 +195,10 @@ def test_what_is_wrong_gets_one_line_and_status_2(case, tmp_path, capfd) -> None
     assert error.count("\n") == 1
 
 
-def test_without_a_login_nothing_is_run(tmp_path, capfd) -> None:
+def test_without_a_login_nothing_is_run_or_written(tmp_path, capfd) -> None:
     assert scalpel(*SWEEP, "--wandb", "online", cwd=tmp_path) == 2
     assert "nobody is logged in; run `wandb login`" in capfd.readouterr().err
+    assert list((tmp_path / "results").rglob("experiment.json")) == []
     assert records(tmp_path) == []
 
 

@@ -76,6 +76,14 @@ WRONG = {
         ["sweep", "fig2", "--executor", "ray", "--device", "nonsense"],
         "--device nonsense: Expected one of cpu",
     ),
+    "address without a port": (
+        ["sweep", "fig2", "--executor", "ray", "--address", "localhost:port"],
+        "--address localhost:port: write host:port of the cluster's head, or auto",
+    ),
+    "address of a Ray client": (
+        ["sweep", "fig2", "--executor", "ray", "--address", "ray://localhost:10001"],
+        "--address ray://localhost:10001: write host:port",
+    ),
     "seed too large": (
         ["run", "--task", "quadratic", "--method", "sum", "--seed", "9" * 20],
         "Invalid value for '--seed'",

@@ -163,6 +163,12 @@ def test_bad_parameters_are_refused() -> None:
         Surgeon(model[0].parameters(), bloop(), shared=model[2].parameters())
     with pytest.raises(ValueError, match="complex parameters"):
         Surgeon([nn.Parameter(torch.zeros(2, dtype=torch.complex64))], bloop())
+    with pytest.raises(ValueError, match="a parameter has no shape yet: run the model once before"):
+        Surgeon(nn.LazyLinear(3).parameters(), bloop())
+    flat = network()
+    flat[2].weight._fsdp_flattened = True
+    with pytest.raises(ValueError, match="parameter 2 .*FullyShardedDataParallel: use fully_shard instead"):
+        Surgeon(flat.parameters(), bloop())
     for given in (model, model[0].weight, [model[0].weight * 2], ["weight"]):
         with pytest.raises(ValueError, match=r"Surgeon got .*give it the optimiser, or model\.p"):
             Surgeon(given, bloop())

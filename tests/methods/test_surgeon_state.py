@@ -10,7 +10,16 @@ from torch.nn.functional import mse_loss
 
 from scalpel_bench import methods
 from scalpel_bench.methods import Surgeon
-from tests.methods.surgeons import batches, bloop, losses, network, optimizer_of, train, written
+from tests.methods.surgeons import (
+    batches,
+    bloop,
+    flat_gradients,
+    losses,
+    network,
+    optimizer_of,
+    train,
+    written,
+)
 
 
 def test_a_state_does_not_change_after_it_was_handed_out() -> None:
@@ -232,3 +241,41 @@ def test_famo_with_blocks_loads_and_takes_a_parameter_in() -> None:
     model.zero_grad()
     surgeon.backward(*losses(model, batch))
     assert surgeon.state_dict()["state"]["logs"].shape == (4, 2)
+
+
+def test_a_list_that_grows_later_takes_no_parameter_in() -> None:
+    """Only an optimiser's groups do: its own list of parameters is a copy too."""
+    net, extra, (batch,) = network(), nn.Linear(3, 1), batches(1)
+    parameters = list(net.parameters())
+    surgeon = Surgeon(parameters, bloop())
+    parameters += list(extra.parameters())
+    main, aux = losses(net, batch)
+    surgeon.backward(main + extra(net(batch[0])).square().mean(), aux)
+    assert sum(surgeon.state_dict()["sizes"]) == sum(p.numel() for p in net.parameters())
+
+
+def test_a_state_that_is_refused_leaves_what_was_accumulated() -> None:
+    net, data = network(), batches(2)
+    surgeon = Surgeon(net.parameters(), bloop())
+    bad = Surgeon(net.parameters(), methods.create("sum")).state_dict()
+    surgeon.accumulate(*losses(net, data[0]))
+    net[2].bias.requires_grad_(False)
+    with pytest.raises(ValueError, match="the state is one of 'sum'"):
+        surgeon.load_state_dict(bad)
+    with pytest.raises(RuntimeError, match="the parameters changed between micro-batches"):
+        surgeon.backward(*losses(net, data[1]))
+
+
+def test_a_parameter_that_comes_back_has_its_memory_and_one_of_another_shape_a_new_one() -> None:
+    net, data = network(), batches(3)
+    surgeon, optimizer = Surgeon(net.parameters(), bloop()), optimizer_of(net)
+    train(net, surgeon, data[:2], optimizer)
+    before = surgeon.state_dict()["state"]["memory"][0].split([p.numel() for p in net.parameters()])
+    net[2].bias.data = torch.zeros(1)
+    net.zero_grad()
+    surgeon.backward(*losses(net, data[2]))
+    gradients = flat_gradients(net, losses(net, data[2]))[0].split([p.numel() for p in net.parameters()])
+    after = surgeon.state_dict()["state"]["memory"][0].split([p.numel() for p in net.parameters()])
+    for old, new, gradient in list(zip(before, after, gradients, strict=True))[:3]:
+        torch.testing.assert_close(new, 0.9 * old + 0.1 * gradient)
+    torch.testing.assert_close(after[3], gradients[3])

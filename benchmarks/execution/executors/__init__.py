@@ -71,6 +71,18 @@ class Executor(Protocol):
         """End all workers, at once."""
 
 
+def check(options: ExecutionOptions) -> None:
+    """Refuse an executor that cannot be had here, before anything is written.
+
+    Raises:
+        UserError: it is a cluster's, and Ray is not installed or the cluster does not answer.
+    """
+    if options.executor == "ray":
+        from .ray_cluster import reached
+
+        reached(options.address)
+
+
 def create(options: ExecutionOptions, on_step: OnStep = ignore) -> Executor:
     """The executor that is asked for; a cluster's does not tell of steps.
 

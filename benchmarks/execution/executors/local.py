@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import signal
@@ -50,13 +51,14 @@ class LocalExecutor:
     def submit(self, jobs: Sequence[Job]) -> Future[list[FinishedJob]]:
         """Execute a population in the next idle worker."""
         worker = self._idle.get()
+        worker.heard = math.inf
         running = self._threads.submit(self._execute, worker, jobs)
         self._executing[running] = worker
         running.add_done_callback(self._executing.pop)
         return running
 
     def silence(self, running: Future[list[FinishedJob]]) -> float:
-        """Seconds since a population last made a step, or was sent."""
+        """Seconds since a population last made a step, or was sent to its process; less where that starts."""
         worker = self._executing.get(running)
         return time.monotonic() - worker.heard if worker else 0.0
 
@@ -90,7 +92,8 @@ class _Worker:
         self.options, self.gpu, self.on_step = options, gpu, on_step
         self.process: Any = None
         self.closed = False
-        self.heard = time.monotonic()
+        self.heard = math.inf
+        """When its process last told of a step, or was sent runs; infinite before."""
         self.lock = threading.Lock()
 
     def execute(self, jobs: Sequence[Job]) -> list[FinishedJob]:

@@ -45,28 +45,19 @@ class RayExecutor:
     """
 
     def __init__(self, options: ExecutionOptions) -> None:
-        if options.address is None and "ray" not in sys.modules:  # which reads them when it is imported
-            for name, value in _TOKEN.items():
-                os.environ.setdefault(name, value)
-        try:
-            import ray
-        except ImportError as error:
-            raise UserError("--executor ray needs Ray: pip install 'scalpel-bench[ray]'") from error
-        self._ray: Any = ray
+        self._ray: Any = reached(options.address)
+        ray = self._ray
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         own: dict[str, Any] = {}
         if options.address is None:
             own = {"num_cpus": options.workers, "include_dashboard": False}
         on_terminate = signal.getsignal(signal.SIGTERM)
         try:
-            if options.address is not None and ":" in options.address:
-                _knock(options.address)  # Ray itself waits for minutes
             ray.init(
                 address=options.address or "local", log_to_driver=False, logging_level=logging.ERROR, **own
             )
         except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
-            reason = first_line(error)
-            raise UserError(f"no Ray cluster at {options.address or 'this machine'}: {reason}") from error
+            raise _none_at(options.address, error) from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_terminate)  # Ray's own leaves at once
         self._options = replace(options, data=_absolute(options.data))
@@ -117,8 +108,8 @@ class RayExecutor:
 
     def kill(self, running: Future[list[FinishedJob]]) -> None:
         """Kill the task of a population."""
-        if running in self._running:
-            self._ray.cancel(self._running[running][0], force=True)
+        if task := self._running.get(running):
+            self._ray.cancel(task[0], force=True)
 
     def stop(self) -> None:
         """Interrupt the tasks."""
@@ -188,6 +179,33 @@ class RayExecutor:
         return error
 
 
+def reached(address: str | None) -> Any:
+    """Ray, once the head at an address has answered; what listens there and is none is waited for 40 s.
+
+    Raises:
+        UserError: Ray is not installed, or no head answers.
+    """
+    if address is None and "ray" not in sys.modules:  # which reads them when it is imported
+        for name, value in _TOKEN.items():
+            os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError("--executor ray needs Ray: pip install 'scalpel-bench[ray]'") from error
+    if address is not None and ":" in address:
+        try:
+            _knock(address)  # Ray itself waits for minutes
+            gcs: Any = ray._raylet
+            gcs.GcsClient(address=address)  # and for ever where something else listens
+        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+            raise _none_at(address, error) from error
+    return ray
+
+
+def _none_at(address: str | None, error: Exception) -> UserError:
+    return UserError(f"no Ray cluster at {address or 'this machine'}: {first_line(error)}")
+
+
 def _knock(address: str) -> None:
     """See whether anybody answers.
 
@@ -195,7 +213,7 @@ def _knock(address: str) -> None:
         OSError: nobody.
         ValueError: it is no address.
     """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.rpartition(":")
     socket.create_connection((host, int(port)), timeout=10).close()
 
 

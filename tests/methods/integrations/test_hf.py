@@ -235,6 +235,80 @@ def test_reentrant_checkpoints_train_what_the_trainer_trains(tmp_path) -> None:
     assert moved[1] == moved[0]
 
 
+def test_a_trainer_whose_optimizer_and_method_were_replaced_operates_on_the_new_ones(tmp_path) -> None:
+    net = model()
+    net.transformer.wte.weight.requires_grad_(False)
+    trained = trainer(tmp_path, net, max_steps=1)
+    trained.train()
+    before = trained.surgeon
+    net.transformer.wte.weight.requires_grad_(True)
+    trained.method = methods.create("bloop", lam=0.9, rho=0.1)
+    assert before.method.lam == 0.9
+    trained.optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    trained.train()
+    assert trained.surgeon is not before
+    size = sum(p.numel() for p in net.parameters())
+    assert trained.surgeon.state_dict()["state"]["memory"].shape == (1, size)
+    with pytest.raises(ValueError, match="mgda cannot go on with what bloop has remembered"):
+        trained.method = methods.create("mgda")
+    assert trained.method.name == "bloop"
+
+
+def test_an_optimizer_of_a_subclass_is_operated_on_too(tmp_path) -> None:
+    class Own(SurgeryTrainer):
+        def create_optimizer(self, model=None):
+            self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+            return self.optimizer
+
+    made = trainer(tmp_path, max_steps=1)
+    own = Own(
+        model(), made.args, train_dataset=Sequences(1), method=made.method, auxiliary_dataset=Sequences(2)
+    )
+    own.train()
+    assert own.surgeon.diagnostics()["aux_norm"] > 0
+
+
+class Mean(torch.nn.Module):
+    """A model that takes no number of labels, so that the Trainer divides its loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = torch.nn.Linear(CONTEXT, 1)
+
+    def forward(self, input_ids, labels) -> dict[str, torch.Tensor]:
+        return {"loss": self.layer(input_ids / VOCABULARY).square().mean()}
+
+
+def test_accumulation_divides_the_mean_of_a_model_as_the_trainer_does(tmp_path) -> None:
+    settings = {"gradient_accumulation_steps": 3, "per_device_train_batch_size": 2, "optim": "sgd"}
+    settings |= {
+        "max_steps": 8,
+        "train_dataset": Sequences(1, length=20),
+        "max_grad_norm": 0,
+    }  # 20 = 6 + 6 + 6 + 2
+    surgery = trainer(tmp_path, Mean(), method=methods.create("sum", lam=0.0), **settings)
+    plain = Trainer(Mean(), surgery.args, train_dataset=Sequences(1, length=20))
+    for each in (surgery, plain):
+        each.train()
+    torch.testing.assert_close(weights(surgery), weights(plain), rtol=1e-6, atol=1e-7)
+
+
+def test_the_mean_of_an_auxiliary_loss_is_divided_by_the_micro_batches(tmp_path) -> None:
+    def auxiliary_loss(network, batch) -> torch.Tensor:
+        return network.layer(batch["input_ids"] / VOCABULARY).mean()
+
+    settings = {"auxiliary_loss": auxiliary_loss, "max_steps": 3, "optim": "sgd"}
+    settings["train_sampling_strategy"] = "sequential"
+    parts = trainer(
+        tmp_path, Mean(), per_device_train_batch_size=2, gradient_accumulation_steps=3, **settings
+    )
+    whole = trainer(tmp_path, Mean(), per_device_train_batch_size=6, **settings)
+    for each in (parts, whole):
+        each.train()
+    torch.testing.assert_close(weights(parts), weights(whole), rtol=1e-5, atol=1e-6)
+
+
 def test_bfloat16_and_a_subset_of_the_parameters(tmp_path) -> None:
     net = model()
     trained = trainer(tmp_path, net, bf16=True, shared=net.transformer.h.parameters(), max_steps=2)
