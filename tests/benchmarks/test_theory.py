@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from scalpel_bench import methods
@@ -121,6 +122,29 @@ def test_the_quantities_of_noise_are_those_at_its_most() -> None:
     assert noise.quantities(pd.DataFrame(rows)) == pytest.approx(
         {"to_bloop rho=1": 3.0, "to_bloop rho=0.5": 1.5, "to_mixed rho=1": 30.0, "to_mixed rho=0.5": 15.0}
     )
+
+
+def test_figure_2_draws_means_over_seeds_by_what_they_are_distances_to() -> None:
+    rows = [
+        {"sigma": sigma, "rho": 1.0, "seed": seed, "to_bloop": sigma + seed, "to_mixed": 10 * sigma + seed}
+        for sigma in (0.1, 3.0)
+        for seed in (0, 2)
+    ]
+    axes = Figure().subplots()
+    figures.noise.draw(axes, pd.DataFrame(rows))
+    drawn = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+    assert drawn["no EMA: to Bloop's direction"] == pytest.approx([1.1, 4.0])
+    assert drawn["no EMA: to the sum"] == pytest.approx([2.0, 31.0])
+
+
+def test_the_dashed_lines_of_theorem_2_have_the_slopes_of_the_theory() -> None:
+    etas = [0.01, 0.02, 0.08]
+    powers = {column: theory for column, (_, theory) in rates.QUANTITIES.items()}
+    frame = pd.DataFrame([{"eta": eta, **{c: 3 * eta**p for c, p in powers.items()}} for eta in etas])
+    axes = Figure().subplots()
+    figures.theorem2.draw(axes, frame)
+    dashed = [list(line.get_ydata()) for line in axes.lines if line.get_linestyle() == "--"]
+    assert dashed == [pytest.approx([3 * eta**p for eta in etas]) for p in powers.values()]
 
 
 def test_every_kind_of_simulation_is_computed_and_drawn() -> None:
