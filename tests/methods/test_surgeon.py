@@ -163,6 +163,35 @@ def test_an_overflow_skips_the_step_and_spares_the_memory() -> None:
     torch.testing.assert_close(surgeon.state_dict()["state"], memory, rtol=0, atol=0)
 
 
+def test_another_surgeon_may_add_to_what_an_overflow_left() -> None:
+    """No step will use it: the scaler skips that."""
+    model, (batch,) = network(), batches(1)
+    head = nn.Linear(3, 1)
+    surgeon = Surgeon(model.parameters(), bloop(), scaler=torch.amp.GradScaler("cpu", init_scale=2.0**10))
+    hook = model.register_forward_hook(
+        lambda *_: _[-1].register_hook(lambda gradient: gradient * math.inf) and None
+    )
+    surgeon.backward(*losses(model, batch))
+    hook.remove()
+    assert not written(model).isfinite().all()
+    outputs = head(model(batch[0]))
+    Surgeon(head.parameters(), bloop()).backward(outputs.square().mean(), outputs.abs().mean())
+    assert head.weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, torch.float16), ({"autocast": torch.bfloat16}, torch.bfloat16)]
+)
+def test_with_a_scaler_gradients_are_known_to_the_digits_of_float16(
+    given: dict, expected: torch.dtype
+) -> None:
+    """Decisions about rank go by that."""
+    parameter = nn.Parameter(torch.zeros(4))
+    scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+    surgeon = Surgeon([parameter], methods.create("config", lam=1.0), scaler=scaler, **given)
+    assert surgeon._rounding == torch.finfo(expected).eps
+
+
 def test_clipping_comes_after_surgery() -> None:
     model, other, (batch,) = network(), network(), batches(1)
     for each in (model, other):
