@@ -253,10 +253,11 @@ class Surgeon:
         found: list[Tensor | None] = [None] * len(bucket.parameters)
         reaches = isinstance(loss, Tensor) and loss.requires_grad
         if isinstance(loss, Tensor) and reaches:
-            if isinstance(bucket, Bucket):
-                loss = loss if self._replicas == 1 else loss / self._replicas
-                bucket.losses[k] += local(loss.detach()).reshape(())
-            scaled = loss if self._scaler is None else self._scaler.scale(loss)
+            with torch.enable_grad():  # as backward() works under no_grad
+                if isinstance(bucket, Bucket):
+                    loss = loss if self._replicas == 1 else loss / self._replicas
+                    bucket.losses[k] += local(loss.detach()).reshape(())
+                scaled = loss if self._scaler is None else self._scaler.scale(loss)
             found = gradients(k, name, scaled, bucket, self._owned, others, keep)
         if isinstance(bucket, Stream):
             bucket.end(may_overflow=self._scaler is not None)

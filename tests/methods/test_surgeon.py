@@ -147,6 +147,18 @@ def test_a_scale_that_moves_changes_nothing() -> None:
     torch.testing.assert_close(on.state_dict()["state"], off.state_dict()["state"])
 
 
+def test_under_no_grad_it_works_as_backward_does() -> None:
+    nets, (batch,) = (network(), network()), batches(1)
+    surgeons = [
+        Surgeon(n.parameters(), bloop(), scaler=torch.amp.GradScaler("cpu", init_scale=8.0)) for n in nets
+    ]
+    surgeons[0].backward(*losses(nets[0], batch))
+    values = losses(nets[1], batch)
+    with torch.no_grad():
+        surgeons[1].backward(*values)
+    assert torch.equal(written(nets[0]), written(nets[1]))
+
+
 def test_an_overflow_skips_the_step_and_spares_the_memory() -> None:
     model, data = network(), batches(3)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
