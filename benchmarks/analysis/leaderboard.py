@@ -21,7 +21,7 @@ from ..experiments.schema import Experiment
 from ..messages import UserError
 from .analyses import Analysis, TrainingAnalysis
 from .protocols import FIXED, REFERENCE, ran_less
-from .ratio_table import over_all_seeds
+from .ratio_table import over_all_seeds, per_seed
 from .statistics import LEVEL, Estimate
 
 SPLIT, PROTOCOL = "test", FIXED
@@ -49,8 +49,7 @@ def cells_of(experiment: Experiment, metrics: pd.DataFrame) -> pd.DataFrame:
         experiment: that was swept.
         metrics: as `analyses.TrainingAnalysis` makes them, or as read from ``metrics.csv``.
     """
-    chosen = (metrics["statistic"] == "front_ratio") & (metrics["seed"].astype(str) != "all")
-    rows = metrics[chosen & (metrics["split"] == SPLIT) & (metrics["protocol"] == PROTOCOL)]
+    rows = per_seed(metrics[(metrics["split"] == SPLIT) & (metrics["protocol"] == PROTOCOL)], "front_ratio")
     return pd.DataFrame(
         {
             "experiment": f"{experiment.name}/{experiment.scale}",
@@ -321,8 +320,8 @@ def unfit(metrics: pd.DataFrame, finer: Mapping[str, str], statistic: str = "fro
     rows = metrics[(metrics["split"] == SPLIT) & (metrics["protocol"] == PROTOCOL)]
     over_all = over_all_seeds(rows, statistic).dropna(subset="note")
     notes = dict(zip(over_all["method"], over_all["note"].astype(str), strict=True))
-    per_seed = rows[(rows["statistic"] == statistic) & (rows["seed"].astype(str) != "all")]
-    seeds = per_seed.dropna(subset="value").groupby("method", sort=False)["seed"].nunique()
+    known = per_seed(rows, statistic).dropna(subset="value")
+    seeds = known.groupby("method", sort=False)["seed"].nunique()
     found = {}
     for label, count in seeds.items():
         told = str(label)

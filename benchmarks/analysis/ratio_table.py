@@ -13,6 +13,11 @@ def over_all_seeds(metrics: pd.DataFrame, *statistics: str) -> pd.DataFrame:
     return rows[rows["statistic"].isin(statistics)] if statistics else rows
 
 
+def per_seed(metrics: pd.DataFrame, statistic: str) -> pd.DataFrame:
+    """What was measured at each seed, a row per protocol, method, split and seed: of this statistic."""
+    return metrics[(metrics["seed"].astype(str) != "all") & (metrics["statistic"] == statistic)]
+
+
 def ratio_table(
     metrics: pd.DataFrame, hidden: tuple[str, ...] = ("validation",), statistic: str = "front_ratio"
 ) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from ..execution import (
     ExecutionOptions,
     FinishedJob,
     Job,
-    check,
+    check_executor,
     get_task,
 )
 from ..experiments.loading import AnyExperiment
@@ -81,7 +81,7 @@ def sweep(
     told = forecast(missing, options) if brief and missing else None
     if told:
         announce_cost(told, len(missing), results)
-    check(options)
+    check_executor(options)
     with Tracker(wandb, results) as tracker:
         for e in experiments:
             found[folders[e.name]] = _prepare(e, options, folders[e.name], found[folders[e.name]])

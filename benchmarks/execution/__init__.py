@@ -1,7 +1,7 @@
 """Where and in which order runs are executed, and who may execute which."""
 
 from .code import code_of
-from .executors import check
+from .executors import check_executor
 from .job import FinishedJob, Job
 from .loaded_tasks import as_key, describe_data, get_task
 from .options import (
@@ -20,8 +20,8 @@ __all__ = [
     "FinishedJob",
     "Job",
     "as_key",
-    "check",
     "check_device",
+    "check_executor",
     "code_of",
     "default_device",
     "default_workers",

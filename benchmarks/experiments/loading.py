@@ -167,12 +167,13 @@ def _check_at_rest(claim: AtRest, experiment: Experiment, at_scales: Iterable[di
         stated[claim.over] = list(claim.values)
     if isinstance(claim, BestSettingSlope):
         stated[claim.setting] = []
+    tables = [table for at in at_scales if isinstance(table := at.get("axes"), dict)]
     for axis, values in stated.items():
+        if not experiment.axes:
+            raise ValueError(f"{axis}: the experiment has no axes")
         if axis not in experiment.axes:
-            told = unknown("axis", axis, experiment.axes)
-            raise ValueError(told if experiment.axes else f"{axis}: the experiment has no axes")
-        tables = [at.get("axes") for at in at_scales]
-        grids = [experiment.axes[axis], *(table.get(axis, ()) for table in tables if isinstance(table, dict))]
+            raise ValueError(unknown("axis", axis, experiment.axes))
+        grids = [experiment.axes[axis], *(table.get(axis, ()) for table in tables)]
         known = [each for grid in grids if isinstance(grid, list | tuple) for each in grid]
         for value in values:
             if value not in known:

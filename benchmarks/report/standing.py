@@ -15,7 +15,7 @@ import pandas as pd
 from ...registry import catalogue
 from ...words import unknown
 from ..analysis.leaderboard import PROTOCOL, SPLIT, more_lam, unfit
-from ..analysis.ratio_table import over_all_seeds
+from ..analysis.ratio_table import over_all_seeds, per_seed
 from ..analysis.wording import with_interval
 from ..catalogue import packed_sweeps
 from ..messages.errors import UserError
@@ -147,8 +147,7 @@ class Sweep:
         return {str(label) for label in most.index[most == 0]}
 
     def _per_seed(self, statistic: str) -> pd.DataFrame:
-        rows = self.metrics[(self.metrics["statistic"] == statistic) & (self.metrics["split"] == SPLIT)]
-        return rows[rows["seed"].astype(str) != "all"]
+        return per_seed(self.metrics[self.metrics["split"] == SPLIT], statistic)
 
 
 def _sweeps(results: Path, method: str) -> Iterator[Sweep]:

@@ -28,13 +28,13 @@ class SurgeryTrainer(Trainer):
     The main loss is the Trainer's own, on ``train_dataset``. Every micro-batch of it comes with one of the
     auxiliary data, of the same size, from a shuffled stream without end that depends on ``args.data_seed``
     (or ``args.seed``) alone, and begins anew with every call of ``train()``; that of the last, shorter batch
-    of an epoch is of full size. Both losses are divided as the
-    Trainer divides its own: by the labels of the whole step, over micro-batches and processes, where the
-    model or ``compute_loss_func`` takes their number. Accumulation, mixed precision, clipping,
-    ``auto_find_batch_size`` and `DistributedDataParallel` work as the Trainer's arguments say. A checkpoint
-    also holds `surgery.pt`, the method's memory and the place in the auxiliary stream, and resuming continues
-    from both. What `Surgeon.diagnostics` tells is logged with each training loss, as ``surgery/…``, to
-    wherever the Trainer reports. A loss that is not finite ends the training with an error.
+    of an epoch is of full size. Both losses are divided as the Trainer divides its own: by the labels of the
+    whole step, over micro-batches and processes, where the model or ``compute_loss_func`` takes their number.
+    Accumulation, mixed precision, clipping, ``auto_find_batch_size`` and `DistributedDataParallel` work as
+    the Trainer's arguments say. A checkpoint also holds `surgery.pt`, the method's memory and the place in
+    the auxiliary stream, and resuming continues from both. What `Surgeon.diagnostics` tells is logged with
+    each training loss, as ``surgery/…``, to wherever the Trainer reports. A loss that is not finite ends the
+    training with an error.
 
     Args:
         method: what makes one direction of the two gradients; what it draws depends on ``args.seed``. The

@@ -71,8 +71,21 @@ def test_a_worker_that_cannot_be_started_is_a_failure_in_one_line(folder, monkey
     assert done.record.reason == "no worker can be started: Resource temporarily unavailable"
 
 
+class Still:
+    """An executor without processes: nothing of it has to be asked to stop."""
+
+    def silence(self, running) -> float:
+        return 0.0
+
+    def stop(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 def test_runs_that_end_while_a_sweep_stops_are_recorded_and_said(folder, capfd, monkeypatch) -> None:
-    class AtTheLastMoment:
+    class AtTheLastMoment(Still):
         slots = 2
         running: ClassVar[list[Any]] = []
 
@@ -86,14 +99,8 @@ def test_runs_that_end_while_a_sweep_stops_are_recorded_and_said(folder, capfd, 
             future, (job,) = self.running[number]
             future.set_result([FinishedJob(job, record(job.run, 1.0, 1.0))])
 
-        def silence(self, running) -> float:
-            return 0.0
-
         def stop(self) -> None:
             self.end(1)
-
-        def close(self) -> None:
-            pass
 
     monkeypatch.setattr(supervision.executors, "create", lambda options, on_step: AtTheLastMoment())
     runs = execute_all([[job] for job in jobs_of(conditioning(), folder)[:2]], ExecutionOptions())
@@ -108,22 +115,13 @@ def test_all_runs_of_a_population_are_recorded_before_the_sweep_hears_of_the_fir
 ) -> None:
     """And its checkpoint, which has the first run's name, goes last: an error in between keeps it."""
 
-    class AtOnce:
+    class AtOnce(Still):
         slots = 1
 
         def submit(self, jobs) -> Future:
             outcome: Future = Future()
             outcome.set_result([FinishedJob(job, record(job.run, 1.0, 1.0)) for job in jobs])
             return outcome
-
-        def silence(self, running) -> float:
-            return 0.0
-
-        def stop(self) -> None:
-            pass
-
-        def close(self) -> None:
-            pass
 
     monkeypatch.setattr(supervision.executors, "create", lambda options, on_step: AtOnce())
     jobs = jobs_of(conditioning(), folder)[:3]

@@ -147,6 +147,13 @@ def test_a_scale_that_moves_changes_nothing() -> None:
     torch.testing.assert_close(on.state_dict()["state"], off.state_dict()["state"])
 
 
+def overflowing(model: nn.Module) -> torch.utils.hooks.RemovableHandle:
+    """From now on the gradients of what a model puts out are infinite."""
+    return model.register_forward_hook(
+        lambda *_: _[-1].register_hook(lambda gradient: gradient * math.inf) and None
+    )
+
+
 def test_under_no_grad_it_works_as_backward_does() -> None:
     nets, (batch,) = (network(), network()), batches(1)
     surgeons = [
@@ -164,7 +171,7 @@ def test_an_overflow_skips_the_step_and_spares_the_memory() -> None:
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     surgeon = scaled_training(model, scaler, data[:2])
     before, memory = vector(model), copy.deepcopy(surgeon.state_dict()["state"])
-    model.register_forward_hook(lambda *_: _[-1].register_hook(lambda gradient: gradient * math.inf) and None)
+    overflowing(model)
     optimizer = optimizer_of(model)
     for _ in range(2):
         surgeon.backward(*losses(model, data[2]))
@@ -180,9 +187,7 @@ def test_another_surgeon_may_add_to_what_an_overflow_left() -> None:
     model, (batch,) = network(), batches(1)
     head = nn.Linear(3, 1)
     surgeon = Surgeon(model.parameters(), bloop(), scaler=torch.amp.GradScaler("cpu", init_scale=2.0**10))
-    hook = model.register_forward_hook(
-        lambda *_: _[-1].register_hook(lambda gradient: gradient * math.inf) and None
-    )
+    hook = overflowing(model)
     surgeon.backward(*losses(model, batch))
     hook.remove()
     assert not written(model).isfinite().all()

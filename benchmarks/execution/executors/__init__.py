@@ -71,7 +71,7 @@ class Executor(Protocol):
         """End all workers, at once."""
 
 
-def check(options: ExecutionOptions) -> None:
+def check_executor(options: ExecutionOptions) -> None:
     """Refuse an executor that cannot be had here, before anything is written.
 
     Raises:

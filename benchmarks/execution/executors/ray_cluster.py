@@ -45,8 +45,7 @@ class RayExecutor:
     """
 
     def __init__(self, options: ExecutionOptions) -> None:
-        self._ray: Any = reached(options.address)
-        ray = self._ray
+        ray = self._ray = reached(options.address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         own: dict[str, Any] = {}
         if options.address is None:

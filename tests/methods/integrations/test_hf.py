@@ -282,11 +282,8 @@ class Mean(torch.nn.Module):
 
 def test_accumulation_divides_the_mean_of_a_model_as_the_trainer_does(tmp_path) -> None:
     settings = {"gradient_accumulation_steps": 3, "per_device_train_batch_size": 2, "optim": "sgd"}
-    settings |= {
-        "max_steps": 8,
-        "train_dataset": Sequences(1, length=20),
-        "max_grad_norm": 0,
-    }  # 20 = 6 + 6 + 6 + 2
+    # of 20 rows, an epoch makes steps of 6, 6, 6 and 2
+    settings |= {"max_steps": 8, "train_dataset": Sequences(1, length=20), "max_grad_norm": 0}
     surgery = trainer(tmp_path, Mean(), method=methods.create("sum", lam=0.0), **settings)
     plain = Trainer(Mean(), surgery.args, train_dataset=Sequences(1, length=20))
     for each in (surgery, plain):
