@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sized
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from inspect import signature
 from itertools import count
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer
+from transformers.trainer_utils import seed_worker
 from transformers.training_args import OptimizerNames
 
 from ..engine import BaseMethod
@@ -71,7 +72,10 @@ class SurgeryTrainer(Trainer):
                 "methods.Surgeon in a loop of your own"
             )
         if self.args.optim in (OptimizerNames.LOMO, OptimizerNames.ADALOMO):
-            raise ValueError(f"{self.args.optim} steps within backward(), before there is a direction")
+            raise ValueError(
+                f"optim={self.args.optim.value!r} steps within backward(), before there is a direction: "
+                "choose another"
+            )
         self._method = method
         self.auxiliary_dataset = auxiliary_dataset
         self.auxiliary_loss = auxiliary_loss
@@ -214,6 +218,9 @@ class SurgeryTrainer(Trainer):
             num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory,
             generator=torch.Generator().manual_seed(seed),
+            worker_init_fn=partial(
+                seed_worker, num_workers=args.dataloader_num_workers, rank=args.process_index
+            ),
         )
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:

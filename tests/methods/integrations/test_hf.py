@@ -339,6 +339,42 @@ def test_bad_auxiliary_data_are_refused(tmp_path) -> None:
             trainer(tmp_path, auxiliary_dataset=data)
 
 
+@pytest.mark.parametrize("name", ["lomo", "adalomo"])
+def test_optimisers_that_step_within_the_backward_pass_are_refused(tmp_path, name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^optim='{name}' steps within backward\(\)"):
+        trainer(tmp_path, optim=name)
+
+
+@pytest.mark.parametrize("engine", ["is_fsdp_enabled", "is_deepspeed_enabled"])
+def test_engines_that_keep_the_gradients_are_refused(tmp_path, monkeypatch, engine: str) -> None:
+    create = Trainer.create_accelerator_and_postprocess
+
+    def with_engine(self: Trainer) -> None:  # a real one starts in several processes alone
+        create(self)
+        setattr(self, engine, True)
+
+    monkeypatch.setattr(Trainer, "create_accelerator_and_postprocess", with_engine)
+    with pytest.raises(ValueError, match="use fully_shard and methods.Surgeon in a loop of your own"):
+        trainer(tmp_path)
+
+
+class Drawn(Sequences):
+    """Each item is drawn when it is read, as an augmented image is."""
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {"input_ids": torch.randint(10**6, (1,))}
+
+
+def test_workers_of_each_process_draw_numbers_of_their_own(tmp_path, monkeypatch) -> None:
+    drawn = []
+    for rank in (0, 0, 1):
+        monkeypatch.setattr(TrainingArguments, "process_index", property(lambda self, rank=rank: rank))
+        trained = trainer(tmp_path, auxiliary_dataset=Drawn(2), dataloader_num_workers=1)
+        drawn.append(next(iter(trained._auxiliary_loader()))["input_ids"].flatten().tolist())
+    assert drawn[0] == drawn[1]
+    assert not set(drawn[0]) & set(drawn[2])
+
+
 def test_wandb_shows_the_diagnostics(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
@@ -356,26 +392,30 @@ def ragged() -> dict[str, Sequences]:
     return {"train_dataset": Sequences(1, ragged=True), "auxiliary_dataset": Sequences(2, ragged=True)}
 
 
+DIVIDED: list[dict] = [{}, {"auxiliary_loss": auxiliary_sum}]
+"""Losses whose labels the Trainer counts over all processes."""
 REPLICA = """
 import sys
 import torch
-from tests.methods.integrations.test_hf import ragged, trainer, weights
-trained = trainer(sys.argv[1], per_device_train_batch_size=2, max_steps=3, **ragged())
-trained.train()
-if trained.args.process_index == 0:
-    torch.save(weights(trained), sys.argv[1] + "/weights.pt")
+from tests.methods.integrations.test_hf import DIVIDED, ragged, trainer, weights
+for number, losses in enumerate(DIVIDED):
+    trained = trainer(sys.argv[1], per_device_train_batch_size=2, max_steps=3, **ragged(), **losses)
+    trained.train()
+    if trained.args.process_index == 0:
+        torch.save(weights(trained), f"{sys.argv[1]}/{number}.pt")
 """
 
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path) -> None:
-    whole = trainer(tmp_path, per_device_train_batch_size=4, max_steps=3, **ragged())
-    whole.train()
     script = tmp_path / "replica.py"
     script.write_text(REPLICA)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     root = str(Path(__file__).parents[3])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *sys.path]), "OMP_NUM_THREADS": "1"}
     subprocess.run([*command, str(script), str(tmp_path)], env=environment, cwd=root, check=True)
-    parts = torch.load(tmp_path / "weights.pt", weights_only=True)
-    torch.testing.assert_close(parts, weights(whole), rtol=1e-4, atol=1e-5)
+    for number, losses in enumerate(DIVIDED):
+        whole = trainer(tmp_path, per_device_train_batch_size=4, max_steps=3, **ragged(), **losses)
+        whole.train()
+        parts = torch.load(tmp_path / f"{number}.pt", weights_only=True)
+        torch.testing.assert_close(parts, weights(whole), rtol=1e-4, atol=1e-5)
