@@ -73,7 +73,7 @@ class SurgeryTrainer(Trainer):
             )
         if self.args.optim in (OptimizerNames.LOMO, OptimizerNames.ADALOMO):
             raise ValueError(
-                f"optim={self.args.optim.value!r} steps within backward(), before there is a direction: "
+                f"optim={OptimizerNames(self.args.optim).value!r} steps within backward(), before there is a direction: "
                 "choose another"
             )
         self._method = method
