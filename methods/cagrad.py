@@ -28,8 +28,7 @@ class CAGrad(Method):
 
     In closed form for two objectives. For more, the nearest such d to g_0 for a value t of that minimum is
     g_0 + Jᵀz, z ``(..., K)`` from a nonnegative quadratic programme. The greatest t with ‖Jᵀz‖ ≤ c ‖g_0‖ is
-    bracketed by dividing an interval, and z interpolated, which is piecewise linear in t. Zero gradients
-    take no part.
+    bracketed by dividing an interval. Zero gradients take no part.
 
     Source: Liu et al. 2021, "Conflict-averse gradient descent for multi-task learning", arXiv 2110.14048,
     Algorithm 1, without the authors' optional division by 1 + c². Differs: they minimise ⟨g_w, g_0⟩ +

@@ -14,7 +14,7 @@ from .engine import Method, State, divide
 class DynamicBarrier(Method):
     """d = μ g_m + λ g_a, μ = max(1 − λ ⟨g_m, g_a⟩ / ‖g_m‖², 0).
 
-    Source: Gong & Liu 2021, "Automatic and harmless regularization with constrained and lexicographic
+    Source: Gong, Liu & Liu 2021, "Automatic and harmless regularization with constrained and lexicographic
     optimization: a dynamic barrier approach", NeurIPS, as adapted by Hsieh et al. 2024, arXiv 2402.02998,
     Section 5.1.
     """

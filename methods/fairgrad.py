@@ -22,11 +22,10 @@ class FairGrad(Method):
     squared length of the longest gradient before, which changes the length of d only.
 
     Args:
-        alpha: the fairness α > 0. The fixed number of iterations is exact for 0.5 to 2, and near it for
-            gradients of similar length beyond.
+        alpha: the fairness α from 0.05 to 20, beyond which the fixed number of iterations does not solve it.
 
     Raises:
-        ValueError: ``alpha`` is not positive.
+        ValueError: ``alpha`` is outside [0.05, 20].
     """
 
     alpha: float = 1.0
@@ -41,8 +40,8 @@ class FairGrad(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.alpha <= 0:
-            raise ValueError(f"alpha must be positive, got {self.alpha}")
+        if not 0.05 <= self.alpha <= 20:
+            raise ValueError(f"alpha must lie in [0.05, 20], got {self.alpha}")
 
     def coefficients(self, gram: Tensor, state: State, losses: Tensor | None) -> Tensor:
         """``(..., K)``, positive; 0 for a zero gradient."""

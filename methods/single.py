@@ -11,7 +11,7 @@ from .engine import LamIs, Method, Parts, State
 
 @dataclass(frozen=True)
 class Single(Method):
-    """d = g_k, the gradient of one objective alone; the others are measured, and of no effect.
+    """d = g_k, the gradient of one objective alone; the others, if finite, have no effect.
 
     Source: the single-task baselines of Maninis, Radosavovic, Kokkinos 2019, arXiv 1904.08918.
 

@@ -44,4 +44,6 @@ class STCH(Method):
         """``(..., K)``."""
         assert losses is not None
         preferences = self.preferences(gram)
-        return preferences * (preferences * losses / self.mu).softmax(-1)
+        preferred = preferences * losses
+        below = preferred - preferred.amax(-1, keepdim=True)  # 0 at the greatest, whatever μ
+        return preferences * (below / self.mu).softmax(-1)

@@ -20,6 +20,7 @@ def method_rules() -> dict[str, Rule]:
         "says what it is": _documented,
         "two objectives give one direction of their shape and dtype": _shapes,
         "float64 stays, bfloat16 is accumulated in float32": _precision,
+        "autocast changes nothing": _under_autocast,
         "arguments and global generator are left untouched": _pure,
         "equal calls give equal directions": _deterministic,
         "another seed changes what it draws, and nothing where it draws nothing": _seeded,
@@ -29,6 +30,7 @@ def method_rules() -> dict[str, Rule]:
         "d(c g) = c d(g) in float32 for c from 1e-24 to 1e18": _equivariant_float32,
         "dependent gradients in float32 and bfloat16 give the direction of float64": _dependent,
         "a batched call equals single calls": _batched,
+        "so it does for three objectives, some of them dependent": _batched_of_three,
         "per-block Gram matrices equal a call per block": _blocks,
         "an EMA of every gradient is taken, or refused in words": _smoothed,
         "a saved state continues bit for bit": _resumable,
@@ -54,7 +56,7 @@ def _documented(name: str) -> None:
 
 def _shapes(name: str) -> None:
     for gradients in (sampled(1)[0], torch.stack(sampled(3))):
-        for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
             method = methods.create(name, lam=0.3)
             (direction,) = trajectory(method, [gradients.to(dtype)])
             expected = gradients.shape[:-2] + gradients.shape[-1:]
@@ -63,11 +65,25 @@ def _shapes(name: str) -> None:
 
 
 def _precision(name: str) -> None:
-    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
         steps = [g.to(dtype) for g in sampled(3, parameters=5000)]
         exact = trajectory(methods.create(name, lam=0.3), [g.double() for g in steps])
         for direction, expected in zip(trajectory(methods.create(name, lam=0.3), steps), exact, strict=True):
             require_close(direction, expected, 8 * torch.finfo(dtype).eps, f"gradients in {dtype}")
+        _, state = (method := methods.create(name)).combine(steps[0], method.init(steps[0]), torch.ones(2))
+        for key, value in state.items():
+            kept = value.dtype if value.is_floating_point() else torch.float64
+            require(torch.finfo(kept).bits >= 32, f"state[{key!r}] of gradients in {dtype} is kept in {kept}")
+
+
+def _under_autocast(name: str) -> None:
+    for parameters in (30, 5000):
+        steps, method = [g.float() for g in sampled(3, parameters)], methods.create(name, lam=0.3)
+        plain = trajectory(method, steps)
+        with torch.autocast("cpu", torch.bfloat16):
+            cast = trajectory(method, steps)
+        for a, b in zip(cast, plain, strict=True):
+            require(torch.equal(a, b), f"under autocast {parameters} parameters get another direction")
 
 
 def _pure(name: str) -> None:
@@ -139,7 +155,7 @@ def _dependent(name: str) -> None:
         (expected,) = trajectory(methods.create(name, lam=0.3), [gradients])
         longest = torch.linalg.vector_norm(gradients, dim=-1).max()
         scale = torch.maximum(longest, torch.linalg.vector_norm(expected))
-        for dtype, most in ((torch.float32, 1e-2), (torch.bfloat16, 0.1)):
+        for dtype, most in ((torch.float32, 1e-2), (torch.float16, 0.05), (torch.bfloat16, 0.1)):
             (direction,) = trajectory(methods.create(name, lam=0.3), [gradients.to(dtype)])
             error = float(torch.linalg.vector_norm(direction - expected) / scale)
             found = f"{case} gradients in {dtype}: the direction is off by {error:.1e} of its length"
@@ -155,6 +171,28 @@ def _batched(name: str) -> None:
             alone = trajectory(methods.create(name, lam=lam[i, j].item()), [g[i, j] for g in steps])
             for a, b in zip(together, alone, strict=True):
                 require_close(a[i, j], b, 1e-9, f"batch entry {i, j}")
+
+
+def _batched_of_three(name: str) -> None:
+    if methods.get(name).objectives is not None:
+        return
+    (rows,) = sampled(1, k=3)
+    main, aux, other = rows
+    cases = {
+        "independent": rows,
+        "parallel": torch.stack([main, main / 3, aux]),
+        "opposed": torch.stack([main, aux, -main / 3]),
+        "zero aux": torch.stack([main, 0 * aux, other]),
+        "zero main": torch.stack([0 * main, aux, other]),
+        "long aux": torch.stack([main, 1e3 * aux, other]),
+    }
+    together = trajectory(methods.create(name, lam=0.3), [torch.stack([*cases.values()])] * 3)
+    for i, (case, gradients) in enumerate(cases.items()):
+        alone = trajectory(methods.create(name, lam=0.3), [gradients] * 3)
+        longest = torch.linalg.vector_norm(gradients, dim=-1).max()
+        for a, b in zip(together, alone, strict=True):
+            off = float(torch.linalg.vector_norm(a[i] - b) / longest)
+            require(off <= 1e-7, f"{case} gradients among others: off by {off:.1e} of the longest of them")
 
 
 def _blocks(name: str) -> None:

@@ -25,6 +25,9 @@ SAME = 1e-3
 """Two fronts count as the same where their ratios differ by at most this share at every seed."""
 RATIO, DELTA_M = "front_ratio", "delta_m"
 OUTSIDE = "no point in the box"
+MEANINGFUL = 100.0
+"""Percent: where even the least Δm is above, a loss that is trained alone goes to almost nothing, and Δm is
+about that loss alone: it ranks no method."""
 OPTIONAL = ("front ratio, train", "front ratio, test", "same front as", "Δm on test (%)")
 """Columns that a table has only where a sweep has what they show."""
 
@@ -32,7 +35,8 @@ OPTIONAL = ("front ratio, train", "front ratio, test", "same front as", "Δm on 
 def standing(results: Path, method: str) -> pd.DataFrame | str:
     """A row for each packed sweep and label of a method that has a front ratio or Δm there; else a sentence.
 
-    A sweep with front ratios shows these, another its Δm; a label that is compared with none has no row.
+    A sweep with front ratios shows these, another its Δm, unless that is `MEANINGFUL` for no method; a label
+    that is compared with none has no row.
 
     Raises:
         UserError: there is no such method, or a file of a sweep cannot be read.
@@ -72,7 +76,7 @@ class Sweep:
 
     def rows(self, method: str) -> Iterator[dict[str, Any]]:
         """A row for each label of a method that has a value, where two labels at least are ranked."""
-        if len(self._places) > 1:
+        if len(self._places) > 1 and self._is_meaningful:
             for label in self.methods:
                 if self.methods[label] == method and (label in self._places or label in self._unfit):
                     yield self._row(label)
@@ -82,6 +86,10 @@ class Sweep:
         """What methods are ranked by: the front ratio where there is one."""
         ratios = over_all_seeds(self.metrics, RATIO)["value"]
         return RATIO if ratios.notna().any() else DELTA_M
+
+    @property
+    def _is_meaningful(self) -> bool:
+        return self._statistic == RATIO or bool(self._over_all(SPLIT)["value"].min() <= MEANINGFUL)
 
     @cached_property
     def _unfit(self) -> dict[str, str]:

@@ -187,7 +187,9 @@ class BaseMethod(ABC):
                 bfloat16 for what was computed in it and is kept in float32.
 
         Returns:
-            the direction ``(..., P)`` in the gradients' dtype, and the next state.
+            the direction ``(..., P)`` in the gradients' dtype, and the next state. Of gradients or losses that
+            are not finite neither is, for good: skip the step, and go on with the state before, as `Surgeon`
+            does.
 
         Raises:
             ValueError: as `init`, ``lam`` does not fit ``gradients``, or the method needs losses and got

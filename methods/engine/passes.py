@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import cache
 from itertools import combinations_with_replacement
 from typing import Any
@@ -69,7 +70,9 @@ def gram_of_parts(parts: Sequence[Sequence[Tensor]], chosen: range) -> Tensor:
         upper = torch.nn.functional.pad(upper, (0, 1), value=torch.nan)
         square: Tensor = torch.stack([upper[..., i] for i in places], -1)
     else:
-        pieces = [_products(piece) for rows in parts for piece in _pieces(rows)]
+        is_cast = torch.is_autocast_enabled(first.device.type)  # it would multiply in half precision
+        with torch.autocast(first.device.type, enabled=False) if is_cast else nullcontext():
+            pieces = [_products(piece) for rows in parts for piece in _pieces(rows)]
         sums = pieces[0] if len(pieces) == 1 else [_sum(one) for one in zip(*pieces, strict=True)]
         padded = [[*one, math.nan] for one in sums]
         square = torch.tensor([[one[i] for i in places] for one in padded], dtype=torch.float64)

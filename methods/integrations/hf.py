@@ -73,8 +73,8 @@ class SurgeryTrainer(Trainer):
             )
         if self.args.optim in (OptimizerNames.LOMO, OptimizerNames.ADALOMO):
             raise ValueError(
-                f"optim={OptimizerNames(self.args.optim).value!r} steps within backward(), before there is a direction: "
-                "choose another"
+                f"optim={OptimizerNames(self.args.optim).value!r} steps within backward(), before there is a "
+                "direction: choose another"
             )
         self._method = method
         self.auxiliary_dataset = auxiliary_dataset

@@ -151,6 +151,7 @@ def test_what_ranks_no_method_is_left_out(tmp_path) -> None:
     sweep(tmp_path, measured({"sum": [1.0], "bloop (rho=0.1)": [0.5]}), name="one_label")
     sweep(tmp_path, measured(RATIOS, protocol="per-method"), name="other_rates")
     sweep(tmp_path, measured(RATIOS, split="validation"), name="no_test")
+    sweep(tmp_path, measured({"sum": [900.0], "bloop": [101.0]}, "delta_m"), name="of_one_loss")
     unpacked = sweep(tmp_path, measured(RATIOS), name="unpacked")
     (unpacked / "runs.jsonl.xz").unlink()
     assert "No recorded sweep ranks it" in str(standing(tmp_path, "bloop"))

@@ -40,6 +40,7 @@ def test_the_contract_can_fail() -> None:
         assert broken == [
             "says what it is",
             "float64 stays, bfloat16 is accumulated in float32",
+            "autocast changes nothing",
             "arguments and global generator are left untouched",
             "equal calls give equal directions",
             "another seed changes what it draws, and nothing where it draws nothing",
@@ -49,6 +50,7 @@ def test_the_contract_can_fail() -> None:
             "d(c g) = c d(g) in float32 for c from 1e-24 to 1e18",
             "dependent gradients in float32 and bfloat16 give the direction of float64",
             "a batched call equals single calls",
+            "so it does for three objectives, some of them dependent",
             "per-block Gram matrices equal a call per block",
             "a saved state continues bit for bit",
             "both losses fall on a convex quadratic",

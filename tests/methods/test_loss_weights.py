@@ -102,6 +102,13 @@ def test_random_weights_are_the_softmax_of_normal_numbers() -> None:
     assert len(weights.unique(dim=0)) == 4000
 
 
+def test_uniform_numbers_are_those_of_splitmix64() -> None:
+    """The first of seed 0, as its authors (Steele, Lea & Flood 2014) and others publish them."""
+    published = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F, 0xF88BB8A8724C81EC]
+    numbers = methods.uniform(torch.tensor(0), 4)
+    assert [int(number * 2**53) for number in numbers] == [value >> 11 for value in published]
+
+
 def test_uniform_numbers_are_uniform() -> None:
     numbers = methods.uniform(torch.arange(2000), 5)
     assert numbers.min() >= 0
@@ -133,3 +140,11 @@ def test_seeds_are_integers_or_one_for_each_entry() -> None:
     assert method.init(gradients, 2**64 + 7)["seed"].unique().tolist() == [7]
     with pytest.raises(ValueError, match=r"seed must have the shape \(\) or \(2, 3\), got \(3,\)"):
         method.init(gradients, torch.arange(3))
+
+
+@pytest.mark.parametrize("mu", [1e-320, 1e-9])
+def test_at_the_least_smoothness_the_greatest_loss_alone_counts(mu: float) -> None:
+    weights, _ = methods.create("stch", mu=mu).loss_weights(
+        {}, torch.tensor([[1.0, 3.0], [4.0, 2.0], [2.0, 2.0]])
+    )
+    assert weights.tolist() == [[0.0, 0.5], [0.5, 0.0], [0.25, 0.25]]

@@ -48,6 +48,8 @@ def test_every_setting_of_every_method_has_a_type(name: str, setting: str, defau
         ("sum", {"blocks": ()}, "blocks must be one size or more, none negative, got ()"),
         ("bloop", {"ratio_only": True, "rho": 1.0, "ema": 0.1}, "set rho instead of ema"),
         ("famo", {"beta": float("inf")}, "beta must be a finite number, got inf"),
+        ("fairgrad", {"alpha": 0.0}, "alpha must lie in [0.05, 20], got 0.0"),
+        ("fairgrad", {"alpha": 1e3}, "alpha must lie in [0.05, 20], got 1000.0"),
         ("uncertainty", {"lr": float("inf")}, "lr must be a finite number, got inf"),
     ],
 )  # fmt: skip

@@ -241,6 +241,15 @@ def test_nash_mtl() -> None:
     assert compared >= 74
 
 
+@pytest.mark.parametrize("alpha", [0.05, 20.0])
+def test_fair_weights_at_the_ends_of_what_is_taken(alpha: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.tensor([[0.1], [1.0], [3.0]], dtype=torch.float64)
+    gradients = lengths * torch.randn(3, 20, generator=generator, dtype=torch.float64)
+    weights = methods.create("fairgrad", alpha=alpha).coefficients(gradients @ gradients.T, {}, None)
+    assert imbalance(weights, gradients, alpha) <= 1e-7
+
+
 def compare_fair(weights: Tensor, theirs: Tensor, gradients: Tensor, alpha: float) -> bool:
     """Whether theirs solve the problem; if so, both have the same direction."""
     if not imbalance(theirs, gradients, alpha) <= TOLERANCE:
