@@ -53,7 +53,7 @@ class Quadratic(Task):
         for split in ("train", "validation", "test"):
             x = torch.randn(self.examples, self.features, generator=generator) * scales
             noise = 0.05 * torch.randn(self.examples, generator=generator)
-            exact = (x.double() @ truth.double()).float()  # the same bits on every processor
+            exact = (x.double() @ truth.double()).float()  # rounded alike on every processor
             splits[split] = {"x": x, "y": exact + noise}
         return Data("embedded", "synthetic least squares", splits).to(self.device), target.to(self.device)
 

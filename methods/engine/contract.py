@@ -187,9 +187,8 @@ class BaseMethod(ABC):
                 bfloat16 for what was computed in it and is kept in float32.
 
         Returns:
-            the direction ``(..., P)`` in the gradients' dtype, and the next state. Of gradients or losses that
-            are not finite neither is, for good: skip the step, and go on with the state before, as `Surgeon`
-            does.
+            the direction ``(..., P)`` in the gradients' dtype, and the next state. Where gradients or
+            losses are not finite, neither is, then or later: skip the step, and go on with the state before.
 
         Raises:
             ValueError: as `init`, ``lam`` does not fit ``gradients``, or the method needs losses and got

@@ -23,7 +23,8 @@ class ImageTask(Task):
         batch_size: images (of each data set) per step.
         validation_fraction: share of the training images kept for validation.
         padding: each training image is shifted at random, by up to so many pixels in either direction.
-        flip: mirror training images at random.
+        flip: mirror training images at random. ImageNet's are always cropped and mirrored at random, whatever
+            ``padding`` and ``flip`` say.
         evaluation_limit: only the first so many images of each split are evaluated; None: all of them.
 
     Raises:

@@ -159,7 +159,7 @@ class Task(ABC):
 
     @abstractmethod
     def evaluate(self, model: Model, split: str) -> dict[str, float]:
-        """Every objective under its name, and the task's further metrics, over a whole split."""
+        """Every objective under its name, and the task's further metrics, over a split, or a part of it."""
 
     def final(self, model: Model, split: str) -> dict[str, float]:
         """Metrics that take too long to compute at every evaluation: only at the end of a run."""

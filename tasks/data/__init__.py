@@ -6,7 +6,7 @@ Images have a room of their own, `tasks.data.images`.
 from .batches import crop_flip, epochs, full_batches, on_device
 from .multilabel import LABELS, load_yeast
 from .source import Data, DataError, cache_folder, check_source, list_files, open_hub
-from .splits import carve, with_validation
+from .splits import carve, fixed_order, with_validation
 from .text import SPECIALISED, load_text
 from .tokens import (
     BEGIN,
@@ -35,6 +35,7 @@ __all__ = [
     "check_source",
     "crop_flip",
     "epochs",
+    "fixed_order",
     "full_batches",
     "list_files",
     "load_pairs",

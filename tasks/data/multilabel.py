@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+import zlib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -59,16 +60,16 @@ def _path(source: str, kind: str) -> Path:
 def _read(file: Path) -> tuple[Tensor, Tensor]:
     """Features ``(N, 103)`` float64 and labels ``(N, 14)`` float32."""
     try:
-        with gzip.open(file, "rt", encoding="utf-8", newline="") as text:
-            header, *rows = csv.reader(text, strict=True)
-    except (OSError, EOFError, ValueError, csv.Error) as error:
+        with gzip.open(file, "rt", encoding="utf-8-sig", newline="") as text:
+            lines = list(csv.reader(text, strict=True))
+    except (OSError, EOFError, ValueError, zlib.error, csv.Error) as error:
         raise DataError(f"data set yeast: {file}: {error}") from error
-    if header != _COLUMNS or not rows:
+    if len(lines) < 2 or lines[0] != _COLUMNS:
         raise DataError(f"data set yeast: {file}: expected rows of Att1 to Att103 and Class1 to Class14")
     found = []
-    for place, row in enumerate(rows):
+    for place, row in enumerate(lines[1:]):
         try:
-            numbers = [float(cell) for cell in row]
+            numbers = [float(cell.replace("_", "?")) for cell in row]  # Python takes 1_0 for 10
         except ValueError:
             numbers = []
         right = len(numbers) == len(_COLUMNS) and all(map(math.isfinite, numbers))

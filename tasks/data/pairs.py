@@ -79,7 +79,7 @@ class Corpus:
         """All pairs with the split that they belong to, in batches, and how many rows had an empty side.
 
         The source's own held-out split is our test split. What the source lacks is carved from its train
-        split by a hash of the English phrase, so that no phrase is on both sides.
+        split by a hash of the English phrase, so that no English phrase is on both sides.
 
         Raises:
             DataError: a row holds something else than text.

@@ -71,11 +71,14 @@ def check_source(source: str) -> str:
     return "folder"
 
 
-def open_hub(name: str, source: str, config: str | None = None, streaming: bool = False) -> Any:
+def open_hub(
+    name: str, source: str, config: str | None = None, streaming: bool = False, cache: Path | None = None
+) -> Any:
     """The hub data set ``name`` (such as ``ylecun/mnist``) from the hub or a folder, as a ``DatasetDict``.
 
     ``config`` names one of the hub's configurations; a folder holds only one. With ``streaming``, an
-    ``IterableDatasetDict``, of which nothing is read yet.
+    ``IterableDatasetDict``, of which nothing is read yet. ``cache`` is where ``datasets`` keeps what it has
+    read of a folder: it takes a file for unchanged where its time is.
 
     Raises:
         DataError: it is not there, or cannot be read.
@@ -87,7 +90,7 @@ def open_hub(name: str, source: str, config: str | None = None, streaming: bool 
     datasets.logging.set_verbosity(logging.CRITICAL)  # what goes wrong is raised, in one line
     try:
         if folder:
-            return datasets.load_dataset(str(folder), streaming=streaming)
+            return datasets.load_dataset(str(folder), streaming=streaming, cache_dir=cache)
         return datasets.load_dataset(name, config, streaming=streaming)
     except Exception as error:
         raise _unreadable(name, folder, error) from error

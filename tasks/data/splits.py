@@ -19,10 +19,15 @@ def carve(tensors: dict[str, Tensor], fraction: float) -> tuple[dict[str, Tensor
     if not 0 <= fraction < 1:
         raise ValueError(f"the fraction to split off must lie in [0, 1), got {fraction}")
     size = len(next(iter(tensors.values())))
-    order = torch.randperm(size, generator=torch.Generator().manual_seed(_ORDER_SEED))
+    order = fixed_order(size)
     count = round(size * fraction)
     taken, left = order[:count].sort().values, order[count:].sort().values
     return {n: t[left] for n, t in tensors.items()}, {n: t[taken] for n, t in tensors.items()}
+
+
+def fixed_order(size: int) -> Tensor:
+    """A random order of so many rows, the same for all: ``(size,)``."""
+    return torch.randperm(size, generator=torch.Generator().manual_seed(_ORDER_SEED))
 
 
 def with_validation(

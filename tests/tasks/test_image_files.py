@@ -2,22 +2,29 @@
 
 import io
 import json
+import os
+from pathlib import Path
 
 import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 from scalpel_bench.tasks import DataError
 from scalpel_bench.tasks.data.images import MNIST, read_images
 
 
-def png() -> bytes:
+def png(seed: int = 0) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)).save(file, "PNG")
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (28, 28), dtype=np.uint8)).save(file, "PNG")
     return file.getvalue()
+
+
+def decoded(image: bytes) -> bytes:
+    return np.asarray(Image.open(io.BytesIO(image))).tobytes()
 
 
 IMAGE = png()
@@ -60,7 +67,38 @@ def test_tables_without_a_card_are_read(written) -> None:
 
 def test_folders_of_classes_are_read(written) -> None:
     files = {f"{split}/{i}/a.png": IMAGE for split in ("train", "test") for i in range(10)}
-    assert read_images(MNIST, written(files))["test"]["labels"].tolist() == list(range(10))
+    assert sorted(read_images(MNIST, written(files))["test"]["labels"].tolist()) == list(range(10))
+
+
+def test_rows_that_lie_sorted_by_class_are_mixed_alike_every_time(written) -> None:
+    labels = [label for label in range(10) for _ in range(5)]
+    pixels = [png(number) for number in range(50)]
+    cells = pa.table({"image": [{"bytes": image, "path": None} for image in pixels], "label": labels})
+    folder = written({"train.parquet": cells, "test.parquet": table([1, 0])})
+    train, again = (read_images(MNIST, folder)["train"] for _ in range(2))
+    assert len(train["labels"][:12].unique()) > 5
+    for image, label in zip(train["images"], train["labels"].tolist(), strict=True):
+        assert image.numpy().tobytes() in {decoded(one) for one in pixels[5 * label : 5 * label + 5]}
+    assert torch.equal(train["images"], again["images"])
+    assert read_images(MNIST, folder)["test"]["labels"].tolist() == [1, 0]
+
+
+def test_a_split_of_which_files_are_missing_is_refused(written) -> None:
+    folder = written({"train-00001-of-00003.parquet": table([1]), "test-00000-of-00001.parquet": table([1])})
+    told = "split train: 2 of 3 files are missing, first train-00000-of-00003$"
+    with pytest.raises(DataError, match=told):
+        read_images(MNIST, folder)
+
+
+def test_a_file_that_is_replaced_is_read_though_it_has_the_size_and_the_time_of_the_first(written) -> None:
+    folder = written({f"{split}.parquet": table([3, 1, 4]) for split in ("train", "test")})
+    assert read_images(MNIST, folder)["train"]["labels"].tolist() == [3, 1, 4]
+    file = next(Path(folder).rglob("train.parquet"))
+    before = file.stat()
+    written({"train.parquet": table([4, 1, 3])})
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file.stat().st_size == before.st_size
+    assert read_images(MNIST, folder)["train"]["labels"].tolist() == [4, 1, 3]
 
 
 NAMES = [f"class {i}" for i in range(10)]

@@ -1,6 +1,8 @@
 """The path of images from files to batches: reading, checking, augmenting, streaming."""
 
 import io
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -244,6 +246,19 @@ class TestStream:
         assert not torch.equal(a["labels"], c["labels"])
         later = torch.cat([a["labels"], *(next(first)["labels"] for _ in range(2))])
         assert len(set(later.tolist())) == 24
+
+    def test_a_pass_of_several_workers_is_of_whole_batches_and_as_long_as_is_said(self, hub, folder) -> None:
+        whole = next(Path(folder).rglob("train-*.parquet"))
+        for shard in range(2):
+            hub(TINY, {"train": [(png((20, 20, 3), i), i) for i in range(15 * shard, 15 * shard + 15)]})
+            whole.rename(whole.with_name(f"train-{shard:05}-of-00002.parquet"))
+        images = stream_images(TINY, folder, side=16, workers=2)
+        for size in (8, 16):  # each worker has 15
+            steps = images.steps(size)
+            batches = list(islice(images.batches(size, generator()), steps))
+            assert steps == 30 // size
+            assert len(torch.cat([batch["labels"] for batch in batches]).unique()) == steps * size
+            assert all(batch["images"].shape == (size, 16, 16, 3) for batch in batches)
 
     def test_in_order_is_the_middle_of_each_image(self, folder) -> None:
         images = stream_images(TINY, folder, side=16, workers=1)

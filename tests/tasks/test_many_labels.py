@@ -66,10 +66,18 @@ def test_splits_and_scales_are_those_of_train(folder) -> None:
     torch.testing.assert_close(splits["train"]["features"].std(0, correction=0), torch.ones(103))
 
 
+def test_a_byte_order_mark_is_no_part_of_the_header(folder) -> None:
+    plain = tasks.create("many_labels", data=str(folder), batch_size=8).dataset.fingerprint
+    written(folder, ["\ufeff" + lines(folder)[0], *lines(folder)[1:]])
+    assert tasks.create("many_labels", data=str(folder), batch_size=8).dataset.fingerprint == plain
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda rows: [rows[0].replace("Att2,", "Att3,", 1), *rows[1:]], "expected rows of Att1 to Att103"),
+        (lambda rows: [], "expected rows of Att1 to Att103"),
+        (lambda rows: [rows[0], "1_0" + rows[1][rows[1].index(",") :]], "row 0: expected 103 numbers"),
         (lambda rows: rows[:1], "expected rows of Att1 to Att103"),
         (lambda rows: [*rows[:3], rows[3] + ",1"], "row 2: expected 103 numbers, and 14 of 0 or 1"),
         (lambda rows: [rows[0], rows[1][:-1] + "2"], "row 0: expected 103 numbers, and 14 of 0 or 1"),

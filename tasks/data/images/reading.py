@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,12 +15,14 @@ import torch
 from torch import Tensor
 
 from ....words import first_line
-from .. import DataError, cache_folder, check_source, list_files, open_hub
+from .. import DataError, cache_folder, check_source, fixed_order, list_files, open_hub
 from .decoding import decode
 from .resident import Batch
 
 _VERSION = 2
 """Of the way in which images are decoded: what was kept by another is decoded again."""
+_NUMBERED = re.compile(r"(.*)-(\d+)-of-(\d+)")
+"""How one of several files of a split is named."""
 
 
 class ImageSet(NamedTuple):
@@ -38,26 +42,50 @@ CIFAR10 = ImageSet("uoft-cs/cifar10", "img", "label", (32, 32, 3), 10)
 def read_images(known: ImageSet, source: str) -> dict[str, Batch]:
     """The training and test images ``(N, H, W, C)`` uint8 and ``labels`` ``(N,)`` of a data set.
 
-    What has been decoded once is kept in `cache_folder`, and mapped into memory from there.
+    Where they lie sorted by class, as from a folder for each class, they come in a fixed random order, so
+    that the first of them are of all classes. What has been decoded once is kept in `cache_folder`, and
+    mapped into memory from there.
 
     Raises:
         DataError: the data set is missing, or a split or a row is not what it should be.
     """
     check_files(known, source, ("train", "test"))
-    hub = open_hub(known.name, source)
+    contents = _contents(known, source) if check_source(source) == "folder" else None
+    hub = open_hub(known.name, source, cache=cache_folder() / contents if contents else None)
     for split in ("train", "test"):
         if split not in hub:
             raise DataError(f"data set {known.name} has no split {split!r}; it has {', '.join(hub)}")
-    return {split: _decoded(known, split, hub[split]) for split in ("train", "test")}
+    return {split: _mixed(_decoded(known, split, hub[split], contents)) for split in ("train", "test")}
 
 
-def _decoded(known: ImageSet, split: str, rows: Any) -> Batch:
+def _contents(known: ImageSet, source: str) -> str:
+    """A digest of the files of a folder."""
+    digest = hashlib.sha256()
+    for split, files in sorted(list_files(known.name, source).items()):
+        for file in map(Path, sorted(files)):
+            digest.update(f"{split} {file.name} {file.stat().st_size} ".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _mixed(rows: Batch) -> Batch:
+    moves = rows["labels"].diff()
+    if (moves < 0).any() or not ((moves > 0).any() and (moves == 0).any()):
+        return rows
+    order = fixed_order(len(rows["labels"]))
+    return {name: tensor[order] for name, tensor in rows.items()}
+
+
+def _decoded(known: ImageSet, split: str, rows: Any, contents: str | None) -> Batch:
     where = f"data set {known.name}, split {split}"
     check_columns(known, where, rows)
     if not len(rows):
         raise DataError(f"{where}: no rows")
     labels = _labels(known, where, rows)
-    file = cache_folder() / f"{known.name.replace('/', '-')}-{split}-{rows._fingerprint}-{_VERSION}.npy"
+    file = (
+        cache_folder()
+        / f"{known.name.replace('/', '-')}-{split}-{contents or rows._fingerprint}-{_VERSION}.npy"
+    )
     if not file.exists():
         decoded = _decode(known, where, rows)
         temporary = file.with_suffix(f".{os.getpid()}.npy")
@@ -87,13 +115,14 @@ def check_columns(known: ImageSet, where: str, rows: Any) -> None:
 
 
 def check_files(known: ImageSet, source: str, splits: Iterable[str]) -> None:
-    """Refuse Parquet files of a folder whose labels ``datasets`` would convert or rename without a word.
+    """Refuse Parquet files of a folder of which some are missing, or that ``datasets`` would convert.
 
-    It casts every file to the columns of the first: booleans, fractions and text to whole numbers, and the
-    names of classes to those of the first file, in its order.
+    It casts every file to the columns of the first without a word: booleans, fractions and text to whole
+    numbers, and the names of classes to those of the first file, in its order.
 
     Raises:
-        DataError: a file cannot be read, has no rows, or has other labels than the first.
+        DataError: a file is missing by the names of the others, cannot be read, has no rows, or has other
+            labels than the first.
     """
     if check_source(source) != "folder":
         return
@@ -103,6 +132,7 @@ def check_files(known: ImageSet, source: str, splits: Iterable[str]) -> None:
     files = list_files(known.name, source)
     first: tuple[str, Any, list[str]] | None = None
     for split in splits:
+        _check_numbers(f"data set {known.name}, split {split}", files.get(split, []))
         for file in map(Path, files.get(split, [])):
             if file.suffix != ".parquet":
                 continue
@@ -127,6 +157,15 @@ def check_files(known: ImageSet, source: str, splits: Iterable[str]) -> None:
                     f"{where}: the classes are named {', '.join(names) or 'nothing'}, expected as in "
                     f"{first[0]}: {', '.join(first[2]) or 'nothing'}"
                 )
+
+
+def _check_numbers(where: str, files: Iterable[str]) -> None:
+    names = [match for file in files if (match := _NUMBERED.match(Path(file).stem))]
+    for stem, count in dict.fromkeys((match[1], match[3]) for match in names):
+        there = {int(match[2]) for match in names if (match[1], match[3]) == (stem, count)}
+        if lost := sorted({*range(int(count))} - there):
+            told = f"{stem}-{lost[0]:0{len(count)}}-of-{count}"
+            raise DataError(f"{where}: {len(lost)} of {int(count)} files are missing, first {told}")
 
 
 def _class_names(known: ImageSet, schema: Any) -> list[str]:

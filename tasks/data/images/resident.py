@@ -38,7 +38,7 @@ class Images(Data, ABC):
 
     @abstractmethod
     def in_order(self, split: str, limit: int | None = None) -> Iterator[Batch]:
-        """The first ``limit`` images of a split (all of them where it is None), not augmented, in chunks."""
+        """``limit`` images from the beginning of a split (None for all), not augmented, in chunks."""
 
 
 @dataclass(frozen=True)

@@ -73,14 +73,16 @@ class StreamedImages(Images):
         while True:
             seed = int(torch.randint(2**31, (), generator=generator))
             rows = self.splits["train"].shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)  # type: ignore[attr-defined]
-            yield from self._load(rows, "train", augment(self.side), batch_size, generator, drop_last=True)
+            yield from _whole(
+                self._load(rows, "train", augment(self.side), batch_size, generator), batch_size
+            )
 
     def in_order(self, split: str, limit: int | None = None) -> Iterator[Batch]:
-        """The middle of each image."""
+        """The middle of each image; the first ones of each worker's files where there is a ``limit``."""
         rows: Any = self.splits[split]
         rows = rows if limit is None else rows.take(limit)
         generator = torch.Generator().manual_seed(0)
-        return self._load(rows, split, centre(self.side), CHUNK, generator, drop_last=False)
+        return self._load(rows, split, centre(self.side), CHUNK, generator)
 
     def _load(
         self,
@@ -89,7 +91,6 @@ class StreamedImages(Images):
         transform: Callable[[Any], Any],
         batch_size: int,
         generator: torch.Generator,
-        drop_last: bool,
     ) -> Iterator[Batch]:
         where = f"data set {self.known.name}, split {SPLITS[split]}"
         decoded = rows.map(partial(_example, self.known, where, transform), with_indices=True)
@@ -98,7 +99,6 @@ class StreamedImages(Images):
             batch_size,
             num_workers=max(1, min(self.workers, decoded.num_shards)),
             generator=generator,
-            drop_last=drop_last,
             pin_memory=self.device.startswith("cuda"),
         )
         try:
@@ -108,6 +108,17 @@ class StreamedImages(Images):
             last = plain(str(error).strip() or type(error).__name__).splitlines()[-1]
             known = isinstance(error, DataError)
             raise DataError(last.rpartition("DataError: ")[2] if known else f"{where}: {last}") from None
+
+
+def _whole(batches: Iterator[Batch], size: int) -> Iterator[Batch]:
+    """Batches of ``size`` from those of workers, each of which ends with a smaller one; a rest is left."""
+    left: Batch = {}
+    for batch in batches:
+        joined = {name: torch.cat([left[name], tensor]) if left else tensor for name, tensor in batch.items()}
+        full = len(joined["labels"]) >= size
+        if full:
+            yield {name: tensor[:size] for name, tensor in joined.items()}
+        left = {name: tensor[size:] for name, tensor in joined.items()} if full else joined
 
 
 def stream_images(known: ImageSet, source: str, side: int = 224, workers: int = 8) -> StreamedImages:
