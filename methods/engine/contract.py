@@ -253,12 +253,16 @@ class BaseMethod(ABC):
             raise ValueError(f"give a main gradient and at least one auxiliary gradient, got {k}")
         if self.objectives is not None and k != self.objectives:
             raise ValueError(f"{self.name} is defined for {self.objectives} objectives, got {k} gradients")
+        if 0 in gradients.shape[:-2]:
+            raise ValueError(f"there is no entry in a batch of gradients of shape {tuple(gradients.shape)}")
+        if isinstance(gradients, Tensor) and gradients.requires_grad and torch.is_grad_enabled():
+            raise ValueError("gradients must not require grad, as a direction has none: detach them")
 
-    def _check_losses(self, losses: Tensor | None, k: int) -> None:
+    def _check_losses(self, losses: Tensor | None, leading: torch.Size, k: int) -> None:
         if losses is None and "needs_losses" in self.properties:
             raise ValueError(f"{self.name} needs the losses: combine(gradients, state, losses)")
-        if losses is not None and losses.shape[-1:] != (k,):
-            raise ValueError(f"losses must be (..., {k}), one per gradient, got {tuple(losses.shape)}")
+        if losses is not None and losses.shape not in ((k,), (*leading, k)):
+            raise ValueError(f"losses must be {(*leading, k)}, one per gradient, got {tuple(losses.shape)}")
 
 
 REGISTRY: Registry[BaseMethod] = Registry("method", "methods")

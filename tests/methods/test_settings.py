@@ -99,6 +99,8 @@ REFUSED = {
     "complex": (torch.ones(2, 5, dtype=torch.complex64), "real floating-point numbers, got torch.complex64"),
     "one": (torch.ones(1, 5), "give a main gradient and at least one auxiliary gradient, got 1"),
     "ones": (torch.ones(3, 1, 5), "give a main gradient and at least one auxiliary gradient, got 1"),
+    "no entry": (torch.ones(0, 2, 5), r"no entry in a batch of gradients of shape \(0, 2, 5\)"),
+    "of a graph": (torch.ones(2, 5, requires_grad=True), "must not require grad, as a direction has none"),
     "a vector": (torch.ones(5), r"must be \(\.\.\., K, P\), got the shape \(5,\)"),
 }
 
@@ -133,9 +135,12 @@ def test_a_lam_that_does_not_fit_is_refused(name: str) -> None:
 def test_losses_of_another_number_are_refused(name: str) -> None:
     method = methods.create(name)
     gradients = torch.ones(3, 5)
-    for losses in (torch.ones(1), torch.ones(2), torch.tensor(1.0)):
-        with pytest.raises(ValueError, match=r"losses must be \(\.\.\., 3\), one per gradient, got"):
+    for losses in (torch.ones(1), torch.ones(2), torch.tensor(1.0), torch.ones(4, 3)):
+        with pytest.raises(ValueError, match=r"losses must be \(3,\), one per gradient, got"):
             method.combine(gradients, method.init(gradients), losses)
+    for losses in (torch.ones(4, 2), torch.ones(2, 3)):
+        with pytest.raises(ValueError, match=r"losses must be \(4, 3\), one per gradient, got"):
+            method.combine(gradients.expand(4, 3, 5), method.init(gradients.expand(4, 3, 5)), losses)
 
 
 @pytest.mark.parametrize("name", methods.available())
