@@ -247,6 +247,11 @@ class TestStream:
         later = torch.cat([a["labels"], *(next(first)["labels"] for _ in range(2))])
         assert len(set(later.tolist())) == 24
 
+    def test_moments_are_those_that_torchvision_names(self, folder) -> None:
+        mean, deviation = stream_images(TINY, folder).moments()
+        torch.testing.assert_close(mean / 255, torch.tensor([0.485, 0.456, 0.406]), atol=1e-4, rtol=0)
+        torch.testing.assert_close(deviation / 255, torch.tensor([0.229, 0.224, 0.225]), atol=1e-4, rtol=0)
+
     def test_a_pass_of_several_workers_is_of_whole_batches_and_as_long_as_is_said(self, hub, folder) -> None:
         whole = next(Path(folder).rglob("train-*.parquet"))
         for shard in range(2):

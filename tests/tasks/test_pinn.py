@@ -111,6 +111,29 @@ def test_the_solution_itself_has_no_loss_and_no_error(name: str) -> None:
     assert metrics["mse"] == pytest.approx(exact.square().mean().item() / 4, rel=1e-5)
 
 
+@pytest.mark.parametrize(("name", "sides"), [("kovasznay", 1), ("helmholtz", 4)])
+def test_a_solution_that_is_one_too_high_has_losses_that_follow(name: str, sides: int) -> None:
+    task, equation = tasks.create("pinn", equation=name), EQUATIONS[name]
+
+    def higher(points: torch.Tensor, derivatives: bool = False) -> torch.Tensor | Jet:
+        found = _by_autograd(equation.exact, points)
+        return found._replace(value=found.value + 1) if derivatives else found.value + 1
+
+    points = task.dataset.splits["test"]["inside"]
+    exact = _by_autograd(equation.exact, points)
+    expected = {"main": sides, "mse": 1.0, "error": exact.value.square().mean().item() ** -0.5, "aux": 1.0}
+    if name == "kovasznay":  # (u + 1) ∂u/∂x + (v + 1) ∂u/∂y: both slopes are too much
+        own = dict(
+            zip(
+                ("momentum_x", "momentum_y"), (exact.dx + exact.dy).square().mean(0).tolist()[:2], strict=True
+            )
+        )
+        expected |= {**own, "continuity": 0.0, "aux": sum(own.values())}
+    assert task.evaluate(higher, "test") == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    batch = next(task.batches(torch.Generator().manual_seed(0)))
+    assert next(task.losses(higher, batch)).item() == pytest.approx(sides, rel=1e-5)
+
+
 def test_networks_side_by_side_have_their_own_losses_and_gradients() -> None:
     task = tasks.create("pinn", points=30, boundary_points=12, hidden=(6, 5))
     modules = [task.build() for _ in range(2)]

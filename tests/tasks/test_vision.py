@@ -1,5 +1,7 @@
 """The tasks on images: their losses, their gradients and their batch statistics."""
 
+import math
+
 import pytest
 import torch
 
@@ -74,6 +76,22 @@ class TestTwoDatasets:
             parts = flat.parts(row)
             assert parts[f"net.heads.{which}.weight"].any()
             assert not parts[f"net.heads.{1 - which}.weight"].any()
+
+    def test_each_data_set_is_evaluated_by_its_own_head(self) -> None:
+        task = tasks.create("two_datasets", evaluation_limit=40)
+
+        def guess(images: torch.Tensor, which: int) -> torch.Tensor:
+            logits = torch.zeros(len(images), 10)
+            logits[:, 3 * which] = 2  # class 0 of the first, class 3 of the second
+            return logits
+
+        found = task.evaluate(guess, "test")
+        for prefix, which, name in (("", 0, "main"), ("aux_", 1, "aux")):
+            labels = task.dataset.pair[which].splits["test"]["labels"][:40]
+            right = (labels == 3 * which).double().mean().item()
+            expected = math.log(math.exp(2) + 9) - 2 * right
+            assert found[f"{prefix}accuracy"] == pytest.approx(right)
+            assert found[name] == pytest.approx(expected, rel=1e-5)
 
     def test_both_data_sets_are_in_the_fingerprint(self) -> None:
         same, other = ("mnist", "mnist"), ("mnist", "cifar10")
