@@ -21,7 +21,7 @@ setup: .venv/ready ## Make the virtual environment in .venv (the other targets d
 	@touch .venv/ready
 
 test: .venv/ready ## Run the tests (under 5 minutes on two cores).
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal  # one more than cores: some wait for processes they start
 
 test-all: .venv/docs ## Run all tests, the slow ones too.
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'slow or not slow'
