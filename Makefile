@@ -20,8 +20,9 @@ setup: .venv/ready ## Make the virtual environment in .venv (the other targets d
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch .venv/ready
 
+# One worker more than cores: some tests wait for processes that they start.
 test: .venv/ready ## Run the tests (under 5 minutes on two cores).
-	$(BIN)/python -m pytest -n 3 --dist worksteal  # one more than cores: some wait for processes they start
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 test-all: .venv/docs ## Run all tests, the slow ones too.
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'slow or not slow'
