@@ -15,6 +15,7 @@ from . import style
 from .panels import Drawn, by_protocol, figures_of, name_at_the_end, plain_ticks, say_inside
 
 NO_MEDIAN = "half of the seeds have no front in the box"
+OUTSIDE = "outside"
 _SEEDS = 4
 """The quartiles of fewer are but the best and the worst."""
 _MARGIN = 0.04
@@ -54,13 +55,15 @@ def shown_surfaces(analysis: TrainingAnalysis) -> pd.DataFrame:
 def draw_panel(axes: Axes, surfaces: pd.DataFrame, looks: style.Looks, coloured: set[str]) -> None:
     """Median staircases in the frame, in colour with corners and quartiles; grey ones end on a name.
 
+    A triangle at the upper edge stands for one in colour that lies above it.
+
     Args:
         axes: framed.
         surfaces: the attainment surfaces of one protocol and split.
         looks: of its methods.
         coloured: those that are not grey.
     """
-    (_, right), (_, top) = axes.get_xlim(), axes.get_ylim()
+    (left, right), (_, top) = axes.get_xlim(), axes.get_ylim()
     medians = surfaces[surfaces["percentile"] == 50]
     ends = {}
     for method in style.order(list(medians["method"].unique())):
@@ -74,6 +77,9 @@ def draw_panel(axes: Axes, surfaces: pd.DataFrame, looks: style.Looks, coloured:
             axes.step(aux, main, where="post", color=look["color"], lw=1.6, zorder=3)
             axes.plot(own["aux"], own["main"], ls="", ms=4, mew=0, zorder=4, **look)
             axes.plot([], [], lw=1.6, ms=4, label=style.title(method), **look)
+            if own["main"].min() > top:
+                beyond = {"marker": "^", "ms": 6, "color": look["color"], "clip_on": False, "zorder": 5}
+                axes.plot(max(own["aux"].iloc[-1], left), top, gid=OUTSIDE, **beyond)
         else:
             axes.step(aux, main, where="post", color=style.GREY, lw=0.8, zorder=2)
             ends[style.title(method)] = float(main[-1])
