@@ -21,8 +21,8 @@ TRAINED = (
     *("kovasznay", "multi_digits", "robustness", "unlearning", "forgetting"),
 )
 """An experiment of each task."""
-OF_A_KIND = {"fig5a", "fig5b", "unlearning"}
-"""Texts, of which `forgetting` is tried in the quick tests."""
+OF_A_KIND = {"fig5a", "fig5b", "unlearning", "forgetting"}
+"""Texts, which take seconds to make."""
 QUICK = {("fig3a", "paper"), ("fig4", "paper")}
 METHODS = ("sum", "bloop")
 """One backward pass for both losses, where they share a forward pass, and one for each."""
