@@ -178,7 +178,7 @@ class Method(BaseMethod):
         `BaseMethod.combine` has the arguments.
         """
         self._check(gradients)
-        self._check_losses(losses, gradients.shape[:-2], gradients.shape[-2])
+        self._check_losses(losses, gradients.shape[:-1])
         k, next_state = gradients.shape[-2], dict(state)
         direction = torch.empty_like(row_of(gradients, 0)) if out is None else out
         if self._of(k).memory and out is None:

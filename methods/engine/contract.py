@@ -258,11 +258,12 @@ class BaseMethod(ABC):
         if isinstance(gradients, Tensor) and gradients.requires_grad and torch.is_grad_enabled():
             raise ValueError("gradients must not require grad, as a direction has none: detach them")
 
-    def _check_losses(self, losses: Tensor | None, leading: torch.Size, k: int) -> None:
+    def _check_losses(self, losses: Tensor | None, shape: torch.Size) -> None:
+        """Refuse losses that are neither of the ``shape`` ``(..., K)`` nor ``(K,)``."""
         if losses is None and "needs_losses" in self.properties:
             raise ValueError(f"{self.name} needs the losses: combine(gradients, state, losses)")
-        if losses is not None and losses.shape not in ((k,), (*leading, k)):
-            raise ValueError(f"losses must be {(*leading, k)}, one per gradient, got {tuple(losses.shape)}")
+        if losses is not None and losses.shape not in (shape, shape[-1:]):
+            raise ValueError(f"losses must be {tuple(shape)}, one per gradient, got {tuple(losses.shape)}")
 
 
 REGISTRY: Registry[BaseMethod] = Registry("method", "methods")

@@ -46,7 +46,7 @@ class CoordinateMethod(BaseMethod):
     ) -> tuple[Tensor, State]:
         """One step of surgery, in float64: `BaseMethod.combine` has the arguments."""
         self._check(gradients)
-        self._check_losses(losses, gradients.shape[:-2], gradients.shape[-2])
+        self._check_losses(losses, gradients.shape[:-1])
         exact = (gradients if isinstance(gradients, Tensor) else gradients.whole()).double()
         next_state, lam = dict(state), self._lams(exact.shape[:-2], exact.shape[-2], exact)
         rows = exact * torch.cat([torch.ones_like(lam[..., :1]), lam], -1)[..., None]

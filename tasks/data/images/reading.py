@@ -49,8 +49,8 @@ def read_images(known: ImageSet, source: str) -> dict[str, Batch]:
     Raises:
         DataError: the data set is missing, or a split or a row is not what it should be.
     """
-    check_files(known, source, ("train", "test"))
-    contents = _contents(known, source) if check_source(source) == "folder" else None
+    files = check_files(known, source, ("train", "test"))
+    contents = _contents(files) if files else None
     hub = open_hub(known.name, source, cache=cache_folder() / contents if contents else None)
     for split in ("train", "test"):
         if split not in hub:
@@ -58,11 +58,11 @@ def read_images(known: ImageSet, source: str) -> dict[str, Batch]:
     return {split: _mixed(_decoded(known, split, hub[split], contents)) for split in ("train", "test")}
 
 
-def _contents(known: ImageSet, source: str) -> str:
-    """A digest of the files of a folder."""
+def _contents(files: dict[str, list[str]]) -> str:
+    """A digest of the files of each split."""
     digest = hashlib.sha256()
-    for split, files in sorted(list_files(known.name, source).items()):
-        for file in map(Path, sorted(files)):
+    for split, of_split in sorted(files.items()):
+        for file in map(Path, sorted(of_split)):
             digest.update(f"{split} {file.name} {file.stat().st_size} ".encode())
             digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
@@ -82,10 +82,8 @@ def _decoded(known: ImageSet, split: str, rows: Any, contents: str | None) -> Ba
     if not len(rows):
         raise DataError(f"{where}: no rows")
     labels = _labels(known, where, rows)
-    file = (
-        cache_folder()
-        / f"{known.name.replace('/', '-')}-{split}-{contents or rows._fingerprint}-{_VERSION}.npy"
-    )
+    name = f"{known.name.replace('/', '-')}-{split}-{contents or rows._fingerprint}-{_VERSION}.npy"
+    file = cache_folder() / name
     if not file.exists():
         decoded = _decode(known, where, rows)
         temporary = file.with_suffix(f".{os.getpid()}.npy")
@@ -114,18 +112,19 @@ def check_columns(known: ImageSet, where: str, rows: Any) -> None:
         raise DataError(f"{where}: {named} classes in column {known.label!r}, expected {known.classes}")
 
 
-def check_files(known: ImageSet, source: str, splits: Iterable[str]) -> None:
-    """Refuse Parquet files of a folder of which some are missing, or that ``datasets`` would convert.
+def check_files(known: ImageSet, source: str, splits: Iterable[str]) -> dict[str, list[str]]:
+    """The files of each split of a folder; none of the hub.
 
-    It casts every file to the columns of the first without a word: booleans, fractions and text to whole
-    numbers, and the names of classes to those of the first file, in its order.
+    Refused are Parquet files of which some are missing, or that ``datasets`` would convert. It casts every
+    file to the columns of the first without a word: booleans, fractions and text to whole numbers, and the
+    names of classes to those of the first file, in its order.
 
     Raises:
         DataError: a file is missing by the names of the others, cannot be read, has no rows, or has other
             labels than the first.
     """
     if check_source(source) != "folder":
-        return
+        return {}
     from pyarrow import types
     from pyarrow.parquet import read_metadata
 
@@ -157,6 +156,7 @@ def check_files(known: ImageSet, source: str, splits: Iterable[str]) -> None:
                     f"{where}: the classes are named {', '.join(names) or 'nothing'}, expected as in "
                     f"{first[0]}: {', '.join(first[2]) or 'nothing'}"
                 )
+    return files
 
 
 def _check_numbers(where: str, files: Iterable[str]) -> None:

@@ -129,9 +129,9 @@ def stream_images(known: ImageSet, source: str, side: int = 224, workers: int = 
     """
     import datasets
 
-    check_files(known, source, SPLITS.values())
+    files = check_files(known, source, SPLITS.values())
     hub = open_hub(known.name, source, streaming=True)
-    files = list_files(known.name, source)
+    files = files or list_files(known.name, source)
     streams, sizes, digest = {}, {}, hashlib.sha256()
     for split, name in SPLITS.items():
         where = f"data set {known.name}, split {name}"
