@@ -32,7 +32,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     experiment = analysis.compared
     if not experiment.compares_fronts:
         return
-    looks, coloured = style.looks(analysis.summary["method"]), style.in_colour(analysis.summary["method"])
+    looks, coloured = style.lines(analysis.summary["method"]), style.in_colour(analysis.summary["method"])
 
     def panel(axes: Axes, surfaces: pd.DataFrame, protocol: str, split: str) -> None:
         frame_of(axes, analysis, surfaces, protocol, split)
@@ -60,7 +60,7 @@ def draw_panel(axes: Axes, surfaces: pd.DataFrame, looks: style.Looks, coloured:
     Args:
         axes: framed.
         surfaces: the attainment surfaces of one protocol and split.
-        looks: of its methods.
+        looks: of its methods, with their lines.
         coloured: those that are not grey.
     """
     (left, right), (_, top) = axes.get_xlim(), axes.get_ylim()
@@ -74,8 +74,8 @@ def draw_panel(axes: Axes, surfaces: pd.DataFrame, looks: style.Looks, coloured:
         aux, main = [own["aux"].iloc[0], *own["aux"], right], [top, *own["main"], own["main"].iloc[-1]]
         if method in coloured:
             _draw_quartiles(axes, surfaces[surfaces["method"] == method], look["color"])
-            axes.step(aux, main, where="post", color=look["color"], lw=1.6, zorder=3)
-            axes.plot(own["aux"], own["main"], ls="", ms=4, mew=0, zorder=4, **look)
+            axes.step(aux, main, where="post", color=look["color"], ls=look["ls"], lw=1.6, zorder=3)
+            axes.plot(own["aux"], own["main"], ms=4, mew=0, zorder=4, **{**look, "ls": ""})
             axes.plot([], [], lw=1.6, ms=4, label=style.title(method), **look)
             if own["main"].min() > top:
                 beyond = {"marker": "^", "ms": 6, "color": look["color"], "clip_on": False, "zorder": 5}

@@ -22,7 +22,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     }
     if not found:
         return
-    looks = style.lines(style.order(list(analysis.summary["method"].unique())))
+    looks = style.lines(analysis.summary["method"])
     figure, panels = side_by_side(len(found))
     for axes, (split, losses) in zip(panels, found.items(), strict=True):
         by_method = losses.groupby(level="method")

@@ -36,7 +36,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     if not experiment.compares_fronts or experiment.box is None:
         return
     box, curves, points = experiment.box, analysis.relative_curves, analysis.relative_points
-    looks, coloured = style.looks(analysis.summary["method"]), style.in_colour(analysis.summary["method"])
+    looks, coloured = style.lines(analysis.summary["method"]), style.in_colour(analysis.summary["method"])
     lines = curves[curves["split"].isin(SHOWN_SPLITS) & curves["method"].isin(coloured)]
 
     def panel(axes: Axes, own: pd.DataFrame, protocol: str, split: str) -> None:
@@ -70,22 +70,22 @@ def draw_panel(
     axes.axhline(1.0, color=style.look(REFERENCE)["color"], lw=1.4, label=style.title(REFERENCE), zorder=2)
     ends = {}
     for method in style.order(list(curves["method"].unique())):
-        own, color = curves[curves["method"] == method], looks[method]["color"]
+        own, color, dash = curves[curves["method"] == method], looks[method]["color"], looks[method]["ls"]
         last = float(own["median"].iloc[-1])
         line: dict[str, Any] = {"where": "post", "color": style.GREY, "lw": 0.8, "zorder": 3}
         if method in coloured:
             quartiles = (own["aux"], own["low"], own["high"])
             axes.fill_between(*quartiles, step="post", color=color, alpha=0.16, lw=0, zorder=1)
-            line |= {"color": color, "lw": 1.8, "zorder": 4, "label": style.title(method)}
+            line |= {"color": color, "ls": dash, "lw": 1.8, "zorder": 4, "label": style.title(method)}
         if method not in coloured or not axes.get_ylim()[0] <= last <= axes.get_ylim()[1]:
             ends[style.title(method)] = last
         axes.step(own["aux"], own["median"], **line)
     for method in style.order(list(points["method"].unique())):
         own = points[points["method"] == method]
-        look = {**looks[method], **({"ms": 5} if method in coloured else {"ms": 3.5, "color": style.GREY})}
-        axes.plot(
-            own["aux"], own["ratio"], ls="", mew=0, alpha=0.8, zorder=5, label=style.title(method), **look
-        )
+        look = {**looks[method], "ls": "", "ms": 5}
+        if method not in coloured:
+            look |= {"ms": 3.5, "color": style.GREY}
+        axes.plot(own["aux"], own["ratio"], mew=0, alpha=0.8, zorder=5, label=style.title(method), **look)
     axes.set_xlim(box.aux)
     plain_ticks(axes.xaxis)
     name_at_the_end(axes, ends)

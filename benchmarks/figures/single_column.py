@@ -38,7 +38,7 @@ def _relative(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
     curves, points = (
         rows[rows["method"].isin(labels)] for rows in (analysis.relative_curves, analysis.relative_points)
     )
-    looks = style.looks(analysis.summary["method"])
+    looks = style.lines(analysis.summary["method"])
     for (protocol, split), own in curves.groupby(["protocol", "split"], sort=False):
         if split not in panels.SHOWN_SPLITS:
             continue
@@ -55,7 +55,7 @@ def _relative(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
 def _fronts(analysis: TrainingAnalysis, labels: set[str]) -> panels.Drawn:
     experiment, surfaces = analysis.compared, fronts.shown_surfaces(analysis)
     surfaces = surfaces[surfaces["method"].isin(labels)]
-    looks = style.looks(analysis.summary["method"])
+    looks = style.lines(analysis.summary["method"])
     if not experiment.compares_fronts:
         return
     for (protocol, split), own in surfaces.groupby(["protocol", "split"], sort=False):

@@ -67,10 +67,9 @@ def looks(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def lines(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The looks of labels in the order of a legend, and a line: of those of one colour, each another."""
-    labels = list(labels)
+    """The looks of labels, and a line: of those of one colour each another, in the order of a legend."""
     found, used = looks(labels), Counter[str]()
-    for label in labels:
+    for label in order(list(found)):
         color = found[label]["color"]
         found[label]["ls"] = _DASHES[used[color] % len(_DASHES)]
         used[color] += 1

@@ -150,10 +150,23 @@ def test_a_front_above_the_frame_is_a_triangle_at_its_edge() -> None:
     axes.set(xlim=(0.1, 0.5), ylim=(1.0, 2.0))
     rows = [("sum", 0.2, 1.5), ("sum", 0.3, 1.2), ("mgda", 0.05, 2.3)]
     surfaces = pd.DataFrame(rows, columns=["method", "aux", "main"]).assign(percentile=50)
-    fronts.draw_panel(axes, surfaces, style.looks(surfaces["method"]), {"sum", "mgda"})
+    fronts.draw_panel(axes, surfaces, style.lines(surfaces["method"]), {"sum", "mgda"})
     (beyond,) = [line for line in axes.lines if line.get_gid() == fronts.OUTSIDE]
     assert beyond.get_xydata().tolist() == [[0.1, 2.0]]
     assert beyond.get_color() == style.look("mgda")["color"]
+
+
+def test_fronts_of_one_colour_are_dashed_differently() -> None:
+    axes = Figure().subplots()
+    axes.set(xlim=(0.1, 0.5), ylim=(1.0, 2.0))
+    rows = [("one_sided_bloop", 0.2, 1.5), ("bloop", 0.3, 1.2)]
+    surfaces = pd.DataFrame(rows, columns=["method", "aux", "main"]).assign(percentile=50)
+    fronts.draw_panel(axes, surfaces, style.lines(surfaces["method"]), {"bloop", "one_sided_bloop"})
+    drawn = [line.get_linestyle() for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    assert drawn == ["-", "--"]
+    assert [
+        line.get_linestyle() for line in axes.lines if line.get_label() in ("Bloop", "Bloop, one-sided")
+    ] == drawn
 
 
 def test_where_methods_are_many_the_papers_and_ones_own_are_in_colour() -> None:

@@ -57,7 +57,7 @@ def _in_both_modes(label: str) -> set[str]:
 
 
 def test_lines_of_one_colour_are_dashed_differently() -> None:
-    labels = style.order(["sum", "uncertainty", "bloop", "config", "mgda"])
+    labels = ["uncertainty", "sum", "config", "bloop", "mgda"]
     lines = style.lines(labels)
     assert [lines[label]["ls"] for label in ("sum", "bloop", "mgda")] == ["-"] * 3
     assert [lines[label]["ls"] for label in ("uncertainty", "config")] == ["--"] * 2
