@@ -11,7 +11,7 @@ from scalpel_bench import methods
 
 
 def main() -> None:
-    dist.init_process_group("gloo")  # "nccl" on GPUs
+    dist.init_process_group("gloo")  # on GPUs "nccl", with model and batches on a device of each process
     torch.set_num_threads(1)
     torch.manual_seed(0)
     data = load_digits()

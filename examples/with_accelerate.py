@@ -24,7 +24,8 @@ def main() -> None:
         DataLoader(examples, 64, shuffle=True, drop_last=True),
     )
     method = methods.create("bloop", lam=1e-3)
-    surgeon = methods.Surgeon(optimizer, method, scaler=accelerator.scaler)
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(accelerator.mixed_precision)
+    surgeon = methods.Surgeon(optimizer, method, scaler=accelerator.scaler, autocast=dtype)
     for epoch in range(10):
         for images, labels in loader:
             with accelerator.accumulate(model):

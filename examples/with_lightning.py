@@ -25,7 +25,9 @@ class Digits(lightning.LightningModule):
         images, labels = batch
         main_loss = nn.functional.cross_entropy(self.model(images), labels)
         aux_loss = sum(p.square().sum() for p in self.model.parameters()) / 2
-        self.surgeon.backward(main_loss, aux_loss)  # in place of self.manual_backward
+        # In place of self.manual_backward. Where the Trainer's precision is "16-mixed" the Surgeon needs
+        # scaler=trainer.precision_plugin.scaler, where it is "bf16-mixed" autocast=torch.bfloat16.
+        self.surgeon.backward(main_loss, aux_loss)
         optimizer = self.optimizers()
         optimizer.step()
         optimizer.zero_grad()

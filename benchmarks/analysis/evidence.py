@@ -192,9 +192,9 @@ def evidence(claim: Claim, found: Runs | Quantities) -> Iterator[list[Evidence]]
 
 @evidence.register
 def _(claim: Cost, found: Runs) -> Iterator[list[Evidence]]:
-    measured = step_ratio(found.results, claim.method, claim.on)
+    measured = step_ratio(found.results, claim.method, claim.on, claim.sum_takes)
     where = f"`scalpel bench` on {claim.on}, not these runs; median and quartiles"
-    name = f"step of {claim.method} / step of {REFERENCE} ({where})"
+    name = f"step of {claim.method} / step of {REFERENCE} with {claim.sum_takes} ({where})"
     yield [Evidence(name, ({}, measured.note), claim.bounds, measured=measured)]
 
 

@@ -24,7 +24,7 @@ SIMULATED = 5.0
 _RUNS = "these runs"
 _MINIATURE = "not about the paper, since at this scale the experiment is a miniature"
 _SEEDS = f"not from fewer than {SEEDS_FOR_A_VERDICT} seeds"
-_BENCH = "not from runs, but by `scalpel bench --part a`, which times steps"
+_BENCH = "not from runs, but by `scalpel bench --part a --device cpu`, which times steps"
 
 
 @dataclass(frozen=True)

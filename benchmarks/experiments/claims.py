@@ -248,12 +248,14 @@ class Apart(Compared):
 class Cost(MethodClaim):
     """A training step of ``method`` takes at most ``most`` times as long as one of `sum`.
 
-    The bench answers it, with its model ``on``: a busy sweep says nothing about time.
+    The bench answers it, with its model ``on``: a busy sweep says nothing about time. Where the losses share
+    a forward pass, `sum` takes one backward pass for both.
     """
 
     kind: Literal["cost"]
     method: str
-    on: Literal["MLP", "transformer", "ResNet-18"]
+    on: Literal["MLP", "transformer", "ResNet-18", "ResNet-8"]
+    sum_takes: Literal["two gradients", "one backward pass"] = "two gradients"
     most: float = Field(gt=1)
 
     @property

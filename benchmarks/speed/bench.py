@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..execution import threads
 from ..messages.errors import UserError
 from ..records import environment, write_atomically
-from .measurements import GPU, PARTS, Measurement
+from .measurements import GPU, ON_CPU, PARTS, Measurement
 
 PEERS = ("torchjd", "LibMTL")
 
@@ -39,13 +39,16 @@ def measure(results: Path, device: str, full: bool, parts: str = "") -> Iterator
             what only a GPU can tell, into ``results/bench/gpu.json``.
 
     Raises:
-        UserError: a letter is none of `PARTS`, there is no record to keep rows of, or one of another machine
-            or of other versions, or there is no GPU.
+        UserError: a letter is none of `PARTS`, or of a part that is measured on the CPU alone, there is no
+            record to keep rows of, or one of another machine or of other versions, or there is no GPU.
     """
     if parts == GPU:
         yield from _measure_gpu(results, device)
         return
-    if unknown := set(parts) - set(PARTS):
+    every = [part for part in PARTS if device == "cpu" or part not in ON_CPU]
+    if unknown := set(parts) - set(every):
+        if unknown <= set(PARTS):
+            raise UserError(f"--part {''.join(sorted(unknown))} is of the CPU: add --device cpu")
         raise UserError(
             f"--part {''.join(sorted(unknown))}: there are {', '.join(PARTS)}, and {GPU} by itself"
         )
@@ -59,7 +62,7 @@ def measure(results: Path, device: str, full: bool, parts: str = "") -> Iterator
             _check_same(path, record.environment, facts)
             kept = [row for row in record.rows if row.part not in parts]
             commits = dict(record.commits)
-        for row in _measured(device, full, parts or "".join(PARTS)):
+        for row in _measured(device, full, parts or "".join(every)):
             rows.append(row)
             yield row
     ordered = sorted(kept + rows, key=lambda row: list(PARTS).index(row.part))
@@ -119,8 +122,9 @@ def read(path: Path) -> BenchRecord:
     Raises:
         UserError: there is none, or it cannot be read.
     """
-    device = " --part gpu" if path.stem == "gpu" else " --device cuda" * ("gpu" in path.stem)
-    command = "scalpel bench" + " --full" * ("full" in path.stem) + device
+    device = " --device cuda" if "-gpu" in path.stem else " --device cpu"
+    command = "scalpel bench" + " --full" * ("full" in path.stem)
+    command += " --part gpu" if path.stem == GPU else device
     if not path.exists():
         raise UserError(f"{path} does not exist: {command} makes it")
     try:

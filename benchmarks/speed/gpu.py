@@ -17,14 +17,17 @@ from .workloads import Workload
 
 SECONDS = 20.0
 """Of each comparison, its compilation and the start of its models apart."""
+PARAMETERS = 10**8
+RUNS = 64
+"""Of a population."""
 WARM_UP = 3
 """Steps before one is captured."""
 
 
 def measure(device: str) -> Iterator[Measurement]:
     """Every row, at the sizes of a GPU."""
-    yield from of_direction(device, 10**8, SECONDS)
-    yield from population.measure_against_one(64, device, SECONDS, target=20.0)
+    yield from of_direction(device, PARAMETERS, SECONDS)
+    yield from population.measure_against_one(RUNS, device, SECONDS, target=20.0)
     for workload in (workloads.resnet18(device, 256), workloads.transformer(device)):
         yield from steps.beside_sum(workload, ("bloop",), 1.03, SECONDS)
         yield from of_compilation(workload, SECONDS)

@@ -82,5 +82,7 @@ PARTS = {
     "g": "sweeps",
     "h": "in a loop of one's own",
 }
+ON_CPU = "gh"
+"""Parts that are measured on the CPU alone."""
 GPU = "gpu"
 """The part that has a record of its own."""

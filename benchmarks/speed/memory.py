@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Protocol
 
@@ -34,6 +35,7 @@ def of_step(make: Callable[[], Steps], batch: Batch, device: str) -> int:
 
 def of_call(start: Callable[[], Callable[[], object]], device: str) -> int:
     """The most bytes at once in a call of what ``start`` returns, of those allocated since ``start``."""
+    gc.collect()  # what others leave must not be freed, and counted, in between
     if device != "cpu":
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()

@@ -6,7 +6,7 @@ documentation or trainer does. Source: https://torchjd.org, "autojac"; LibMTL 1.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import sys
 import types
 import warnings
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ...tasks import Batch, Known, Task
+from ...words import first_line
 from ..training import Stepper
 from . import memory, workloads
 from .measurements import Measurement
@@ -115,13 +116,18 @@ def measure(device: str, full: bool) -> Iterator[Measurement]:
 
 
 def rivals(task: Task, method: str, full: bool) -> list[Rival]:
-    """The peers that have a method; TorchJD with its default settings and, in full, with others."""
+    """The peers that have a method: TorchJD by default and by its options that save memory.
+
+    Its `autogram`, which needs the losses to be outputs of modules, is left out: ours may be of parameters.
+    """
     title = f"TorchJD, {_TORCHJD[method]}"
-    found = [Rival(title, "torchjd", partial(TorchJD, task, method), 1.0, 0.80)]
+    modes = {"by default": (None, False), "one loss and one tensor at a time": (1, True)}
     if full:
-        for chunk, by_tensor, words in ((1, False, "one loss"), (1, True, "one loss and one tensor")):
-            make = partial(TorchJD, task, method, chunk, by_tensor)
-            found.append(Rival(f"{title}, {words} at a time", "torchjd", make))
+        modes["one loss at a time"] = (1, False)
+    found = [
+        Rival(f"{title}, {words}", "torchjd", partial(TorchJD, task, method, *options), 1.0, 0.80)
+        for words, options in modes.items()
+    ]
     if method in _LIBMTL:
         found.append(Rival(f"LibMTL, {_LIBMTL[method]}", "LibMTL", partial(LibMTL, task, method), 0.85))
     return found
@@ -131,18 +137,21 @@ def compared(workload: Workload, method: str, against: list[Rival], seconds: flo
     """Two rows per rival, or one that says that it is not installed."""
     batch, device = workload.batch(), workload.task.device
     ours = partial(workload.stepper, method, lam=1.0)
-    installed = {rival.title: rival for rival in against if not _missing(rival.package)}
+    missing = {package: _missing(package) for package in {rival.package for rival in against}}
+    installed = {rival.title: rival for rival in against if not missing[rival.package]}
     makers: dict[str, Callable[[], Peer | Stepper]] = {"ours": ours}
     makers |= {title: rival.make for title, rival in installed.items()}
-    warnings.filterwarnings("ignore", "There is a performance drop")  # TorchJD's batched attention
-    functions = {title: partial(make().step, batch) for title, make in makers.items()}
-    times = in_turns(functions, device, seconds, least=4)
-    del functions
-    peaks = {title: memory.of_step(make, batch, device) for title, make in makers.items()}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop")  # TorchJD's batched attention
+        functions = {title: partial(make().step, batch) for title, make in makers.items()}
+        times = in_turns(functions, device, seconds, least=8)
+        del functions
+        peaks = {title: memory.of_step(make, batch, device) for title, make in makers.items()}
     for rival in against:
         figure = f"ours / {rival.title} ({workload.title})"
         if rival.title not in installed:
-            yield Measurement(part="b", figure=f"time: {figure}", value=None, target=rival.time, note=INSTALL)
+            note = missing[rival.package]
+            yield Measurement(part="b", figure=f"time: {figure}", value=None, target=rival.time, note=note)
             continue
         yield Measurement.of_times("b", f"time: {figure}", times, "ours", rival.title, rival.time)
         space = peaks["ours"] / peaks[rival.title]
@@ -156,8 +165,15 @@ def _start(task: Task) -> tuple[Task, nn.Module, torch.optim.Optimizer]:
     return task, module, torch.optim.Adam(module.parameters(), lr=1e-4, fused=True)
 
 
-def _missing(package: str) -> bool:
-    return importlib.util.find_spec(package) is None
+def _missing(package: str) -> str:
+    """Why a peer cannot be measured; empty where it can."""
+    if importlib.util.find_spec(package) is None:
+        return INSTALL
+    try:
+        _libmtl() if package == "LibMTL" else importlib.import_module(package)
+    except ImportError as error:
+        return f"cannot be imported: {first_line(error)}"
+    return ""
 
 
 def _libmtl() -> tuple[Any, Any]:
@@ -167,7 +183,7 @@ def _libmtl() -> tuple[Any, Any]:
     has dropped: that module is put back.
     """
     dropped = "torchvision.models.utils"
-    if dropped not in sys.modules and _missing(dropped):
+    if dropped not in sys.modules and importlib.util.find_spec(dropped) is None:
         module = types.ModuleType(dropped)
         module.load_state_dict_from_url = torch.hub.load_state_dict_from_url  # type: ignore[attr-defined]
         sys.modules[dropped] = module

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from ...tasks import Batch
 from ..training import Stepper
 from . import workloads
 from .measurements import Measurement
@@ -28,8 +29,7 @@ def measure_against_one(
     workload = workloads.mlp(device)
     runs = [workload.run("bloop", lam=10 ** (-4 + 4 * n / size), seed=n % SEEDS) for n in range(size)]
     steppers = {"population": Stepper(runs, workload.task), "one": Stepper(runs[:1], workload.task)}
-    batches = {name: next(stepper.batches()) for name, stepper in steppers.items()}
-    functions = {name: partial(s.step, batches[name]) for name, s in steppers.items()}
+    functions = {name: partial(_step, stepper, stepper.batches()) for name, stepper in steppers.items()}
     times = in_turns(functions, device, seconds, least=3)
     found = ratio(times, "one", "population", scale=size)
     yield Measurement(
@@ -43,3 +43,8 @@ def measure_against_one(
         milliseconds=milliseconds(times, "population"),
         at={"N": size},
     )
+
+
+def _step(stepper: Stepper, batches: Iterator[Batch]) -> None:
+    """A step with its batches, which a population stacks."""
+    stepper.step(next(batches))

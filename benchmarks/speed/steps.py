@@ -27,12 +27,13 @@ Loss = Callable[[Task, Model, Batch], Tensor]
 class Bare:
     """Plain PyTorch on one loss: the module itself, one backward pass, fused Adam."""
 
-    def __init__(self, task: Task, loss: Loss) -> None:
+    def __init__(self, task: Task, loss: Loss, weight_decay: float = 0.0) -> None:
         torch.manual_seed(0)
         self.task, self.loss = task, loss
         self.module = task.build().to(task.device)
         self.module.train()
-        self.optimizer = torch.optim.Adam(self.module.parameters(), lr=1e-4, fused=True)
+        parameters = self.module.parameters()
+        self.optimizer = torch.optim.Adam(parameters, lr=1e-4, weight_decay=weight_decay, fused=True)
 
     def step(self, batch: Batch) -> None:
         """Forward, backward, one step of the optimiser."""
@@ -71,6 +72,8 @@ def measure_time(device: str, full: bool) -> Iterator[Measurement]:
     yield from _against_sum(workloads.transformer(device), every if full else FEW, 1.03, 2 * seconds)
     residual = workloads.resnet18(device, 64 if full else 16)
     yield from _against_sum(residual, FEW if full else ("sum", "bloop"), 1.03, 4 * seconds)
+    yield from beside_sum(residual, ("bloop",), None, 4 * seconds, one_backward=True)
+    yield from beside_sum(workloads.small_weights(device), ("bloop",), 1.03, 2 * seconds)
     yield _against_bare(
         workloads.mlp(device),
         _first,
@@ -80,10 +83,11 @@ def measure_time(device: str, full: bool) -> Iterator[Measurement]:
     )
     yield _against_bare(
         workloads.small_weights(device),
-        _summed,
-        "Bloop's step / plain PyTorch on the summed loss, auxiliary loss ½‖θ‖²",
+        _first,
+        "Bloop's step with the auxiliary loss ½‖θ‖² / plain PyTorch on the main loss with weight decay",
         1.10,
         2 * seconds,
+        weight_decay=0.3,
     )
     yield _spectral_norm(device, seconds)
 
@@ -125,9 +129,10 @@ def _vectors(device: str) -> Iterator[Measurement]:
     """All that a step of Bloop holds: θ, its gradient and two vectors of Adam without surgery."""
     workload = workloads.eight_layers(device)
     batch, vector = workload.batch(), workload.stepper("sum").models.theta.nbytes
-    steps: dict[str, tuple[Callable[[], memory.Steps], float]] = {
-        "a Bloop step with Adam": (partial(workload.stepper, "bloop"), 6.5),
-        "a streaming step of Bloop with Adam": (partial(ByHand, workload.task, "streaming"), 5.3),
+    steps: dict[str, tuple[Callable[[], memory.Steps], float | None]] = {
+        "a step of Bloop with Adam in a sweep": (partial(workload.stepper, "bloop"), 6.5),
+        "a step of a Surgeon, Bloop with Adam": (partial(ByHand, workload.task, "rows"), None),
+        "a streaming step of one": (partial(ByHand, workload.task, "streaming"), 5.3),
     }
     for title, (make, target) in steps.items():
         yield Measurement(
@@ -149,19 +154,27 @@ def _against_sum(
 
 
 def beside_sum(
-    workload: Workload, names: tuple[str, ...], target: float | None, seconds: float
+    workload: Workload,
+    names: tuple[str, ...],
+    target: float | None,
+    seconds: float,
+    one_backward: bool = False,
 ) -> Iterator[Measurement]:
-    """A row per method."""
-    steppers = {name: workload.stepper(name) for name in ("sum", *names)}
+    """A row per method, beside a sum that takes a gradient per loss, or one backward pass for all."""
+    steppers = {name: workload.stepper(name, one_backward=one_backward) for name in ("sum", *names)}
+    how = "one backward pass" if one_backward else "two gradients"
     batch, device = workload.batch(), workload.task.device
     times = in_turns({name: partial(s.step, batch) for name, s in steppers.items()}, device, seconds)
     for name in names:
-        figure = f"step of {name} / step of sum with two gradients ({workload.title})"
+        figure = f"step of {name} / step of sum with {how} ({workload.title})"
         yield Measurement.of_times("a", figure, times, name, "sum", target)
 
 
-def _against_bare(workload: Workload, loss: Loss, title: str, target: float, seconds: float) -> Measurement:
-    ours, bare, batch = workload.stepper("bloop"), Bare(workload.task, loss), workload.batch()
+def _against_bare(
+    workload: Workload, loss: Loss, title: str, target: float, seconds: float, weight_decay: float = 0.0
+) -> Measurement:
+    ours, batch = workload.stepper("bloop"), workload.batch()
+    bare = Bare(workload.task, loss, weight_decay)
     functions = {"ours": partial(ours.step, batch), "bare": partial(bare.step, batch)}
     times = in_turns(functions, workload.task.device, seconds)
     return Measurement.of_times("a", f"{title} ({workload.title})", times, "ours", "bare", target)
@@ -205,9 +218,3 @@ def _nth(k: int, task: Task, model: Model, batch: Batch) -> Tensor:
     loss = next(task.losses(model, alone))
     assert isinstance(loss, Tensor)
     return loss
-
-
-def _summed(task: Task, model: Model, batch: Batch) -> Tensor:
-    """Main loss plus 0.3 · ½‖θ‖², as a plain training loop writes it."""
-    squares = torch.stack([p.square().sum() for p in model.parameters.values()])
-    return _first(task, model, batch) + 0.3 * squares.sum() / 2

@@ -147,8 +147,9 @@ def _measure(rank: int, folder: str) -> None:
 def _seconds(summed: Callable[[], None], operated: Callable[[], None]) -> dict[str, list[float]]:
     """Of each call, which all processes begin at once."""
     seconds: dict[str, list[float]] = {"sum": [], "surgeon": []}
+    sides = [("sum", summed), ("surgeon", operated)]
     for turn in range(ROUNDS + 3):
-        for name, function in (("sum", summed), ("surgeon", operated)):
+        for name, function in sides if turn % 2 else sides[::-1]:
             dist.barrier()
             started = time.perf_counter()
             function()

@@ -1,4 +1,7 @@
-"""What is measured: tasks on random data of real shapes, as the time of a step does not depend on values."""
+"""What is measured: tasks on random data of real shapes.
+
+The time of a step does not depend on values, but for spectral norms: they are measured in training.
+"""
 
 from __future__ import annotations
 
@@ -120,10 +123,18 @@ class Workload:
         """The same one at every call."""
         return next(self.task.batches(_generator()))
 
-    def stepper(self, method: str, lam: float = 0.3, **settings: Any) -> Stepper:
-        """A run of a method, about to take its first step, with a backward pass for every loss."""
+    def stepper(self, method: str, lam: float = 0.3, one_backward: bool = False, **settings: Any) -> Stepper:
+        """A run of a method, about to take its first step.
+
+        Args:
+            method: its name.
+            lam: its λ.
+            one_backward: let methods that can, on a task that can, do with one backward pass for all losses,
+                as in sweeps; if not, every loss has its own.
+            settings: of the method.
+        """
         stepper = Stepper([self.run(method, lam, **settings)], self.task)
-        stepper.single_backward = False
+        stepper.single_backward &= one_backward
         return stepper
 
     def run(self, method: str, lam: float = 0.3, seed: int = 0, **settings: Any) -> TrainingRun:
@@ -147,7 +158,7 @@ def mlp(device: str) -> Workload:
 
 
 def transformer(device: str) -> Workload:
-    """`language_model` at the sizes that Figure 5a is recorded with."""
+    """`language_model` at the sizes of `text_conflict`, with windows and batches twice as large."""
     task = TextShapes(device=device, layers=2, heads=4, width=96, feed_forward=384, context=64, batch_size=16)
     return Workload("transformer", task)
 

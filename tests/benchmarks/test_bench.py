@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -6,10 +7,9 @@ import pytest
 import torch
 
 from scalpel_bench.benchmarks.messages.errors import UserError
-from scalpel_bench.benchmarks.speed import bench, gpu, memory, peers, population, steps, surgery, workloads
+from scalpel_bench.benchmarks.speed import bench, gpu, memory, peers, steps, surgery, workloads
 from scalpel_bench.benchmarks.speed.measurements import Measurement
 from scalpel_bench.benchmarks.speed.timing import Ratio, in_turns, milliseconds, ratio
-from scalpel_bench.tasks import Model
 
 MEBIBYTE = 2**18  # numbers in float32
 
@@ -34,7 +34,9 @@ def test_a_broken_record_says_what_makes_it_again(tmp_path) -> None:
     file = tmp_path / "quick.json"
     for text in ("", "[]", '{"rows": [{"part": "a"}]}'):
         file.write_text(text)
-        with pytest.raises(UserError, match="no record of the bench: scalpel bench makes it again"):
+        with pytest.raises(
+            UserError, match="no record of the bench: scalpel bench --device cpu makes it again"
+        ):
             bench.read(file)
 
 
@@ -77,11 +79,19 @@ def grown(model: torch.nn.Module, values: dict[str, torch.Tensor]) -> None:
 
 
 @pytest.mark.parametrize("workload", [workloads.two_heads("cpu", 16), workloads.transformer("cpu")])
-@pytest.mark.parametrize("method", ["pcgrad", "mgda"])
-@pytest.mark.parametrize("library", ["torchjd", "LibMTL"])
-def test_peers_take_the_same_step_as_we_do(workload, method, library) -> None:
-    if peers._missing(library) or (library == "LibMTL" and method not in peers._LIBMTL):
-        pytest.skip("not installed, or it has no such method")
+@pytest.mark.parametrize(
+    ("library", "method"),
+    [
+        ("torchjd", "pcgrad"),
+        ("torchjd", "mgda"),
+        ("torchjd", "upgrad"),
+        ("LibMTL", "pcgrad"),
+        ("LibMTL", "mgda"),
+    ],
+)
+def test_peers_take_the_same_step_as_we_do(workload, library, method) -> None:
+    if note := peers._missing(library):
+        pytest.skip(note)
     batch, ours = workload.batch(), workload.stepper(method, lam=1.0)
     start = {name: p.detach().clone() for name, p in ours.models.parts(ours.models.theta).items()}
     peer = (
@@ -99,27 +109,42 @@ def test_peers_take_the_same_step_as_we_do(workload, method, library) -> None:
 
 
 def test_a_peer_that_is_not_installed_gets_a_line(monkeypatch) -> None:
-    monkeypatch.setattr(peers, "_missing", lambda package: True)
+    monkeypatch.setattr(peers.importlib.util, "find_spec", lambda package: None)
     workload = workloads.two_heads("cpu", 16)
     rivals = peers.rivals(workload.task, "pcgrad", full=False)
     rows = list(peers.compared(workload, "pcgrad", rivals, 0.0))
-    assert [row.note for row in rows] == [peers.INSTALL] * 2
-    assert [row.verdict for row in rows] == ["not measured"] * 2
+    assert [row.note for row in rows] == [peers.INSTALL] * 3
+    assert [row.verdict for row in rows] == ["not measured"] * 3
 
 
-def test_plain_pytorch_sees_the_same_losses_as_we_do() -> None:
+def test_a_peer_that_cannot_be_imported_gets_a_line(monkeypatch) -> None:
+    monkeypatch.setattr(peers.importlib.util, "find_spec", lambda package: package)
+    monkeypatch.setitem(sys.modules, "torchjd", None)
+    assert peers._missing("torchjd").startswith("cannot be imported: ")
+
+
+def test_plain_pytorch_takes_the_same_step_as_we_do() -> None:
     workload = workloads.small_weights("cpu")
-    ours, batch = workload.stepper("bloop"), workload.batch()
-    bare = steps.Bare(workload.task, steps._summed)
-    grown(bare.module, ours.models.parts(ours.models.theta))
+    ours, batch = workload.stepper("sum"), workload.batch()
+    bare = steps.Bare(workload.task, steps._first, weight_decay=0.3)
+    start = {name: p.detach().clone() for name, p in ours.models.parts(ours.models.theta).items()}
+    grown(bare.module, start)
     ours.step(batch)
-    model: Model = steps.plain(bare.module)
-    loss = steps._summed(workload.task, model, batch)
-    assert loss.item() == pytest.approx((ours.losses[0] + 0.3 * ours.losses[1]).item(), rel=1e-4)
+    bare.step(batch)
+    ended = dict(bare.module.named_parameters())
+    for name, part in ours.models.parts(ours.models.theta.detach()).items():
+        moved, bares = part - start[name], ended[name].detach() - start[name]
+        assert (moved - bares).norm() < 0.02 * moved.norm(), name
 
 
 def test_steps_are_compared_with_those_of_sum() -> None:
-    rows = list(steps._against_sum(workloads.two_heads("cpu", 16), ("sum", "bloop", "mgda"), 1.03, 0.0))
+    workload = workloads.two_heads("cpu", 16)
+    assert not workload.stepper("sum").single_backward
+    assert workload.stepper("sum", one_backward=True).single_backward
+    assert not workload.stepper("bloop", one_backward=True).single_backward
+    (row,) = steps.beside_sum(workload, ("bloop",), None, 0.0, one_backward=True)
+    assert row.figure.startswith("step of bloop / step of sum with one backward pass (two heads")
+    rows = list(steps._against_sum(workload, ("sum", "bloop", "mgda"), 1.03, 0.0))
     assert [row.figure.split(" / ")[0] for row in rows] == ["step of bloop", "step of mgda"]
     assert [row.target for row in rows] == [1.03, None]
     assert all(row.value and row.low and row.high and row.low <= row.high for row in rows)
@@ -166,6 +191,8 @@ def test_a_part_is_measured_again_and_the_others_are_kept(tmp_path, monkeypatch)
     assert list(found.commits) == ["d"]
     with pytest.raises(UserError, match="--part z: there are a, b"):
         next(bench.measure(tmp_path, "cpu", False, "dz"))
+    with pytest.raises(UserError, match="--part h is of the CPU: add --device cpu"):
+        next(bench.measure(tmp_path, "cuda", False, "dh"))
     here["processor"] = "another"
     with pytest.raises(UserError, match="with processor this one, and here it is another: measure all parts"):
         next(bench.measure(tmp_path, "cpu", False, "d"))
@@ -174,16 +201,19 @@ def test_a_part_is_measured_again_and_the_others_are_kept(tmp_path, monkeypatch)
 
 def test_what_only_a_gpu_can_tell_runs_through_on_the_cpu(monkeypatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda function: function)
-    small = workloads.two_heads("cpu", 16)
-    (bandwidth,) = gpu.of_direction("cpu", 1000, 0.0)
+    for name, value in {"SECONDS": 0.0, "PARAMETERS": 1000, "RUNS": 2}.items():
+        monkeypatch.setattr(gpu, name, value)
+    for name in ("resnet18", "eight_layers"):
+        monkeypatch.setattr(workloads, name, lambda *sizes: workloads.two_heads("cpu", 16))
+    bandwidth, replicas, *rows = gpu.measure("cpu")
     assert bandwidth.at_least
     assert min(bandwidth.low, bandwidth.value, bandwidth.high) > 0
-    (replicas,) = population.measure_against_one(2, "cpu", 0.0, target=20.0)
     assert (replicas.target, replicas.at_least, replicas.at) == (20.0, True, {"N": 2})
-    compiled, captured = gpu.of_compilation(small, 0.0)
-    assert compiled.value > 0
-    assert captured.verdict == "not measured"
-    assert captured.note.startswith("captured in a CUDA graph: ")
+    for beside, compiled, captured in (rows[:3], rows[3:6]):
+        assert min(beside.value, compiled.value) > 0
+        assert captured.verdict == "not measured"
+        assert captured.note.startswith("captured in a CUDA graph: ")
+    assert [row.part for row in rows[6:]] == ["f"] * 5
 
 
 def test_the_part_of_a_gpu_has_a_record_of_its_own(tmp_path, monkeypatch) -> None:

@@ -67,7 +67,7 @@ def test_what_cannot_be_filled_is_refused_and_the_document_kept(tmp_path) -> Non
     for table in ("claims", "metrics", "summary"):
         (tmp_path / "bare" / f"{table}.csv").write_text("protocol,method,lam,lr,id\n")
     for marker, message in {
-        "bench: quick all": r"quick.json does not exist: scalpel bench makes it",
+        "bench: quick all": r"quick.json does not exist: scalpel bench --device cpu makes it",
         "ratios: fig3a/laptop": r"metrics.csv does not exist: `scalpel report .*fig3a/laptop` makes it",
         "verdicts: bare": "bare: no claims, so no verdicts",
         "ratios: bare other": "bare: unknown learning-rate protocol 'other'",

@@ -197,6 +197,8 @@ class TestCost:
         assert (row["verdict"], row["effect"], row["high"], row["split"]) == ("supported", 1.05, 1.09, "")
         assert side_by_side(row.to_frame().T)["seeds"].item() == ""
         assert self.verdict(tmp_path, figure=figure, low=1.0, high=1.2)["verdict"] == "inconclusive"
+        one = figure.replace("two gradients", "one backward pass")
+        assert self.verdict(tmp_path, figure=one, value=1.05)["verdict"] == "inconclusive"
         assert (
             self.verdict(tmp_path, figure=figure, value=1.3, low=1.2, high=1.4)["verdict"] == "contradicted"
         )
@@ -211,10 +213,10 @@ class TestCost:
     def test_without_the_record_the_command_is_said(self, tmp_path) -> None:
         row = self.verdict(tmp_path)
         assert (row["verdict"], np.isnan(row["effect"])) == ("inconclusive", True)
-        assert "`scalpel bench`" in row["reason"]
+        assert "`scalpel bench --device cpu`" in row["reason"]
         other = self.verdict(tmp_path, figure="step of bloop / step of sum with two gradients (transformer)")
         assert other["verdict"] == "inconclusive"
-        assert "`scalpel bench --part a`" in other["reason"]
+        assert "`scalpel bench --part a --device cpu`" in other["reason"]
 
 
 class TestApart:
