@@ -1,6 +1,6 @@
 """For all tests: one thread, and Ctrl-C and the end of a terminal that work in the processes they start.
 
-What imports and collection leave is never freed: the collector of garbage need not look at it again and again.
+What imports and collection leave is never freed: garbage collection need not look at it again and again.
 """
 
 import atexit

@@ -161,19 +161,21 @@ class Sweep:
 def _sweeps(results: Path, method: str) -> Iterator[Sweep]:
     """The packed sweeps with a label of a method, and with tables."""
     for folder in packed_sweeps(results):
-        methods, miniature, finer = _stated(folder / "experiment.json")
-        if method in methods.values() and (folder / "metrics.csv").is_file():
-            metrics = _metrics(folder, (folder / "metrics.csv").stat().st_mtime_ns)
-            kept = metrics[metrics["method"].isin(methods)]
-            yield Sweep(f"{folder.parent.name}/{folder.name}", methods, miniature, finer, kept)
+        files = (folder / "experiment.json", folder / "metrics.csv")
+        if files[1].is_file():
+            sweep = _sweep(folder, tuple(file.stat().st_mtime_ns for file in files))
+            if method in sweep.methods.values():
+                yield sweep
 
 
 @functools.lru_cache(maxsize=64)
-def _metrics(folder: Path, written: int) -> pd.DataFrame:
+def _sweep(folder: Path, written: tuple[int, ...]) -> Sweep:
     """What was measured at the experiment's own rate, read once for all methods until it is written again."""
+    methods, miniature, finer = _stated(folder / "experiment.json")
     metrics = read_table(folder, "metrics")
-    used = metrics["statistic"].isin((RATIO, DELTA_M, "points"))
-    return metrics[used & (metrics["protocol"] == PROTOCOL)]
+    used = metrics["statistic"].isin((RATIO, DELTA_M, "points")) & (metrics["protocol"] == PROTOCOL)
+    kept = metrics[used & metrics["method"].isin(methods)]
+    return Sweep(f"{folder.parent.name}/{folder.name}", methods, miniature, finer, kept)
 
 
 def _stated(file: Path) -> tuple[dict[str, str], bool, dict[str, str]]:

@@ -24,6 +24,7 @@ def recorded(
     status: str = "completed",
     seeds: int = 2,
     scale: str = "smoke",
+    rates: tuple[float, ...] = (0.1, 0.5),
 ) -> Path:
     """Write the records into a folder; main = factor · exp(−2 λ), aux = 10 λ, both larger on test."""
     experiment = conditioning(
@@ -31,7 +32,7 @@ def recorded(
         lam=LAMS,
         seeds=seeds,
         training={"lr": 0.1},
-        axes={"training.lr": [0.1, 0.5]},
+        axes={"training.lr": list(rates)} if len(rates) > 1 else {},
         methods={HOSTILE: {"name": "mgda"}},
         box=BOX,
         claims=[{**CLAIM, "method": "bloop", "than": "sum"}],
@@ -78,9 +79,9 @@ def leave_figures_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(figures, "draw", lambda *arguments: [])
 
 
-def reported(path: Path, *beside: Path) -> Path:
+def reported(path: Path, *beside: Path, rates: tuple[float, ...] = (0.1, 0.5)) -> Path:
     """The records, and the page made of them and of other folders; figures are not drawn."""
-    recorded(path)
+    recorded(path, rates=rates)
     with pytest.MonkeyPatch.context() as patch:
         leave_figures_out(patch)
         report([path, *beside], None)

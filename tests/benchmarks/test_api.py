@@ -17,9 +17,14 @@ from tests.benchmarks.runs import written
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def results(tmp_path):
-    return scalpel.load_results(recorded(tmp_path))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return recorded(tmp_path_factory.mktemp("recorded"))
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    return scalpel.load_results(folder)
 
 
 def test_tables_have_columns_of_one_kind(results) -> None:
@@ -102,10 +107,10 @@ def test_fronts_of_runs_are_those_of_the_results(results) -> None:
     assert own[["seed", "lam"]].to_numpy().tolist() == theirs[["seed", "lam"]].to_numpy().tolist()
 
 
-def test_measures_are_those_of_the_metrics(results, tmp_path) -> None:
-    written(Folder(tmp_path))
+def test_measures_are_those_of_the_metrics(results, folder) -> None:
+    written(Folder(folder))
     one = "statistic == 'front_ratio' and method == 'bloop' and split == 'train' and protocol == 'fixed'"
-    metrics = pd.read_csv(tmp_path / "metrics.csv").query(one).set_index("seed")["value"]
+    metrics = pd.read_csv(folder / "metrics.csv").query(one).set_index("seed")["value"]
     assert set(metrics.index) == {"0", "1", "all"}
     ratio = results.measures.query(one)
     assert ratio["value"].item() == pytest.approx(metrics["all"])

@@ -214,7 +214,7 @@ def test_a_sweep_of_bounds_ends_on_the_exact_front() -> None:
         "aux": {"name": "lagrangian", "rate": 0.1, "damping": 1.0, "lam": [0.125, 0.32]},
         "main": {"name": "constrained_barrier", "lam": [0.125, 0.32]},
     }
-    experiment = conditioning(methods=own, training={"epochs": 1500, "evaluations": 1})
+    experiment = conditioning(methods=own, training={"epochs": 1000, "evaluations": 1})
     runs = [run for run in plan(experiment) if run.label in own]
     for run, outcome in zip(runs, train(runs, tasks.create("conditioning")), strict=True):
         last, radius = outcome.trajectory[-1]["train"], (2 * run.lam) ** 0.5

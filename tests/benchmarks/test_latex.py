@@ -82,7 +82,7 @@ def test_a_table_has_a_column_for_each_and_breaks_long_cells() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    path = recorded(tmp_path_factory.mktemp("recorded") / "conditioning" / "smoke")
+    path = recorded(tmp_path_factory.mktemp("recorded") / "conditioning" / "smoke", rates=(0.1,))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "draw", lambda *arguments: [])
         report([path], None, latex=True, methods=["bloop", HOSTILE])

@@ -229,7 +229,7 @@ def test_what_cannot_be_ranked_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    return reported(tmp_path_factory.mktemp("results") / "conditioning" / "smoke")
+    return reported(tmp_path_factory.mktemp("results") / "conditioning" / "smoke", rates=(0.1,))
 
 
 def ranked(folder: Path, *options: str, status: int = 0) -> str:
@@ -255,12 +255,14 @@ def test_the_command_ranks_and_sets_one_method_against_the_rest(folder) -> None:
 
 
 def test_without_paths_it_takes_no_tries_and_says_how_many_it_leaves_out(tmp_path, monkeypatch) -> None:
-    recorded(tmp_path / "results" / "conditioning" / "laptop", scale="laptop")
-    recorded(tmp_path / "results" / "conditioning" / "smoke", seeds=3)
+    recorded(tmp_path / "results" / "conditioning" / "laptop", scale="laptop", rates=(0.1,))
+    recorded(tmp_path / "results" / "conditioning" / "smoke", seeds=3, rates=(0.1,))
     none = ranked(tmp_path, status=2)
     assert none.count("scalpel: error") == 1
     assert "name folders, such as results/conditioning/laptop" in none
-    recorded(tmp_path / "results" / "conditioning" / "workstation", seeds=3, scale="workstation")
+    recorded(
+        tmp_path / "results" / "conditioning" / "workstation", seeds=3, scale="workstation", rates=(0.1,)
+    )
     said = ranked(tmp_path)
     assert "left out: 2 of 3 sweeps, of scale smoke, with fewer than 3 seeds of a method, or" in said
     assert "experiments: conditioning/workstation" in said
@@ -277,8 +279,8 @@ def test_only_the_experiment_that_takes_bloop_apart_has_controls() -> None:
 
 def test_a_report_of_several_experiments_has_it_beside_the_page_and_on_it(tmp_path) -> None:
     results = tmp_path / "results"
-    beside = recorded(results / "conditioning" / "laptop", seeds=3, scale="laptop")
-    folder = reported(results / "conditioning" / "smoke", beside)
+    beside = recorded(results / "conditioning" / "laptop", seeds=3, scale="laptop", rates=(0.1,))
+    folder = reported(results / "conditioning" / "smoke", beside, rates=(0.1,))
     table = pd.read_csv(folder.parent / "leaderboard.csv")
     names = ["conditioning/smoke", "conditioning/laptop"]
     assert list(table["experiment"].unique()) == ["all", *names]

@@ -18,7 +18,7 @@ def sweep(seeds: int, rng: np.random.Generator, **methods: dict):
     return analysed(records, experiment, None)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(5))
 def test_averaged_over_the_box_it_is_the_front_ratio(seed) -> None:
     analysis = sweep(1, np.random.default_rng(seed))
     pair = analysis.protocols[0].pair("bloop")

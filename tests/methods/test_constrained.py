@@ -96,7 +96,7 @@ def test_it_comes_to_rest_on_the_bound_at_the_multiplier_of_the_conditions(
 ) -> None:
     settings = {"rate": 0.1, "damping": 0.5} if name == "lagrangian" else {}
     method = methods.create(name, lam=c, bounded=bounded, **settings)
-    theta, state, _ = descend(method, 2000, 0.05)
+    theta, state, _ = descend(method, 400, 0.05)
     radius = (2 * c) ** 0.5
     expected = CENTRE / 5 * (radius if bounded == "aux" else 5 - radius)
     torch.testing.assert_close(theta, expected, rtol=0, atol=1e-6)
@@ -107,7 +107,7 @@ def test_it_comes_to_rest_on_the_bound_at_the_multiplier_of_the_conditions(
 @pytest.mark.parametrize("name", ["lagrangian", "constrained_barrier"])
 def test_a_bound_that_does_not_bind_leaves_the_other_loss_its_minimum(name: str) -> None:
     method = methods.create(name, lam=20.0, bounded="aux")
-    theta, _, _ = descend(method, 1000, 0.05)
+    theta, _, _ = descend(method, 400, 0.05)
     torch.testing.assert_close(theta, CENTRE, rtol=0, atol=1e-6)
 
 

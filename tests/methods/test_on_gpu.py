@@ -23,7 +23,7 @@ SETTINGS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "ema": ((), EMA),
     "replicas of replicas, ema": ((2, 3), EMA),
 }
-QUICK = {(2, "plain"), (3, "plain"), (3, "replicas, blocks, ema")}
+QUICK = {(3, "plain"), (2, "replicas, blocks, ema")}
 CASES = [
     pytest.param(k, *given, id=f"{k}-{name}", marks=() if (k, name) in QUICK else pytest.mark.slow)
     for name, given in SETTINGS.items()

@@ -27,7 +27,7 @@ def test_eigh(k: int) -> None:
 @pytest.mark.parametrize("spread", [0, 6, 12])
 def test_dual_cone_projections_of_rows_of_very_unequal_length(spread: int) -> None:
     """The projection p of x is feasible, and ⟨x − p, p⟩ = 0 with x − p in the polar cone."""
-    for gradients in map(unit, matrices(80)):
+    for gradients in map(unit, matrices()):
         exponents = torch.linspace(-spread, 0, len(gradients), dtype=torch.float64)
         rows = gradients * 10 ** exponents[:, None]
         p, x = direction("dualproj", rows), rows.mean(0)
@@ -39,15 +39,15 @@ def test_dual_cone_projections_of_rows_of_very_unequal_length(spread: int) -> No
 @pytest.mark.parametrize("name", ["upgrad", "dualproj", "mgda", "nash_mtl", "fairgrad", "cagrad"])
 def test_gradients_in_float32_leave_no_nan(name: str) -> None:
     """Their Gram matrix has eigenvalues down to −1e-7."""
-    for gradients in matrices(60):
+    for gradients in matrices()[::2]:
         assert direction(name, unit(gradients).float()).isfinite().all()
 
 
 @pytest.mark.parametrize("c", [0.1, 0.5, 0.9])
 def test_two_objectives_of_cagrad_in_closed_form_solve_the_general_programme(c: float) -> None:
     generator = torch.Generator().manual_seed(3)
-    gradients = torch.randn(500, 2, 4, generator=generator, dtype=torch.float64)
-    gradients[:, 1] *= 10 ** torch.linspace(-0.2, 0.2, 500, dtype=torch.float64)[:, None]
+    gradients = torch.randn(200, 2, 4, generator=generator, dtype=torch.float64)
+    gradients[:, 1] *= 10 ** torch.linspace(-0.2, 0.2, 200, dtype=torch.float64)[:, None]
     method = CAGrad(c=c)
     of_two = method.combine(gradients, method.init(gradients))[0]
     unit, lengths = solvers.cosines(gradients @ gradients.mT)
@@ -58,7 +58,7 @@ def test_two_objectives_of_cagrad_in_closed_form_solve_the_general_programme(c: 
     expected = mean + ((length * z / lengths)[..., None] * gradients).sum(-2)
     assert (torch.linalg.vector_norm(of_two - expected, dim=-1) <= 1e-6 * length.squeeze(-1)).all()
     alone = (z > 1e-9).sum(-1) == 1
-    assert 25 <= alone.sum() <= 475  # both kinds of end are compared
+    assert 10 <= alone.sum() <= 190  # both kinds of end are compared
 
 
 @pytest.mark.parametrize("k", [2, 3, 10])

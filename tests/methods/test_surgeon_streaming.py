@@ -278,14 +278,15 @@ def test_a_step_with_adam_holds_five_vectors_and_a_layer(order: str) -> None:
     assert memory.of_call(start, "cpu") == pytest.approx((5 + 1 / 8) * vector, rel=0.02)
 
 
+STREAM = [name for name in methods.available() if methods.get(name)().streams]
+
+
 @pytest.mark.parametrize("k", [2, 3])
-@pytest.mark.parametrize("name", methods.available())
+@pytest.mark.parametrize("name", STREAM)
 def test_what_a_method_says_of_streaming_is_true(name: str, k: int) -> None:
     """Over random G: constants for the gradients; for the rows, what has not arrived yet changes nothing."""
+    assert {"sum", "bloop"} <= set(STREAM)
     method = methods.get(name)()
-    if not method.streams:
-        assert name not in ("sum", "bloop")
-        return
     for settings in [{}, {"order": "before"}] if name == "bloop" else [{}]:
         method = methods.create(name, lam=0.7, rho=0.1, **settings) if name == "bloop" else method
         emas = method.memory(k)

@@ -9,9 +9,9 @@ What differs is taken out of TorchJD, or a property that decides the same questi
 | cagrad           | its solver stops at a gap of 1e-14;    | at its own 1e-8 it is off by up to 5e-5;     |
 |                  | 0 in the convex hull: the worst        | many directions are best there               |
 |                  | objective is served no worse           |                                              |
-| fairgrad         | its solver stops at 1e-15; matrices    | it is off by more than the tolerance on 1 to |
-|                  | that it solves, without 0 in the hull  | 5 of 91; with 0 in the hull none is best     |
-| nash_mtl         | the same by its FairGrad at α = 1, and | its Nash-MTL stops early: it solves 74 of 91 |
+| fairgrad         | its solver stops at 1e-15; matrices    | it is off by more than the tolerance on 1 or |
+|                  | that it solves, without 0 in the hull  | 2 of 42; with 0 in the hull none is best     |
+| nash_mtl         | the same by its FairGrad at α = 1, and | its Nash-MTL stops early: it solves 36 of 42 |
 |                  | its Nash-MTL where that is solved      | to 1e-5                                      |
 | mgda, K > 2      | optimality: min ⟨g_i, d⟩ ≥ ‖d‖²        | its Frank-Wolfe has an error of 1e-3         |
 | imtl_g           | dependent rows at length 1             | its pseudo-inverse is that of G, not of the  |
@@ -49,7 +49,7 @@ def pairs() -> list[Tensor]:
 
 
 @cache
-def matrices(count: int = 200, parameters: int = 24) -> list[Tensor]:
+def matrices(count: int = 80, parameters: int = 24) -> list[Tensor]:
     """K in {2, 3, 5, 10}, ranks 1 to K, scales 1e-10 to 1e10; every fourth has opposed or duplicate rows."""
     generator = torch.Generator().manual_seed(7)
     found = []
@@ -60,10 +60,10 @@ def matrices(count: int = 200, parameters: int = 24) -> list[Tensor]:
         rows = rows @ torch.randn(rank, parameters, generator=generator, dtype=torch.float64)
         kind = (i // 4) % 4
         if kind == 1:
-            rows[1] = rows[0] if i % 8 < 4 else -2 * rows[0]
+            rows[1] = rows[0] if i // 16 % 2 else -2 * rows[0]
         if kind == 2:
             rows = rows * 10 ** (4 * torch.rand(k, 1, generator=generator, dtype=torch.float64) - 2)
-        found.append(10.0 ** ((7 * i) % 21 - 10) * rows)
+        found.append(10.0 ** ((10 * i) % 21 - 10) * rows)
     return found
 
 
@@ -95,7 +95,7 @@ def even_if_dependent(gradients: Tensor) -> Tensor:
 def without_stationary() -> list[Tensor]:
     """Those of the matrices whose convex hull does not contain 0, with rows of length 1 at most."""
     found = [unit(gradients) for gradients in matrices() if not stationary(gradients)]
-    assert len(found) >= 90
+    assert len(found) == 42
     return found
 
 
@@ -133,10 +133,10 @@ def test_direction(name: str) -> None:
     assert max(error(name, g) for g in given) <= TOLERANCE
 
 
-@pytest.mark.parametrize("lam", [0.2, 3.0])
 @pytest.mark.parametrize("name", ["upgrad", "dualproj", "aligned_mtl", "config"])
-def test_lambda_is_the_preference_vector(name: str, lam: float) -> None:
-    for gradients in map(unit, matrices()[:40]):
+def test_lambda_is_the_preference_vector(name: str) -> None:
+    for i, gradients in enumerate(map(unit, matrices()[:40])):
+        lam = (0.2, 3.0)[i // 4 % 2]
         weights = torch.tensor([1.0] + [lam] * (len(gradients) - 1), dtype=torch.float64)
         scale = {"aligned_mtl": weights.sum(), "config": 1.0}.get(name, float(len(weights)))
         oracle = {
@@ -196,7 +196,7 @@ def test_pcgrad_draws_a_new_order_every_step() -> None:
 def test_mgda_of_two() -> None:
     """TorchJD's Frank-Wolfe is exact for two objectives: its first line search ends on the optimum."""
     oracle = aggregation.MGDA(epsilon=1e-12, max_iters=1000)
-    for gradients in pairs():
+    for gradients in pairs()[:48]:
         found = direction("mgda", gradients)
         assert torch.linalg.vector_norm(found - oracle(gradients)) <= 1e-8 * longest(gradients)
 
@@ -227,7 +227,7 @@ def test_fair_weights(name: str, alpha: float, monkeypatch: pytest.MonkeyPatch) 
         weights = method.coefficients(gradients @ gradients.T, {}, None)
         assert imbalance(weights, gradients, alpha) <= 1e-7
         compared += compare_fair(weights, oracle(gradients @ gradients.T), gradients, alpha)
-    assert compared >= 86
+    assert compared >= 40
 
 
 @pytest.mark.slow
@@ -238,7 +238,7 @@ def test_nash_mtl() -> None:
         weights = methods.create("nash_mtl").coefficients(gradients @ gradients.T, {}, None)
         theirs = aggregation.NashMTL(len(gradients), optim_niter=100).weighting(gradients)
         compared += compare_fair(weights, theirs, gradients, 1.0)
-    assert compared >= 74
+    assert compared >= 36
 
 
 @pytest.mark.parametrize("alpha", [0.05, 20.0])

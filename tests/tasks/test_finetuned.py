@@ -1,10 +1,11 @@
 """Models that are trained once and then changed: the checkpoint and its cache, forgetting and unlearning."""
 
 import itertools
+import logging
 import math
-import subprocess
-import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 import torch
@@ -25,16 +26,6 @@ from tests.gradients import gradient
 from tests.tasks.articles import SMALL, write_all
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([0.5])}
-ONCE = """
-import sys, torch
-from pathlib import Path
-from scalpel_bench.tasks.bases.checkpoint import trained_once
-def train():
-    with Path(sys.argv[1]).open("a") as file:
-        file.write("trained ")
-    return {"a": torch.arange(200_000.0)}
-print(trained_once("identity", train).digest)
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -106,13 +97,22 @@ class TestCheckpoint:
         assert list(cache.glob("*.pt")) == []
         assert trained_once("x", lambda: WEIGHTS).digest == Checkpoint(WEIGHTS).digest
 
-    def test_processes_that_start_together_train_once(self, tmp_path, cache) -> None:
-        log = tmp_path / "log"
-        command = [sys.executable, "-c", ONCE, str(log)]
-        started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-        digests = {process.communicate()[0].strip() for process in started}
-        assert digests == {trained_once("identity", never).digest}
-        assert log.read_text() == "trained "
+    def test_who_asks_in_mid_training_waits_and_trains_nothing(self, cache, monkeypatch) -> None:
+        """The lock is on an open file: threads wait for each other as processes do."""
+        log, waits = logging.getLogger("filelock"), Event()
+        monkeypatch.setattr(log, "debug", lambda message, *_: "not acquired" in message and waits.set())
+        asked: list[Future[Checkpoint]] = []
+
+        def train() -> dict[str, torch.Tensor]:
+            asked.append(pool.submit(trained_once, "identity", never))
+            while not (waits.wait(0.01) or asked[0].done()):
+                pass
+            return WEIGHTS
+
+        with ThreadPoolExecutor(1) as pool:
+            trained = trained_once("identity", train)
+            assert waits.is_set()
+            assert asked[0].result().digest == trained.digest
 
     def test_a_cache_that_cannot_be_written_is_one_line(self, tmp_path, monkeypatch) -> None:
         (tmp_path / "file").touch()
@@ -134,10 +134,11 @@ class TestCheckpoint:
 class TestStart:
     """What every task that starts from a checkpoint does."""
 
-    @pytest.fixture(params=["forgetting", "unlearning"])
-    def name(self, request) -> str:
-        return request.param
+    @pytest.fixture
+    def name(self) -> str:
+        return "unlearning"
 
+    @pytest.mark.parametrize("name", ["forgetting", "unlearning"])
     def test_every_run_starts_at_the_checkpoint_whatever_the_seed(self, name, folder, monkeypatch) -> None:
         task = make(name, folder)
         built = []

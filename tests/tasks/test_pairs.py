@@ -105,9 +105,10 @@ class TestData:
         assert tasks.create("translation").dataset.fingerprint == task.dataset.fingerprint
         assert [path.name[0] for path in (tmp_path / "scalpel" / "pairs").iterdir()] != ["."]
 
-    def test_other_settings_and_other_contents_are_other_data(self, task, folder) -> None:
-        assert tasks.create("translation", vocabulary=400).dataset.fingerprint != task.dataset.fingerprint
+    def test_other_settings_and_other_contents_are_other_data(self, folder) -> None:
         first = tasks.create("translation", data=str(folder), **SMALL).dataset.fingerprint
+        other = tasks.create("translation", data=str(folder), **SMALL | {"vocabulary": 400}).dataset
+        assert other.fingerprint != first
         file = folder / "multi30k" / "train.jsonl"
         write_lines(file, [*file.read_text().splitlines(), '{"en": "new", "de": "neu"}'])
         assert tasks.create("translation", data=str(folder), **SMALL).dataset.fingerprint != first
@@ -209,12 +210,12 @@ class TestErrors:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
         assert "cannot be written: Not a directory" in self.message("embedded")
 
-    def test_a_cached_tokenizer_that_is_damaged_and_can_be_read(self, tmp_path, monkeypatch) -> None:
+    def test_a_cached_tokenizer_that_is_damaged_and_can_be_read(self, folder, tmp_path, monkeypatch) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        _ = tasks.create("translation", **SMALL).dataset
+        _ = tasks.create("translation", data=str(folder), **SMALL).dataset
         (file,) = tmp_path.rglob("tokenizer.json")
         file.write_text(file.read_text().replace('"<s>"', '"<S>"'))
-        assert f"{file} is damaged; remove {file.parent}, it is made again" in self.message("embedded")
+        assert f"{file} is damaged; remove {file.parent}, it is made again" in self.message(folder)
 
     def test_a_setting_out_of_range(self) -> None:
         with pytest.raises(ValueError, match="steps_per_epoch must be at least 1, got 0"):

@@ -25,7 +25,7 @@ def test_full_width_is_torchvisions(name: str) -> None:
     state = {k: v if k in ("0.mean", "0.std") else next(values) for k, v in ours.state_dict().items()}
     assert next(values, None) is None
     ours.load_state_dict(state)
-    pixels = images(4, 64)
+    pixels = images(4, 32)
     standard = ((pixels.double() - MOMENTS[0]) / MOMENTS[1]).permute(0, 3, 1, 2)
     for training in (True, False):
         (logits,) = ours.train(training)(pixels)

@@ -57,7 +57,7 @@ def test_the_rows_of_a_gpu_are_orthonormal_and_span_the_same() -> None:
 @pytest.mark.parametrize(
     ("name", "lam", "lr"),
     [
-        ("sum", 0.1, 1e-3),
+        pytest.param("sum", 0.1, 1e-3, marks=pytest.mark.slow),
         pytest.param("bloop", 1e-4, 3e-3, marks=pytest.mark.slow),
         pytest.param("bloop", 1.0, 3e-4, marks=pytest.mark.slow),
         pytest.param("bloop", 3.0, 3e-4, marks=pytest.mark.slow),
