@@ -25,6 +25,7 @@ from scalpel_bench.tasks.data.images import (
     read_images,
     stream_images,
 )
+from scalpel_bench.tasks.data.images.stream import StreamedImages
 
 TINY = ImageSet("ILSVRC/imagenet-1k", "image", "label", None, 1000)
 
@@ -226,11 +227,14 @@ def test_digits_and_clothes_are_overlaid_from_their_own_folders(hub) -> None:
 
 
 class TestStream:
-    @pytest.fixture
-    def folder(self, hub, monkeypatch) -> str:
+    @pytest.fixture(autouse=True)
+    def no_pause(self, monkeypatch) -> None:
         import datasets
 
         monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)  # 5 s a pass
+
+    @pytest.fixture
+    def folder(self, hub) -> str:
         train = [(png((20 + i, 24, 3), i), i) for i in range(30)]
         return hub(TINY, {"train": train, "validation": train[:7]})
 
@@ -247,8 +251,8 @@ class TestStream:
         later = torch.cat([a["labels"], *(next(first)["labels"] for _ in range(2))])
         assert len(set(later.tolist())) == 24
 
-    def test_moments_are_those_that_torchvision_names(self, folder) -> None:
-        mean, deviation = stream_images(TINY, folder).moments()
+    def test_moments_are_those_that_torchvision_names(self) -> None:
+        mean, deviation = StreamedImages("folder", "any", {}).moments()
         torch.testing.assert_close(mean / 255, torch.tensor([0.485, 0.456, 0.406]), atol=1e-4, rtol=0)
         torch.testing.assert_close(deviation / 255, torch.tensor([0.229, 0.224, 0.225]), atol=1e-4, rtol=0)
 
