@@ -109,7 +109,7 @@ def bench(
         for row in speed.measure(results, chosen, full, part):
             rows.append(row)
             status.update(row.figure)
-    terminal.table("ratios of medians, measured in turns on one thread", speed.table(rows))
+    terminal.table("medians of ratios, measured in turns on one thread", speed.table(rows))
     terminal.say(f"record: {speed.record_path(results, full, chosen != 'cpu', part)}")
 
 

@@ -18,7 +18,7 @@ Times = dict[Name, NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of medians, and the quartiles of the ratios of each turn."""
+    """The median of the ratios of each turn, and their quartiles."""
 
     value: float
     low: float
@@ -62,9 +62,8 @@ def in_turns(
 
 def ratio(times: Times[Name], name: Name, to: Name, scale: float = 1.0) -> Ratio:
     """The time of one function over that of another, times ``scale``."""
-    low, high = np.quantile(times[name] / times[to], (0.25, 0.75))
-    value = np.median(times[name]) / np.median(times[to])
-    return Ratio(scale * float(value), scale * float(low), scale * float(high))
+    low, value, high = scale * np.quantile(times[name] / times[to], (0.25, 0.5, 0.75))
+    return Ratio(float(value), float(low), float(high))
 
 
 def milliseconds(times: Times[Name], name: Name) -> float:
