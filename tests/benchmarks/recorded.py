@@ -14,6 +14,7 @@ from tests.benchmarks.runs import BOX, conditioning, plan
 
 HOSTILE = "</script><script>alert('method')</script>"
 LAMS = [0.1, 0.2, 0.4, 0.8]
+RATES = (0.1, 0.5)
 FACTORS = {"sum": 1.0, "bloop": 0.8, HOSTILE: 1.1}
 CLAIM = {"id": "better", "text": "Bloop <b>is</b> better", "paper": "Section 3.3", "kind": "better"}
 
@@ -24,7 +25,7 @@ def recorded(
     status: str = "completed",
     seeds: int = 2,
     scale: str = "smoke",
-    rates: tuple[float, ...] = (0.1, 0.5),
+    rates: tuple[float, ...] = RATES,
 ) -> Path:
     """Write the records into a folder; main = factor · exp(−2 λ), aux = 10 λ, both larger on test."""
     experiment = conditioning(
@@ -79,7 +80,7 @@ def leave_figures_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(figures, "draw", lambda *arguments: [])
 
 
-def reported(path: Path, *beside: Path, rates: tuple[float, ...] = (0.1, 0.5)) -> Path:
+def reported(path: Path, *beside: Path, rates: tuple[float, ...] = RATES) -> Path:
     """The records, and the page made of them and of other folders; figures are not drawn."""
     recorded(path, rates=rates)
     with pytest.MonkeyPatch.context() as patch:

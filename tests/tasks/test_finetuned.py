@@ -3,6 +3,8 @@
 import itertools
 import logging
 import math
+import subprocess
+import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -26,6 +28,16 @@ from tests.gradients import gradient
 from tests.tasks.articles import SMALL, write_all
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([0.5])}
+ONCE = """
+import sys, torch
+from pathlib import Path
+from scalpel_bench.tasks.bases.checkpoint import trained_once
+def train():
+    with Path(sys.argv[1]).open("a") as file:
+        file.write("trained ")
+    return {"a": torch.arange(200_000.0)}
+print(trained_once("identity", train).digest)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +125,15 @@ class TestCheckpoint:
             trained = trained_once("identity", train)
             assert waits.is_set()
             assert asked[0].result().digest == trained.digest
+
+    @pytest.mark.slow
+    def test_processes_that_start_together_train_once(self, tmp_path, cache) -> None:
+        log = tmp_path / "log"
+        command = [sys.executable, "-c", ONCE, str(log)]
+        started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        digests = {process.communicate()[0].strip() for process in started}
+        assert digests == {trained_once("identity", never).digest}
+        assert log.read_text() == "trained "
 
     def test_a_cache_that_cannot_be_written_is_one_line(self, tmp_path, monkeypatch) -> None:
         (tmp_path / "file").touch()
