@@ -47,8 +47,9 @@ def execute_all(
 
     A run that another sweep executes is waited for, and yielded when that sweep has recorded it. Runs whose
     worker died are tried again, up to ``retries`` times, and then recorded as failed; a population that may
-    have needed too much memory is split in half instead. A run that makes no step for a while is named, and
-    after ``options.run_timeout`` recorded as failed; a population that makes none is split in half.
+    have needed too much memory is split in half instead. A run that makes no step for a while is named where
+    the executor reports steps, and after ``options.run_timeout`` recorded as failed; a population is split in
+    half.
 
     Raises:
         UserError: a record cannot be written, data that a stream reached is not what it should be, or the
@@ -117,7 +118,7 @@ class _Supervisor:
             if silence > self.timeout and running not in self.hung:
                 self.hung.add(running)
                 self.executor.kill(running)
-            elif silence > SILENT and running not in self.named:
+            elif self.executor.reports_steps and silence > SILENT and running not in self.named:
                 self.named.add(running)
                 hint = "" if self.timeout < math.inf else "; --run-timeout SECONDS ends such runs as failed"
                 for job in attempt.jobs:
@@ -172,8 +173,9 @@ class _Supervisor:
         return []
 
     def _hung(self, attempt: Attempt) -> list[FinishedJob]:
-        """The failure of a run that made no step; a population's halves are queued."""
-        cause = f"made no step for {self.timeout:g} s"
+        """The failure of a run that took too long; a population's halves are queued."""
+        silent = self.executor.reports_steps
+        cause = f"{'made no step for' if silent else 'had not ended after'} {self.timeout:g} s"
         if len(attempt.jobs) == 1:
             return [_failure(attempt.jobs[0], cause, 1)]
         self._split(attempt, (*attempt.lost, cause))

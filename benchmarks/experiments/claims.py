@@ -94,9 +94,7 @@ class Claim(Settings):
     @property
     def at_equal_lam(self) -> bool:
         """Whether runs of the same λ are compared."""
-        kind, measures = getattr(self, "kind", ""), set(getattr(self, "of", ()))
-        tuned = getattr(self, "lam", None) == TUNED
-        return kind in ("trade_off", "apart") or (bool(measures - {"front_ratio"}) and not tuned)
+        return getattr(self, "kind", "") in ("trade_off", "apart")
 
 
 class MethodClaim(Claim):
@@ -141,6 +139,12 @@ class Measured(MethodClaim):
         if self.lam == TUNED and "delta_m" in self.of:
             raise ValueError("lam: Δm is at each method's own λ anyway: leave it out")
         return self
+
+    @property
+    def at_equal_lam(self) -> bool:
+        """Whether end values at the same λ are compared; fronts have all, and Δm each method's own."""
+        own = {"front_ratio"} if self.lam is not None else {"front_ratio", "delta_m"}
+        return self.lam != TUNED and not own.issuperset(self.of)
 
 
 class Better(Compared, Measured):

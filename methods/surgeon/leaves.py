@@ -156,14 +156,16 @@ class Sums:
             self._hooked[id(leaf)] = leaf
 
     @torch.no_grad()
-    def deliver(self) -> None:
-        """Add the sums to ``.grad``, and run the leaves' hooks."""
+    def deliver(self, overflow: bool) -> None:
+        """Add the sums to ``.grad``, and run the leaves' hooks where no overflow spoilt the step."""
         sums = list(self._sums.items())
         self.clear()
         for leaf, gradient in sums:
-            gradient = hooked(leaf, gradient)
+            if not overflow:
+                gradient = hooked(leaf, gradient)
             leaf.grad = gradient if leaf.grad is None else leaf.grad.add_(gradient)
-            run_post_hooks(leaf)
+            if not overflow:
+                run_post_hooks(leaf)
 
 
 @torch.no_grad()

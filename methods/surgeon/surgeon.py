@@ -180,8 +180,8 @@ class Surgeon:
         """
         self._gather(losses, last=True)
         self._pending = False
-        self._operate()
-        self._sums.deliver()
+        overflow = self._operate()
+        self._sums.deliver(overflow)
 
     def accumulate(self, *losses: Loss) -> None:
         """Gather the gradients of a micro-batch that is not the step's last; `backward` takes the last.
@@ -361,8 +361,8 @@ class Surgeon:
         one = torch.ones((), dtype=torch.float32, device=self._shared.device)
         return None if self._scaler is None else self._scaler.scale(one)
 
-    def _operate(self) -> None:
-        """Surgery on what lies in the bucket."""
+    def _operate(self) -> bool:
+        """Surgery on what lies in the bucket; whether it overflowed, so that no step uses it."""
         bucket, shared = self._bucket, self._shared.parameters[0]
         assert bucket is not None
         if isinstance(bucket, Stream):
@@ -372,7 +372,7 @@ class Surgeon:
                 self._state = {"memory": bucket.memory} if len(bucket.memory) else {}
                 self._seen, self._k = (bucket.seen(), bucket.losses), len(bucket.losses)
                 self._remembered = self._shared
-            return
+            return bucket.broken
         if self._replicas > 1:
             bucket.mark()
             dist.all_reduce(bucket.flat, group=self._group)
@@ -406,6 +406,7 @@ class Surgeon:
         write(bucket.parameters, bucket.directions(direction), bucket.reached, overflow, self._guard)
         if self._streaming:
             self._bucket = None
+        return overflow
 
 
 def _checked(method: BaseMethod) -> BaseMethod:

@@ -163,8 +163,8 @@ def test_claims_at_equal_lambda_are_no_claims_about_bounds(kind: dict) -> None:
     claim = {"id": "x", "text": "t", "paper": "p", "method": "lagrangian", "than": ["sum"], **kind}
     with pytest.raises(UserError, match="claims: x: compares at equal λ, which is a bound to lagrangian"):
         conditioning(methods=HELD, claims=[claim])
-    fronts = {**claim, "kind": "better", "of": ["front_ratio"]}
-    assert conditioning(methods=HELD, claims=[fronts]).claims
+    for of in ("front_ratio", "delta_m"):  # of all λ, and of each method's own
+        assert conditioning(methods=HELD, claims=[{**claim, "kind": "better", "of": [of]}]).claims
 
 
 def test_the_step_of_a_bound_at_a_weight_is_refused() -> None:

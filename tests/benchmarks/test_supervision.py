@@ -74,6 +74,8 @@ def test_a_worker_that_cannot_be_started_is_a_failure_in_one_line(folder, monkey
 class Still:
     """An executor without processes: nothing of it has to be asked to stop."""
 
+    reports_steps = True
+
     def silence(self, running) -> float:
         return 0.0
 
@@ -182,6 +184,33 @@ def test_a_run_that_hangs_is_named_and_fails_and_the_others_go_on(killer, folder
     assert ended["sum"].lost == ["made no step for 3 s"]
     assert (ended["killer"].status, ended["killer"].reason) == ("failed", "made no step for 3 s")
     assert f"{jobs[2].title} has made no step for " in capfd.readouterr().err
+
+
+def test_where_steps_are_not_reported_only_a_run_that_takes_too_long_is_named(
+    folder, monkeypatch, capfd
+) -> None:
+    class Cluster(Still):
+        slots = 1
+        reports_steps = False
+        running: ClassVar[list[Future]] = []
+        silences: ClassVar[list[float]] = [200.0, 900.0]
+
+        def submit(self, jobs) -> Future:
+            self.running.append(Future())
+            return self.running[0]
+
+        def silence(self, running) -> float:
+            return self.silences.pop(0)
+
+        def kill(self, running) -> None:
+            running.set_exception(local.Lost("killed", memory=False))
+
+    monkeypatch.setattr(supervision, "POLL", 0.0)
+    monkeypatch.setattr(supervision.executors, "create", lambda options, on_step: Cluster())
+    jobs = jobs_of(conditioning(), folder)[:1]
+    (done,) = execute_all([jobs], ExecutionOptions(run_timeout=600))
+    assert done.record.reason == "had not ended after 600 s"
+    assert "no step" not in capfd.readouterr().err
 
 
 def test_what_a_method_of_others_does_to_its_process_ends_with_its_run(tmp_path, folder) -> None:

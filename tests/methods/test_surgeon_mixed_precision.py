@@ -79,6 +79,27 @@ def test_an_overflow_skips_the_step_and_spares_the_memory() -> None:
     torch.testing.assert_close(surgeon.state_dict()["state"], memory, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("memory", ["rows", "streaming"])
+def test_after_an_overflow_no_hook_of_a_leaf_runs(memory: str) -> None:
+    """An optimiser in the hook of another leaf would step with what the scaler is to skip."""
+    model, (batch,) = network(), batches(1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    surgeon = Surgeon(model.parameters(), bloop(), scaler=scaler, memory=memory)  # type: ignore[arg-type]
+    centre, seen = nn.Parameter(torch.zeros(())), []
+    for leaf in (centre, model[0].weight):
+        leaf.register_hook(seen.append)
+        leaf.register_post_accumulate_grad_hook(seen.append)
+    hook = overflowing(model)
+    main, aux = losses(model, batch)
+    surgeon.backward(main + centre, aux)
+    assert not seen
+    hook.remove()
+    model.zero_grad()
+    main, aux = losses(model, batch)
+    surgeon.backward(main + centre, aux)
+    assert len(seen) == 4
+
+
 def test_another_surgeon_may_add_to_what_an_overflow_left() -> None:
     """No step will use it: the scaler skips that."""
     model, (batch,) = network(), batches(1)

@@ -47,6 +47,9 @@ def attempt(
 class Executor(Protocol):
     """Executes several runs at a time; a worker that dies takes only its own with it."""
 
+    reports_steps: bool
+    """Whether it knows when a run makes a step; else `silence` is the time since it was submitted."""
+
     @property
     def slots(self) -> int:
         """How many populations it executes at a time; may change while it works.
@@ -59,7 +62,7 @@ class Executor(Protocol):
         """Execute a population; the future raises `Lost`, or what its runs raised."""
 
     def silence(self, running: Future[list[FinishedJob]]) -> float:
-        """Seconds since a population last made a step, or began; of a cluster, since it was submitted."""
+        """Seconds since a population last made a step, or began."""
 
     def kill(self, running: Future[list[FinishedJob]]) -> None:
         """End a population at once: its future raises `Lost`."""

@@ -38,6 +38,8 @@ TELL_EVERY = 0.1
 class LocalExecutor:
     """A process per slot; on GPUs, the slots take the visible devices in turns."""
 
+    reports_steps = True
+
     def __init__(self, options: ExecutionOptions, on_step: OnStep = ignore) -> None:
         self.slots = options.workers
         gpus = _visible_gpus() if options.device == "cuda" else [None]

@@ -44,6 +44,8 @@ class RayExecutor:
         UserError: Ray is not installed, or the cluster cannot be reached.
     """
 
+    reports_steps = False
+
     def __init__(self, options: ExecutionOptions) -> None:
         ray = self._ray = reached(options.address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -101,7 +103,7 @@ class RayExecutor:
         return outcome
 
     def silence(self, running: Future[list[FinishedJob]]) -> float:
-        """Seconds since a population was submitted: a cluster does not tell of steps."""
+        """Seconds since a population was submitted."""
         _, submitted = self._running.get(running, (None, time.monotonic()))
         return time.monotonic() - submitted
 
