@@ -40,7 +40,7 @@ class CifarMnist(ImageTask):
     above 0, every channel becomes (1 − a) photograph + a digit with a = 128 / 255, rounded; elsewhere the
     photograph is untouched. i counts in the order of the data sets: the pairing depends on nothing else.
     CIFAR-10 has 50,000 training and 10,000 test images, so many digits of MNIST are used. Embedded:
-    scikit-learn's 1,797 digits on patches of its two photographs (which photograph?), at 8 x 8 pixels.
+    scikit-learn's 1,797 digits on patches of its two photographs (the label says which), at 8 x 8 pixels.
 
     Source: Hsieh et al. 2024, arXiv 2402.02998, Section 5.2; Hotegni et al. 2023 (the data set).
 

@@ -41,8 +41,8 @@ class LanguageModel(Task):
         specialised: the small corpus of hub and folder, ``"reuters21578"`` or ``"rcv1"``.
         main_articles, aux_articles: how many of each corpus are read, validation's among them.
         validation_fraction: share of the articles kept for validation.
-        aux_validation_articles: how many of the specialised corpus, after those, are kept for its validation
-            instead of a share of those; None for the share.
+        aux_validation_articles: how many of the specialised corpus, after the ``aux_articles``, are
+            kept for its validation instead of a share of those; None for the share.
         evaluation_windows: windows per split and corpus that are evaluated, evenly spaced.
     """
 

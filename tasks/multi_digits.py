@@ -37,7 +37,7 @@ class MultiDigits(LeNetTask):
 
     Each image of a split is laid at the top left of a black square that is 8 pixels larger (36 x 36), up to 4
     pixels from the corner in either direction, and one drawn from the same split at the bottom right, as far
-    from that corner; they are added up to a pixel's most, 255. All placements are equally likely, but for the
+    from that corner; pixels are added, and clipped at 255. All placements are equally likely, but for the
     one at which both lie in the same place. Both are of one set and of different classes, or one is of MNIST
     and the other of Fashion-MNIST. Pairs and places are drawn once for all. Pixels are standardised by the
     mean and deviation of all training pixels. Embedded: scikit-learn's 8 x 8 digits for both sets, in squares

@@ -23,9 +23,9 @@ class PINN(Task):
     four sides, as the source has it. Auxiliary: the mean squared residual of each equation inside, as
     objectives of their own (of ``kovasznay`` ``momentum_x``, ``momentum_y``, ``continuity``: K = 4), or
     ``summed``. Neither source has a main loss: both add all losses up, the residual named first. Here the
-    boundary comes first, as of the networks that fit it the one of least residual is the solution. Further
-    metrics: ``aux``, the sum of the residuals' losses, and each of them; ``error``, ‖û − u‖ / ‖u‖ over points
-    inside, and ``mse``, the mean of (û − u)² there.
+    boundary comes first: among the networks that fit it, the one with the least residual is the solution.
+    Further metrics: ``aux``, the sum of the residuals' losses, and each of them; ``error``, ‖û − u‖ / ‖u‖
+    over points inside, and ``mse``, the mean of (û − u)² there.
 
     There is no data: every step draws points anew, inside as a Latin hypercube, and one in each of as many
     stretches of the boundary. Each split is a draw of its own of ``evaluation_points`` inside and a fifth as

@@ -19,6 +19,7 @@ from ...words import first_line, unknown
 from .. import speed
 from ..analysis import comparisons, multitask, verdicts
 from ..analysis.leaderboard import SHARES, leaderboard
+from ..analysis.one_rate import at_one_rate
 from ..analysis.protocols import FIXED, REFERENCE, Protocol
 from ..analysis.ratio_table import over_all_seeds, ratio_table
 from ..analysis.statistics import over_seeds
@@ -208,6 +209,26 @@ def _learning_rates(results: Path, folder: str, split: str = "test", drawn: str 
     return pd.DataFrame(rows)
 
 
+def _one_rate(results: Path, folder: str, split: str = "test") -> pd.DataFrame:
+    """Ratios where each method has one learning rate, its best: a folder under the results, and a split."""
+    experiment = _experiment(results, folder)
+    if experiment.box is None:
+        raise UserError(f"{folder} has {comparisons.NO_BOX}")
+    found = at_one_rate(_table(results, folder, "summary"), experiment, experiment.box, split)
+    if found.empty:
+        raise UserError(f"{folder}: {REFERENCE} ran at one learning rate: write ratios")
+    rows = []
+    for method, own in found.groupby("method", sort=False):
+        rates = ", ".join(f"{rate:g}" for rate in sorted(own["lr"].unique()))
+        over = {
+            words: over_seeds(own[name].tolist(), len(own), ratios=True)
+            for name, words in (("front_ratio", "front ratio"), ("line_ratio", "as lines"))
+        }
+        cells = {words: with_interval(*told[:3], none="none") for words, told in over.items()}
+        rows.append({"method": f"`{method}`", "rate": rates, **cells, "order": over["front ratio"][0]})
+    return pd.DataFrame(rows).sort_values("order").drop(columns="order")
+
+
 def _verdicts(results: Path, *folders: str) -> pd.DataFrame:
     """Verdicts on the claims of folders under the results, a column per learning-rate protocol."""
     told = [_table(results, folder, "claims").assign(runs=f"`{folder}`") for folder in folders]
@@ -336,6 +357,7 @@ TABLES: dict[str, Callable[..., pd.DataFrame | str]] = {
     "found": _found,
     "leaderboard": _leaderboard,
     "learning_rates": _learning_rates,
+    "one_rate": _one_rate,
     "verdicts": _verdicts,
     "ends": _ends,
     "metric": _metric,

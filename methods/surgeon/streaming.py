@@ -26,8 +26,8 @@ def check_streams(method: BaseMethod, parameters: Sequence[Tensor]) -> Method:
         names = ", ".join(name for name, known in REGISTRY.classes().items() if known().streams)
         raise ValueError(
             f"memory='streaming' sums gradients up as they arrive, but {method.name} with these settings "
-            "weights them by what is known once all have arrived; methods that stream, without ema, blocks "
-            f"and ratio_only: {names}"
+            "weights them by what is known once all have arrived; methods that stream, without ema, "
+            f"weights_ema, length, blocks and ratio_only: {names}"
         )
     if any(map(is_sharded, parameters)):
         raise ValueError(

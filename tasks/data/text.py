@@ -65,8 +65,8 @@ def load_text(
         main_articles, aux_articles: how many are read, validation's among them.
         validation_fraction: share of the articles kept for validation, in [0, 1).
         window: the fewest bytes that every split must have.
-        aux_validation: how many articles of the specialised corpus, after those, are kept for its validation
-            instead of a share of those; only where the generic one has a share.
+        aux_validation: how many articles of the specialised corpus, after the ``aux_articles``, are kept
+            for its validation instead of a share of those; only where the generic one has a share.
 
     Raises:
         DataError: a corpus is missing, too short, or not what it should be.

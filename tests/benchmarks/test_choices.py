@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scalpel_bench.benchmarks.analysis.one_rate import at_one_rate
 from scalpel_bench.benchmarks.analysis.protocols import means, non_dominated
 from tests.benchmarks.runs import DATA, analysed
 from tests.benchmarks.two_methods import metric, sweep
@@ -117,3 +118,27 @@ def test_a_mean_without_a_hard_seed_is_none_to_choose_by() -> None:
     ]
     runs = pd.DataFrame(rows, columns=["lam", "seed", "loss"])
     assert means(runs, ["lam"], ["loss"])["loss"].to_dict() == {0.1: 5.0, 2.0: 6.0}
+
+
+def test_at_one_rate_each_method_has_that_of_its_best_front_at_the_other_seeds() -> None:
+    """`sum` at 0.5, `bloop` at 1; at seed 0 `sum` is lucky at 0.1, which the others then choose on test."""
+    records, experiment = sweep(rates=(0.1, 0.5, 1.0), seeds=3)
+    lucky = []
+    for r in records:
+        if (r.run.label, r.run.seed, r.run.training.lr) == ("sum", 0, 0.1):
+            best = {"main": 1e-4, "aux": 0.5}
+            r = r.model_copy(update={"trajectory": [{**r.trajectory[-1], "validation": best, "test": best}]})
+        lucky.append(r)
+    summary = analysed(lucky, experiment, DATA.fingerprint).summary
+    found = {
+        split: at_one_rate(summary, experiment, experiment.box, split).set_index(["method", "seed"])
+        for split in ("train", "test")
+    }
+    assert found["train"].loc["sum", "lr"].tolist() == [0.5, 0.5, 0.5]
+    assert found["train"].loc["bloop", "lr"].tolist() == [1.0, 1.0, 1.0]
+    assert found["train"].loc["bloop", "front_ratio"].tolist() == pytest.approx([0.96, 1.056, 1.152])
+    assert found["test"].loc["sum", "lr"].tolist() == [0.5, 0.1, 0.1]
+    assert found["test"].loc["bloop", "front_ratio"].tolist() == pytest.approx([0.96, 0.528, 0.576])
+    assert (found["test"].loc["sum", ["front_ratio", "line_ratio"]] == 1).all(axis=None)
+    one = summary[summary["lr"] == 0.5]
+    assert at_one_rate(one, experiment, experiment.box, "test").empty

@@ -1,0 +1,60 @@
+"""Fronts at one learning rate for each method, its best: under `per-method`, a front may mix rates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ..experiments.box import Box
+from ..experiments.schema import Experiment
+from . import indicators
+from .fronts import Points, stacked
+from .protocols import REFERENCE, chosen_by, on_grids
+
+
+def at_one_rate(summary: pd.DataFrame, experiment: Experiment, box: Box, split: str) -> pd.DataFrame:
+    """Ratios of each method's front at one rate to that of `sum` at one, of the methods with several rates.
+
+    The rate of a method at a seed is that of its best front at the other seeds, by `mean_log_main`: on
+    validation losses, or on train losses where these are compared. A run that diverged, failed or is missing is
+    no point of its front.
+
+    Returns:
+        A row per method and seed: ``method``, ``seed``, ``lr``, ``front_ratio``, ``line_ratio``.
+    """
+    runs = on_grids(summary, experiment)
+    several = runs.groupby("method", sort=False)["lr"].nunique() > 1
+    of = {method: _scored(runs[runs["method"] == method], box, split) for method in several.index[several]}
+    if REFERENCE not in of:
+        return pd.DataFrame(columns=["method", "seed", "lr", "front_ratio", "line_ratio"])
+    reference = of[REFERENCE]
+    rows = []
+    for method, own in of.items():
+        pair = own.merge(reference, on="seed", suffixes=("", "_sum"))
+        ratios = {f"{name}_ratio": np.exp(pair[name] - pair[f"{name}_sum"]) for name in ("front", "line")}
+        rows.append(pd.DataFrame({"method": method, **pair[["seed", "lr"]], **ratios}))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _scored(runs: pd.DataFrame, box: Box, split: str) -> pd.DataFrame:
+    """For each seed of a method's runs its rate, and the mean logarithm of main loss at it."""
+    by, seeds = chosen_by(split), sorted(runs["seed"].unique())
+    rates = sorted(runs["lr"].unique())
+    known = np.array([indicators.mean_log_main(_ends(runs, rate, seeds, by), box.of(by)) for rate in rates])
+    rows = []
+    for place, seed in enumerate(seeds):
+        apart = np.arange(len(seeds)) != place
+        rate = rates[int(known[:, apart if apart.any() else ~apart].mean(axis=1).argmin())]
+        ends = _ends(runs, rate, [seed], split)
+        front, line = (
+            of(ends, box.of(split))[0] for of in (indicators.mean_log_main, indicators.mean_log_line)
+        )
+        rows.append({"seed": seed, "lr": rate, "front": front, "line": line})
+    return pd.DataFrame(rows)
+
+
+def _ends(runs: pd.DataFrame, rate: float, seeds: list[int], split: str) -> Points:
+    """``(seeds, n, 2)`` end points of the runs at a rate."""
+    at = runs[runs["lr"] == rate]
+    losses, of = at[[f"{split}_main", f"{split}_aux"]].to_numpy(float), at["seed"].to_numpy()
+    return stacked([losses[of == seed] for seed in seeds])
