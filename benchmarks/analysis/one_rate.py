@@ -16,8 +16,8 @@ def at_one_rate(summary: pd.DataFrame, experiment: Experiment, box: Box, split: 
     """Ratios of each method's front at one rate to that of `sum` at one, of the methods with several rates.
 
     The rate of a method at a seed is that of its best front at the other seeds, by `mean_log_main`: on
-    validation losses, or on train losses where these are compared. A run that diverged, failed or is missing is
-    no point of its front.
+    validation losses, or on train losses where these are compared. A run that diverged, failed or is missing
+    is no point of its front.
 
     Returns:
         A row per method and seed: ``method``, ``seed``, ``lr``, ``front_ratio``, ``line_ratio``.
