@@ -266,3 +266,56 @@ def test_a_run_that_is_of_two_methods_counts_for_both() -> None:
     assert (
         missing(at_one_rate, summary, ["bloop", "follows"], 1) == "the runs of bloop and follows are the same"
     )
+
+
+def test_each_split_is_measured_in_its_own_box() -> None:
+    """Both reach (1, 2); at an auxiliary loss of 6, outside the box for train losses, Bloop is ahead."""
+    own = {"aux": (3.0, 4.0), "main": BOX["main"]}
+    train = {**own, "tighter": own, "wider": own}
+    validation = {**train, "aux": (1.0, 5.0), "wider": {**own, "aux": (1.0, 5.0)}}
+    better = {"id": "x", "text": "t", "paper": "p", "kind": "better", "method": "bloop", "than": ["sum"]}
+    experiment = conditioning(
+        lam=[0.1, 0.2],
+        seeds=1,
+        training={"lr": 0.1},
+        box={**BOX, "train": train, "validation": validation},
+        claims=[{**better, "id": split, "split": split} for split in ("train", "test")],
+    )
+    ends = {0.1: {"sum": (1.0, 2.0), "bloop": (1.0, 2.0)}, 0.2: {"sum": (0.5, 6.0), "bloop": (0.25, 6.0)}}
+    runs = [run for run in plan(experiment) if run.label in ("sum", "bloop")]
+    tables = analysed([record(run, *ends[run.lam][run.label]) for run in runs], experiment, DATA.fingerprint)
+    expected = {"train": 1.0, "test": 0.5 ** (3 / 8)}
+    effects = tables.claims.set_index("id")["effect"]
+    for split, ratio in expected.items():
+        row = metric(tables, "fixed", "bloop", "front_ratio", 0, split=split)
+        assert row["value"] == pytest.approx(ratio)
+        assert effects[split] == pytest.approx(ratio)
+        aux = tables.relative_curves.query("split == @split")["aux"]
+        assert (aux.min(), aux.max()) == {"train": (3.0, 4.0), "test": (1.0, 9.0)}[split]
+    assert set(tables.selected["budget"]) == {3.0}
+
+
+def test_p_values_of_several_methods_are_corrected_for_their_number() -> None:
+    experiment = conditioning(lam=[0.1, 0.2], seeds=6, training={"lr": 0.1}, box=BOX)
+    spread = {
+        "sum": [1.0] * 6,
+        "bloop": [0.8, 0.82, 0.79, 0.8, 0.83, 0.81],
+        "pcgrad": [0.9, 1.0, 0.95, 0.97, 0.9, 0.92],
+    }
+    runs = [run for run in plan(experiment) if run.label in spread]
+    records = [record(run, spread[run.label][run.seed] * (1 - run.lam), 10 * run.lam) for run in runs]
+    tables = analysed(records, experiment, DATA.fingerprint)
+    logs = {name: np.log(spread[name]) * (7 / 8) for name in ("bloop", "pcgrad")}  # at the cap below 2
+    raw = {name: stats.ttest_1samp(values, 0).pvalue for name, values in logs.items()}
+    found = {name: metric(tables, "fixed", name, "p_front_ratio", "all")["value"] for name in logs}
+    assert found == pytest.approx({"bloop": 2 * raw["bloop"], "pcgrad": raw["pcgrad"]})
+    volumes = {
+        name: [metric(tables, "fixed", name, "hypervolume", seed)["value"] for seed in range(6)]
+        for name in spread
+    }
+    p = metric(tables, "fixed", "bloop", "p_hypervolume", "all")["value"]
+    assert p == pytest.approx(2 * stats.ttest_rel(volumes["bloop"], volumes["sum"]).pvalue)
+    lines = [metric(tables, "fixed", "bloop", "line_ratio", seed)["value"] for seed in range(6)]
+    over = metric(tables, "fixed", "bloop", "line_ratio", "all")["value"]
+    assert over == pytest.approx(np.exp(np.log(lines).mean()), rel=1e-12)
+    assert over != pytest.approx(np.mean(lines), rel=1e-5)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from scalpel_bench import tasks
-from scalpel_bench.benchmarks.execution import ExecutionOptions, execute
+from scalpel_bench.benchmarks.execution import ExecutionOptions, execute, worker
 from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.experiments.settings import DataRecord, TrainingRun
@@ -199,3 +199,20 @@ def test_a_command_that_is_cut_off_goes_on_from_its_checkpoint(number, tmp_path)
     assert process.returncode == 130
     assert "0 runs finished now, 0 recorded in all; the same command continues with the rest" in errors
     assert list(runs.glob("*.lease")) == []
+
+
+@pytest.mark.parametrize("changed", ["nothing", "runs", "code", "environment"])
+def test_a_checkpoint_of_other_runs_code_or_versions_counts_for_nothing(
+    changed, tmp_path, monkeypatch
+) -> None:
+    folder = Folder(tmp_path / "conditioning" / "smoke")
+    folder.prepare()
+    job, other, *_ = jobs_of(conditioning(), folder)
+    worker._checkpoint([job], ExecutionOptions()).save({"done": 1})
+    if changed == "code":
+        monkeypatch.setattr(worker, "code_of", lambda run: "0" * 12)
+    if changed == "environment":
+        monkeypatch.setattr(worker, "environment", lambda device: {"torch": "another"})
+    of = [job, other] if changed == "runs" else [job]
+    found = worker._checkpoint(of, ExecutionOptions()).load()
+    assert found == ({"done": 1} if changed == "nothing" else None)

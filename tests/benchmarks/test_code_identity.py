@@ -15,7 +15,14 @@ import scalpel_bench
 from scalpel_bench.benchmarks.commands.planning import recorded
 from scalpel_bench.benchmarks.commands.replay import ROUNDING, _Seeds, replay
 from scalpel_bench.benchmarks.commands.sweep import sweep
-from scalpel_bench.benchmarks.execution import ExecutionOptions, code_of, describe_data, get_task
+from scalpel_bench.benchmarks.execution import (
+    ExecutionOptions,
+    Job,
+    code_of,
+    describe_data,
+    execute,
+    get_task,
+)
 from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.records import (
@@ -26,7 +33,9 @@ from scalpel_bench.benchmarks.records import (
     fingerprint,
     write_manifest,
 )
+from scalpel_bench.benchmarks.records.adoption import Origin, origin_of
 from scalpel_bench.benchmarks.training import train
+from tests.benchmarks import runs
 from tests.benchmarks.recorded import leave_figures_out
 from tests.benchmarks.runs import conditioning, plan
 
@@ -296,3 +305,28 @@ def test_a_record_of_a_plugin_that_is_not_here_is_kept(folder) -> None:
     run = plan(conditioning())[0].model_copy(update={"method": {"name": "gone"}})
     folder.write(Record(id=run.id, run=run, status="completed", environment={}, trajectory=[{"step": 0}]))
     assert set(recorded({folder: folder.content()})) == {run.id}
+
+
+def test_no_spread_over_seeds_excuses_a_bit_on_the_same_machine(tmp_path) -> None:
+    experiment = conditioning(lam=[0.1], seeds=3)
+    experiment = experiment.model_copy(update={"methods": {"sum": experiment.methods["sum"]}})
+    folder = Folder(tmp_path / "conditioning" / "smoke")
+    folder.prepare()
+    data = describe_data(experiment.task, ExecutionOptions())
+    write_manifest(folder, experiment, data.fingerprint)
+    for run in experiment.plan(lambda settings: data):
+        (done,) = execute([Job(run, folder)], ExecutionOptions())
+        folder.write(done.record)
+    assert len(current(folder)) == 1
+    of_older_code(folder, changed="sum")
+    assert replay(folder.path, 0, True, ExecutionOptions()) == 3
+    assert current(folder) == set()
+
+
+def test_what_trained_in_a_population_is_another_group_than_what_trained_alone() -> None:
+    """They take other paths through the code: what is adopted of one says nothing of the other."""
+    run = plan(conditioning(lam=[0.1], seeds=1))[0]
+    for count in (1, 4):
+        told = {"code": "0" * 12, "population": count}
+        made = runs.record(run, 1.0, 1.0).model_copy(update={"environment": told})
+        assert origin_of(made) == Origin("0" * 12, run.method["name"], "conditioning", count)

@@ -39,6 +39,16 @@ def test_lengths_are_averaged_as_logarithms_over_the_second_half() -> None:
     assert math.isnan(row.direction_memory_cosine)
 
 
+def test_the_middle_of_training_is_no_part_of_its_second_half() -> None:
+    rows = [
+        {"direction_norm": float(2 if step > 2 else 99), "main_norm": 1.0, "step_norm": 1.0}
+        for step in range(5)
+    ]
+    ended = record(plan(conditioning())[0], 0.1, 0.2).model_copy(update={"trajectory": trajectory(*rows)})
+    (row,) = diagnostics.frame(summary(id=ended.id), {ended.id: ended}).itertuples()
+    assert row.relative_length == pytest.approx(2.0)
+
+
 def test_what_was_not_measured_and_lengths_of_zero_count_for_nothing() -> None:
     """A cosine of zero is a right angle, and counts."""
     rows = [

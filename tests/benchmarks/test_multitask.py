@@ -89,6 +89,17 @@ def test_lambda_is_that_of_the_other_seeds() -> None:
     assert at.loc[("bloop", 3), "main"] == pytest.approx(2.0)
 
 
+def test_test_losses_choose_no_lambda() -> None:
+    experiment = kovasznay()
+    found = analysis(experiment)
+    runs = found.summary.copy()
+    here = (runs["method"] == "bloop") & (runs["lam"] == 0.1)
+    runs.loc[here, [f"test_{name}" for name in NAMES]] = 1e-6
+    found.__dict__["summary"] = runs
+    losses = multitask.chosen(found.protocols[0], experiment, "test")
+    assert losses.xs("bloop", level="method")["main"].tolist() == pytest.approx([1.0] * SEEDS)
+
+
 def test_lambda_that_few_seeds_ran_is_not_chosen() -> None:
     """At λ = 0.1 seeds 1 and 3 alone ran, of which 1 was lucky."""
     experiment = kovasznay()

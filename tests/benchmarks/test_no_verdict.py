@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from scalpel_bench.benchmarks.analysis import verdicts as judging
 from scalpel_bench.benchmarks.analysis.evidence import Evidence
+from scalpel_bench.benchmarks.analysis.statistics import Estimate
 from scalpel_bench.benchmarks.analysis.verdicts import corrected
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from tests.benchmarks.judged import BETTER, EQUAL, answer, curve, swept, verdict, verdicts
@@ -138,6 +140,39 @@ class TestWhatIsNoVerdict:
         assert row["reason"].startswith("not confirmed by: tighter box")
         assert verdict([BETTER], losses)["verdict"] != "supported"
 
+    def test_every_comparison_that_supports_is_asked_not_only_the_one_that_decides(self) -> None:
+        """PCGrad decides, at 0.8; Bloop is ahead of the sum over the box, behind it in the tighter one."""
+
+        def losses(run: TrainingRun) -> tuple[float, float]:
+            main, aux = curve({}, noise=0)(run)
+            main *= 1 + 0.001 * run.seed * (run.label == "bloop")
+            factor = {"pcgrad": 1.25, "sum": 20.0 if aux < 2 else 0.95}.get(run.label, 1.0)
+            return factor * main, aux
+
+        tighter = {"aux": (5.0, 9.0), "main": (1e-5, 1.0)}
+        row = verdict([BETTER], losses, box={**BOX, "tighter": tighter})
+        assert row["effect"] == pytest.approx(0.8, rel=0.01)
+        assert row["verdict"] == "depends on the measure"
+        assert row["reason"].startswith("not confirmed by: tighter box")
+        assert (
+            verdict([{**BETTER, "than": ["pcgrad"]}], losses, box={**BOX, "tighter": tighter})["verdict"]
+            == "supported"
+        )
+
+    @pytest.mark.parametrize(
+        ("cost", "expected"),
+        [
+            ((1.01, 0.98, 1.05), "supported"),
+            ((1.0, 0.99, 1.02), "supported"),
+            ((1.01, 1.0, 1.019), "no conflict here"),
+        ],
+    )
+    def test_there_is_no_conflict_where_the_interval_lies_below_two_percent(
+        self, cost: tuple[float, float, float], expected: str, monkeypatch
+    ) -> None:
+        monkeypatch.setattr(judging, "conflict", lambda found, split: Estimate(*cost, note=""))
+        assert verdict([BETTER], curve({"bloop": 0.8}))["verdict"] == expected
+
     def test_an_alternative_box_that_no_front_enters_bears_nothing_out(self) -> None:
         tighter = {"aux": (5.0, 9.0), "main": (1e-5, 1e-4)}
         row = verdict([BETTER], curve({"bloop": 0.8}), box={**BOX, "tighter": tighter})
@@ -200,6 +235,10 @@ class TestPrimaryClaims:
         assert list(claims["verdict"]) == ["supported", "inconclusive", "inconclusive"]
         assert claims["reason"][1].startswith("p = 0.06 with Holm's correction for 3 primary claims")
         assert corrected(claims).equals(claims)
+
+    def test_miniatures_are_none_of_them(self) -> None:
+        claims = pd.concat([self.table(0.03), self.table(0.04).assign(verdict="a miniature")])
+        assert list(corrected(claims)["verdict"]) == ["supported", "a miniature"]
 
     def test_the_column_p_is_before_that_correction_as_its_document_says(self) -> None:
         """So that the tables of several experiments, each corrected, can be corrected together."""

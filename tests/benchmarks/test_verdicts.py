@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
+from scalpel_bench.benchmarks.analysis import comparisons
 from scalpel_bench.benchmarks.analysis.verdicts import (
     COLUMNS,
     judge_simulation,
     side_by_side,
 )
+from scalpel_bench.benchmarks.experiments.box import Bounds
 from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.records import Record
@@ -27,7 +30,7 @@ from tests.benchmarks.judged import (
     verdict,
     verdicts,
 )
-from tests.benchmarks.runs import conditioning, plan, record
+from tests.benchmarks.runs import BOX, conditioning, plan, record
 
 
 class TestBetter:
@@ -138,6 +141,30 @@ class TestEndValues:
         assert self.verdict({**trade, "method": "bloop (rho=0.001)"})["verdict"] == "contradicted"
         assert self.verdict({**trade, "method": "bloop (rho=0.9)"})["verdict"] == "inconclusive"
 
+    def test_what_may_be_supported_in_two_ways_has_an_interval_of_97_5_percent(self) -> None:
+        row = self.verdict(claim("trade_off", method="bloop (rho=0.01)", than="sum"))
+        logs = np.log(0.8 * np.array([0.99, 1, 1.01] * 2))
+        half = stats.t.ppf(1 - 0.025 / 2, 5) * logs.std(ddof=1) / 6**0.5
+        assert row["effect"] == pytest.approx(np.exp(logs.mean()))
+        assert row["high"] == pytest.approx(np.exp(logs.mean() + half))
+
+    @pytest.mark.parametrize("status", ["diverged", "completed"])
+    def test_a_run_of_one_method_that_blew_up_costs_the_bound_of_the_box(self, status: str) -> None:
+        """Whether it has no end value, or one of 50 beside another that has none."""
+        experiment = swept([{**BETTER, "of": ["main"], "than": "sum", "lam": 0.8}])
+        blown = {("bloop", 0): "diverged", ("bloop", 1): status}
+        records = [
+            record(
+                run,
+                50.0 if (run.label, run.seed) in blown else 1.0,
+                5.0,
+                blown.get((run.label, run.seed), "completed"),
+            )
+            for run in plan(experiment)
+        ]
+        row = verdicts(experiment, records).iloc[0]
+        assert row["effect"] == pytest.approx(BOX["main"][1] ** (2 / 6))
+
     def test_several_learning_rates_have_no_end_values_to_compare(self) -> None:
         stated = [{**BETTER, "of": ["main"]}]
 
@@ -175,6 +202,15 @@ def test_the_least_mixed_loss() -> None:
     assert (row["verdict"], row["effect"]) == ("supported", pytest.approx(0.8, rel=0.01))
     row = verdict([{**stated, "t": [1.0]}], losses)
     assert (row["verdict"], row["effect"]) == ("contradicted", pytest.approx(1.0))
+    assert verdict([{**stated, "t": [0.0, 1.0]}], losses)["effect"] == pytest.approx(0.8**0.5, rel=0.01)
+
+
+def test_what_diverged_counts_in_the_mean_front_as_the_upper_bounds_of_the_box() -> None:
+    """One λ, two seeds, of which one diverged: the jackknife's values, by hand, in a box from 1 to 9."""
+    ends = np.array([[[1.0, 1.0], [np.inf, np.inf]]])
+    box = Bounds(aux=BOX["aux"], main=BOX["main"])
+    mean = (4 * np.log(2) + 4 * np.log(1.5)) / 8  # (1.5, 5): the cap up to 5, then 1.5
+    assert comparisons._pseudo_values([ends, ends], box) == pytest.approx([2 * mean - np.log(2), 2 * mean])
 
 
 class TestCost:

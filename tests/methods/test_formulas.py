@@ -233,6 +233,18 @@ def test_agem_with_an_ema_projects_the_main_gradient_on_the_ema() -> None:
     assert_all_close(over_steps(methods.create("agem", lam=2.0, ema=0.3), steps), expected)
 
 
+def test_agem_projects_on_the_sum_of_several_auxiliary_gradients() -> None:
+    for main, *auxiliary in sampled(8, parameters=3, k=3):
+        mean = sum(auxiliary)
+        for sign in (1.0, -1.0):
+            expected = sign * main
+            if sign * main @ mean < 0:
+                expected = project_out(expected, mean)
+            rows = torch.stack([sign * main, *auxiliary])
+            found, _ = methods.create("agem").combine(rows, {})
+            torch.testing.assert_close(found, expected)
+
+
 def test_a_weighting_with_an_ema_weighs_by_the_emas() -> None:
     steps = sampled(5)
     (m_main, m_aux), expected = steps[0], []

@@ -33,6 +33,20 @@ def test_a_state_does_not_change_after_it_was_handed_out() -> None:
     assert state["sizes"] == expected["sizes"]
 
 
+def test_its_seed_is_that_of_what_a_method_draws() -> None:
+    (batch,), method = batches(1), methods.create("rlw", lam=1.0)
+    found = []
+    for seed in (0, 3):
+        net = network()
+        values = losses(net, batch)
+        rows = flat_gradients(net, values)
+        direction, _ = method.combine(rows, method.init(rows, seed), torch.stack(values).detach())
+        Surgeon(net.parameters(), method, seed=seed).backward(*losses(net, batch))
+        torch.testing.assert_close(written(net), direction)
+        found.append(direction)
+    assert not torch.equal(*found)
+
+
 def test_surgeons_that_load_one_state_go_their_own_ways() -> None:
     start, data = network(), batches(9)
     surgeon = Surgeon(start.parameters(), bloop())

@@ -96,6 +96,14 @@ def test_epochs_cover_the_data_once_each() -> None:
         assert sorted(torch.cat([next(batches)["x"] for _ in range(3)]).tolist()) == list(range(12))
 
 
+def test_the_remainder_of_an_epoch_is_dropped() -> None:
+    batches = epochs({"x": torch.arange(14)}, 4, torch.Generator().manual_seed(0))
+    for _ in range(2):
+        drawn = [next(batches)["x"].tolist() for _ in range(3)]
+        assert [len(batch) for batch in drawn] == [4, 4, 4]
+        assert len(set().union(*drawn)) == 12
+
+
 @pytest.mark.parametrize("size", [0, 13])
 def test_a_batch_larger_than_the_data_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="batch_size must lie between 1 and the 12"):
@@ -175,6 +183,16 @@ def test_quadratic_gradients_are_those_of_its_formulas() -> None:
     )
     torch.testing.assert_close(aux, theta - task._problem[1])
     assert aux.norm() > 100
+
+
+def test_the_data_of_quadratic_have_the_law_that_it_states() -> None:
+    task = tasks.create("quadratic", examples=4000)
+    x, y = (task.dataset.splits["train"][name].double() for name in ("x", "y"))
+    torch.testing.assert_close(x.std(0), torch.linspace(1, 10, 300, dtype=torch.float64), rtol=0.1, atol=0)
+    truth = torch.linalg.lstsq(x, y[:, None]).solution
+    assert (y - (x @ truth)[:, 0]).std().item() == pytest.approx(0.05, rel=0.1)
+    assert truth.std().item() == pytest.approx(1, rel=0.15)
+    assert task._problem[1].std().item() == pytest.approx(10, rel=0.15)
 
 
 class TestFolder:
