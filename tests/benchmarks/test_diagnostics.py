@@ -1,6 +1,7 @@
 """What explains a front, on made-up trajectories."""
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ import torch
 
 from scalpel_bench.benchmarks.analysis import diagnostics
 from scalpel_bench.benchmarks.execution import ExecutionOptions, get_task
+from scalpel_bench.benchmarks.figures import diagnostics as figure
 from scalpel_bench.benchmarks.training import Stepper
 from tests.benchmarks.runs import conditioning, plan, record
 
@@ -143,3 +145,21 @@ def test_of_several_auxiliary_losses_their_sum_is_told() -> None:
     assert len(others) == 3
     assert told["aux_norm"] == pytest.approx(float(sum(others).norm()), rel=1e-5)
     assert told["main_aux_cosine"] == cosine(main, sum(others))
+    assert told["direction_main_cosine"] == cosine(stepper.direction, main)
+    assert told["direction_aux_cosine"] == cosine(stepper.direction, sum(others))
+
+
+def test_the_figure_has_means_over_seeds_at_the_experiments_own_rate() -> None:
+    experiment = conditioning(axes={"training.lr": [0.1, 0.5]})
+    rows = [
+        ("sum", lam, lr, seed, 100 * lr + lam + seed)
+        for lam in (0.1, 1.0)
+        for lr in (0.1, 0.5)
+        for seed in (0, 2)
+    ]
+    frame = pd.DataFrame(rows, columns=["method", "lam", "lr", "seed", "step_norm"])
+    frame = frame.assign(relative_length=1.0, direction_main_cosine=0.5, direction_memory_cosine=math.nan)
+    ((_, drawn),) = figure.draw(SimpleNamespace(compared=experiment, diagnostics=frame, summary=frame))
+    (line,) = drawn.axes[-1].lines
+    assert drawn.axes[-1].get_title() == diagnostics.PANELS["step_norm"]
+    assert line.get_xydata().ravel().tolist() == pytest.approx([0.1, 11.1, 1.0, 12.0])

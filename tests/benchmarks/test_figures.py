@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from scalpel_bench.benchmarks.analysis import analyse
 from scalpel_bench.benchmarks.analysis.analyses import TrainingAnalysis
 from scalpel_bench.benchmarks.execution import ExecutionOptions, execute
-from scalpel_bench.benchmarks.experiments.box import Bounds
+from scalpel_bench.benchmarks.experiments.box import Bounds, Boxes
 from scalpel_bench.benchmarks.experiments.schema import Labels
 from scalpel_bench.benchmarks.figures import fronts, panels, paths, relative, samples, single_column, style
 from scalpel_bench.benchmarks.records import Folder, load_sweep
 from scalpel_bench.benchmarks.report import write_page
+from scalpel_bench.benchmarks.report.page_data import block
 from tests.benchmarks.recorded import recorded
 from tests.benchmarks.runs import BOX, DATA, analysed, conditioning, jobs_of, plan, record
 
@@ -193,3 +194,42 @@ def test_paths_on_a_grid_that_begins_at_zero(lam, folder) -> None:
         folder.write(done.record)
     drawn = dict(paths.draw(analysed(folder.read()[0], made, None)))
     assert set(drawn) == ({"paths"} if len(lam) > 1 else set())
+
+
+def test_every_panel_has_the_box_of_its_own_split() -> None:
+    inner, outer = {"aux": (2.5, 3.5), "main": (1e-5, 1.0)}, {"aux": (1.5, 5.0), "main": (1e-5, 3.0)}
+    train = {"aux": (2.0, 4.0), "main": (1e-5, 2.0), "tighter": inner, "wider": outer}
+    experiment = conditioning(figure="fronts", lam=[0.1, 0.2, 0.4], seeds=1, box={**BOX, "train": train})
+    factors = {"sum": 1.0, "bloop": 0.8}
+    runs = [run for run in plan(experiment) if run.label in factors]
+    records = [record(run, factors[run.label] * (1 - run.lam), 1 + 10 * run.lam) for run in runs]
+    analysis = analysed(records, experiment, DATA.fingerprint)
+    wanted = [(2.0, 4.0), (1.0, 9.0)]  # train, test
+    assert [axes.get_xlim() for axes in dict(relative.draw(analysis))["relative"].axes] == wanted
+    frames = [axes.patches[0] for axes in dict(fronts.draw(analysis))["fronts"].axes]
+    assert [(frame.get_x(), frame.get_x() + frame.get_width()) for frame in frames] == wanted
+    data, _ = block(analysis, style.looks(experiment.methods), 10_000)
+    assert [data["boxes"][split]["aux"] for split in ("train", "test")] == wanted
+
+
+def test_beside_the_headline_is_the_band_of_its_quartiles() -> None:
+    axes = Figure().subplots()
+    ends = {"low": [0.6, 0.7, 0.7], "median": [0.8, 0.85, 0.85], "high": [1.1, 1.2, 1.2]}
+    curves = pd.DataFrame({"method": "bloop", "aux": [1.0, 4.0, 9.0], **ends})
+    box = Boxes.model_validate({key: BOX[key] for key in ("aux", "main", "tighter", "wider")})
+    nothing = pd.DataFrame(columns=["method", "aux", "ratio"])
+    relative.draw_panel(axes, curves, nothing, box, style.lines(["bloop"]), {"bloop"})
+    (band,) = [each for each in axes.collections if each.get_alpha() == 0.16]
+    corners = {tuple(corner) for corner in band.get_paths()[0].vertices.round(9)}
+    assert {(1.0, 0.6), (4.0, 0.7), (1.0, 1.1), (4.0, 1.2)} <= corners
+
+
+@pytest.mark.parametrize("coloured", [{"sum"}, set()])
+def test_a_front_is_a_staircase_from_the_upper_edge_to_the_right_one(coloured: set[str]) -> None:
+    axes = Figure().subplots()
+    axes.set(xlim=(0.1, 0.5), ylim=(1.0, 2.0))
+    rows = [("sum", 0.2, 1.5), ("sum", 0.3, 1.2)]
+    surfaces = pd.DataFrame(rows, columns=["method", "aux", "main"]).assign(percentile=50)
+    fronts.draw_panel(axes, surfaces, style.lines(["sum"]), coloured)
+    (steps,) = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    assert steps.get_xydata().tolist() == [[0.2, 2.0], [0.2, 1.5], [0.3, 1.2], [0.5, 1.2]]

@@ -135,3 +135,14 @@ def test_a_lock_that_cannot_be_taken_is_one_line(folder) -> None:
     (folder.path / LOCK).mkdir()
     with pytest.raises(UserError, match="experiment.json cannot be locked: "):
         write_manifest(folder, of("sum"), DATA.fingerprint)
+
+
+def test_a_run_that_was_computed_again_changes_the_digest(folder) -> None:
+    """By which figures are drawn again."""
+    run, *_ = plan(of("sum"))
+    write_manifest(folder, of("sum"), DATA.fingerprint)
+    folder.write(record(run, 1.0, 1.0))
+    before = load_sweep(folder).digest
+    assert load_sweep(folder).digest == before
+    folder.write(record(run, 2.0, 1.0))
+    assert load_sweep(folder).digest != before

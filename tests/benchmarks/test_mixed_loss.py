@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from scalpel_bench.benchmarks.commands.sweep import sweep
 from scalpel_bench.benchmarks.execution import ExecutionOptions
 from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.experiments.simulated import MixedLossExperiment
+from scalpel_bench.benchmarks.figures import mixed_loss as figure_6
 from scalpel_bench.benchmarks.figures import trajectories
 from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import Folder, load_sweep, write_manifest
@@ -179,3 +181,34 @@ def test_the_papers_settings_of_figures_5a_and_7() -> None:
     runs = plan(load("fig7", "paper"))
     rhos = {run.method.get("rho") for run in runs}
     assert rhos == {None, 0.001, 0.01, 0.1, 0.9}
+
+
+def test_figure_6_draws_means_over_seeds_and_their_range(tmp_path) -> None:
+    rows = [("test", "sum", seed, t, 1.0 + seed + t) for seed in (0, 1, 5) for t in (0.0, 1.0)]
+    frame = pd.DataFrame(rows, columns=["split", "method", "seed", "t", "mixed_loss"])
+    ((_, figure),) = figure_6.draw(SimpleNamespace(summary=frame, experiment=derived(tmp_path)))
+    (axes,) = figure.axes
+    (line,), (band,) = axes.lines, axes.collections
+    assert line.get_xydata().tolist() == [[0.0, 3.0], [1.0, 4.0]]
+    assert {(0, 1), (0, 6), (1, 2), (1, 7)} <= {tuple(corner) for corner in band.get_paths()[0].vertices}
+
+
+def test_figure_7_draws_main_over_auxiliary_loss_of_each_split_and_marks_the_end() -> None:
+    experiment = with_methods(conditioning(lam=[0.2], figure="trajectories"), ["sum"])
+    (run,) = plan(experiment)
+    rows = [
+        {
+            "step": step,
+            "epoch": step,
+            "train": {"main": 4.0 - step, "aux": 10.0 + step},
+            "test": {"main": 40.0 - step, "aux": 100.0 + step},
+        }
+        for step in range(4)
+    ]
+    made = record(run, 1.0, 1.0).model_copy(update={"trajectory": rows})
+    ((_, figure),) = trajectories.draw(analysed([made], experiment, DATA.fingerprint))
+    for axes, split in zip(figure.axes, ("train", "test"), strict=True):
+        path, end, _ = axes.lines
+        assert path.get_xydata().tolist() == [[row[split]["aux"], row[split]["main"]] for row in rows]
+        assert end.get_xydata().tolist() == path.get_xydata().tolist()[-1:]
+        assert axes.get_xlabel() == experiment.labels.aux

@@ -1,5 +1,6 @@
 """Several losses in one number: Δm, ranks and wins by hand, and claims about them."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from scalpel_bench.benchmarks.analysis import TrainingAnalysis, multitask
 from scalpel_bench.benchmarks.experiments.loading import load
 from scalpel_bench.benchmarks.experiments.schema import Experiment
-from scalpel_bench.benchmarks.figures import drawing, fronts
+from scalpel_bench.benchmarks.figures import drawing, fronts, parallel
 from scalpel_bench.benchmarks.figures.panels import drawn
 from scalpel_bench.benchmarks.messages import UserError
 from scalpel_bench.benchmarks.records import Record
@@ -237,3 +238,15 @@ def test_a_document_shows_the_table(tmp_path) -> None:
     assert shown[1] == "| method | Δm (%) | mean rank | wins against sum |"
     assert [line.split(" | ")[0] for line in shown[3:5]] == ["| `bloop`", "| `sum`"]
     assert "10.00 [10.00, 10.00]" in shown[3]
+
+
+def test_the_figure_has_medians_and_quartiles_over_seeds(monkeypatch) -> None:
+    index = pd.MultiIndex.from_product([["sum"], range(5)], names=["method", "seed"])
+    losses = pd.DataFrame({"main": [1.0, 2.0, 4.0, 8.0, 16.0], "continuity": 1.0}, index=index)
+    monkeypatch.setattr(parallel.multitask, "chosen", lambda protocol, experiment, split: losses)
+    summary = pd.DataFrame({"method": ["sum"]})
+    given = SimpleNamespace(compared=kovasznay(), protocols=[None], summary=summary)
+    ((_, figure),) = parallel.draw(given)
+    ((line, _, (bars,)),) = figure.axes[0].containers
+    assert line.get_ydata().tolist() == [4.0, 1.0]
+    assert bars.get_segments()[0][:, 1].tolist() == pytest.approx([2.0, 8.0])

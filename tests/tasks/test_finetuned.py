@@ -261,6 +261,13 @@ class TestUnlearning:
         weights = torch.tensor([2 * r**beta / (r**beta + 1) for r in ratios], dtype=torch.float64)
         torch.testing.assert_close(found, weights[:, None, None] * of_log_pi / 3 / 5)
 
+    def test_each_split_is_compared_with_the_checkpoint_on_its_own_windows(self, folder) -> None:
+        task = make("unlearning", folder, beta=0.5)
+        flat, expected = FlatModel(task.build(), "cpu"), 2 / 0.5 * math.log(2) / task.context
+        with torch.no_grad():
+            for split in ("train", "validation", "test"):
+                assert task.evaluate(flat.model(), split)["aux"] == pytest.approx(expected, rel=1e-5)
+
     def test_npo_of_small_beta_has_the_gradient_of_ascent(self) -> None:
         nats = torch.tensor([[1.0, 2.0], [0.5, 3.0]], dtype=torch.float64, requires_grad=True)
         reference = torch.tensor([-2.0, -4.0], dtype=torch.float64)

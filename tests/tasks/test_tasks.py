@@ -195,6 +195,21 @@ def test_the_data_of_quadratic_have_the_law_that_it_states() -> None:
     assert task._problem[1].std().item() == pytest.approx(10, rel=0.15)
 
 
+@pytest.mark.parametrize("name", ["smooth_mlp", "small_weights", "cifar_mnist", "quadratic", "pinn"])
+def test_what_is_evaluated_of_a_split_is_each_loss_on_all_of_that_split(name: str) -> None:
+    torch.manual_seed(0)
+    task = tasks.create(name)
+    flat = FlatModel(task.build(), "cpu")
+    flat.module.eval()
+    for split in task.splits:
+        with torch.no_grad():
+            found = task.evaluate(flat.model(), split)
+            losses = list(task.losses(flat.model(), task.dataset.splits[split]))
+        for objective, loss in zip(task.objectives, losses, strict=True):
+            value = loss.value if isinstance(loss, tasks.Known) else loss
+            assert found[objective] == pytest.approx(value.item(), rel=1e-4), (split, objective)
+
+
 class TestFolder:
     """A folder in the hub's layout, made on the spot."""
 

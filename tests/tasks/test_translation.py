@@ -1,6 +1,7 @@
 import weakref
 from collections import Counter
 from itertools import islice
+from random import Random
 
 import pytest
 import torch
@@ -154,6 +155,25 @@ class TestEvaluation:
             )
         assert a == pytest.approx(b, rel=1e-5)
         assert set(a) == {"main", "aux"}
+
+    def test_losses_are_means_over_the_tokens_of_pairs_of_that_split(self, flat) -> None:
+        task = tasks.create("translation", evaluation_pairs=20, batch_size=8)
+        for split in ("validation", "test"):
+            with torch.no_grad():
+                found = task.evaluate(flat.model(), split)
+            for objective in task.objectives:
+                sources, targets = (phrases(task, split, objective, of) for of in ("source", "target"))
+                nats, tokens = 0.0, 0
+                for row in Random(0).sample(range(len(sources)), 20):
+                    begun = torch.tensor([[BEGIN, *targets[row][:-1]]])
+                    with torch.no_grad():
+                        outputs = flat.model()(
+                            input_ids=torch.tensor([sources[row]]), decoder_input_ids=begun
+                        )
+                    ids = torch.tensor(targets[row])
+                    nats += cross_entropy(outputs.logits[0], ids, reduction="sum").item()
+                    tokens += len(ids)
+                assert found[objective] == pytest.approx(nats / tokens, rel=1e-4)
 
     def test_greedy_is_the_most_probable_next_token_of_the_full_forward_pass(self, task, flat) -> None:
         source = next(task.batches(torch.Generator().manual_seed(3)))["main_source"]

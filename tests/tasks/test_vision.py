@@ -67,6 +67,17 @@ class TestTwoDatasets:
         changed = {name for name, b in flat.buffers.items() if not torch.equal(b, before[name])}
         assert any("statistics.1." in name for name in changed)
 
+    def test_each_data_set_is_standardised_by_its_own_moments(self) -> None:
+        task = tasks.create("two_datasets")
+        module, seen = task.build(), []
+        module.net.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        for which, images in enumerate(task.dataset.pair):
+            with torch.no_grad():
+                module(images.splits["train"]["images"], which)
+            torch.testing.assert_close(seen[-1].mean((0, 2, 3)), torch.zeros(3), atol=1e-3, rtol=0)
+            deviation = seen[-1].std((0, 2, 3), correction=0)
+            torch.testing.assert_close(deviation, torch.ones(3), atol=1e-3, rtol=0)
+
     def test_a_head_gets_no_gradient_of_the_other_loss(self) -> None:
         task = tasks.create("two_datasets")
         flat = FlatModel(task.build(), "cpu")
