@@ -166,11 +166,14 @@ def _found(results: Path, split: str, methods: str, *folders: str) -> pd.DataFra
     return wide.T.rename_axis("experiment").reset_index()
 
 
-def _leaderboard(results: Path, *folders: str) -> pd.DataFrame:
-    """The leaderboard over all of folders under the results."""
-    board = leaderboard(
-        (_experiment(results, folder), _table(results, folder, "metrics")) for folder in folders
-    )
+def _leaderboard(results: Path, methods: str, *folders: str) -> pd.DataFrame:
+    """The leaderboard over all of folders under the results: of ``all`` methods, or comma-separated ones."""
+    sweeps = []
+    for folder in folders:
+        metrics = _table(results, folder, "metrics")
+        kept = metrics if methods == "all" else metrics[metrics["method"].isin(methods.split(","))]
+        sweeps.append((_experiment(results, folder), kept))
+    board = leaderboard(sweeps)
     rows = board.over_all
     told = {
         "rank": rows["rank"],

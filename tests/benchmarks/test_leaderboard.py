@@ -292,10 +292,12 @@ def test_a_report_of_several_experiments_has_it_beside_the_page_and_on_it(tmp_pa
     assert f'<td class="number" data-value="{ratio}">{ratio:.3f}</td>' in page
     assert json.loads((folder / "provenance.json").read_text())["suite"] == SUITE
     filled = "<!-- leaderboard: {} -->\n<!-- end -->\n"
-    both = documents.render(filled.format("conditioning/smoke conditioning/laptop"), results)
+    two = documents.render(filled.format("sum,bloop conditioning/smoke"), results)
+    assert re.findall(r"\| `(\w+)` \|", two) == ["bloop", "sum"]
+    both = documents.render(filled.format("all conditioning/smoke conditioning/laptop"), results)
     assert f"| 1 | `bloop` | {ratio:.3f} |" in both
     assert re.search(
-        r"\| 1 \| `bloop` \| [\d.]+ \[", documents.render(filled.format("conditioning/laptop"), results)
+        r"\| 1 \| `bloop` \| [\d.]+ \[", documents.render(filled.format("all conditioning/laptop"), results)
     )
 
 
