@@ -7,6 +7,7 @@ whose auxiliary loss is not above its own; what is better than a lower bound cou
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,8 @@ def mean_log_line(points: Points, box: Bounds) -> Floats:
     Of the points that the box sees. Before the first it is the cap, after the last that point's main loss.
     """
     within = seen(points, box)
-    means = [_line(each, box) for each in within.reshape(-1, *within.shape[-2:])]
+    count = math.prod(within.shape[:-2])
+    means = [_line(each, box) for each in within.reshape(count, *within.shape[-2:])]
     return np.array(means).reshape(within.shape[:-2])
 
 

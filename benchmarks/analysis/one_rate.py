@@ -7,6 +7,7 @@ import pandas as pd
 
 from ..experiments.box import Box
 from ..experiments.schema import Experiment
+from ..messages import UserError
 from . import indicators
 from .fronts import Points, stacked
 from .protocols import REFERENCE, chosen_by, on_grids
@@ -16,21 +17,30 @@ def at_one_rate(summary: pd.DataFrame, experiment: Experiment, box: Box, split: 
     """Ratios of each method's front at one rate to that of `sum` at one, of the methods with several rates.
 
     The rate of a method at a seed is that of its best front at the other seeds, by `mean_log_main`: on
-    validation losses, or on train losses where these are compared. A run that diverged, failed or is missing
-    is no point of its front.
+    validation losses, or on train losses where these are compared. A run that diverged is no point of its
+    front.
 
     Returns:
         A row per method and seed: ``method``, ``seed``, ``lr``, ``front_ratio``, ``line_ratio``.
+
+    Raises:
+        UserError: `sum` ran at one rate, a run failed or is missing, or no values choose a rate.
     """
     runs = on_grids(summary, experiment)
     several = runs.groupby("method", sort=False)["lr"].nunique() > 1
-    of = {method: _scored(runs[runs["method"] == method], box, split) for method in several.index[several]}
-    if REFERENCE not in of:
-        return pd.DataFrame(columns=["method", "seed", "lr", "front_ratio", "line_ratio"])
-    reference = of[REFERENCE]
+    methods = list(several.index[several])
+    if REFERENCE not in methods:
+        raise UserError(f"{REFERENCE} ran at one learning rate: no other to choose")
+    runs = runs[runs["method"].isin(methods)]
+    if (by := f"{chosen_by(split)}_main") not in runs or runs[by].isna().all():
+        raise UserError(f"no {chosen_by(split)} values to choose a rate by")
+    ended = runs[runs["status"] != "failed"].groupby(["method", "lr", "seed"]).size().unstack(["lr", "seed"])
+    if lacking := [str(name) for name, counts in ended.iterrows() if counts.nunique(dropna=False) > 1]:
+        raise UserError(f"runs of {', '.join(lacking)} failed or are missing at some rate and seed")
+    of = {method: _scored(runs[runs["method"] == method], box, split) for method in methods}
     rows = []
     for method, own in of.items():
-        pair = own.merge(reference, on="seed", suffixes=("", "_sum"))
+        pair = own.merge(of[REFERENCE], on="seed", suffixes=("", "_sum"))
         ratios = {f"{name}_ratio": np.exp(pair[name] - pair[f"{name}_sum"]) for name in ("front", "line")}
         rows.append(pd.DataFrame({"method": method, **pair[["seed", "lr"]], **ratios}))
     return pd.concat(rows, ignore_index=True)

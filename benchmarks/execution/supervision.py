@@ -174,8 +174,8 @@ class _Supervisor:
 
     def _hung(self, attempt: Attempt) -> list[FinishedJob]:
         """The failure of a run that took too long; a population's halves are queued."""
-        silent = self.executor.reports_steps
-        cause = f"{'made no step for' if silent else 'had not ended after'} {self.timeout:g} s"
+        what = "made no step for" if self.executor.reports_steps else "had not ended after"
+        cause = f"{what} {self.timeout:g} s"
         if len(attempt.jobs) == 1:
             return [_failure(attempt.jobs[0], cause, 1)]
         self._split(attempt, (*attempt.lost, cause))

@@ -23,7 +23,7 @@ def environment(device: str) -> dict[str, str | int | None]:
         "scalpel": version("scalpel-bench"),
         "suite": SUITE,
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # a class of its own, which no checkpoint can hold
         "numpy": version("numpy"),
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),

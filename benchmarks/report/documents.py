@@ -168,12 +168,14 @@ def _found(results: Path, split: str, methods: str, *folders: str) -> pd.DataFra
 
 def _leaderboard(results: Path, methods: str, *folders: str) -> pd.DataFrame:
     """The leaderboard over all of folders under the results: of ``all`` methods, or comma-separated ones."""
-    sweeps = []
-    for folder in folders:
-        metrics = _table(results, folder, "metrics")
-        kept = metrics if methods == "all" else metrics[metrics["method"].isin(methods.split(","))]
-        sweeps.append((_experiment(results, folder), kept))
-    board = leaderboard(sweeps)
+    tables = {folder: _table(results, folder, "metrics") for folder in folders}
+    known = set().union(*(table["method"] for table in tables.values()))
+    names = known if methods == "all" else set(methods.split(","))
+    for name in sorted(names - known):
+        raise UserError(f"leaderboard: {unknown('method', name, sorted(known))}")
+    board = leaderboard(
+        (_experiment(results, folder), table[table["method"].isin(names)]) for folder, table in tables.items()
+    )
     rows = board.over_all
     told = {
         "rank": rows["rank"],
@@ -217,9 +219,10 @@ def _one_rate(results: Path, folder: str, split: str = "test") -> pd.DataFrame:
     experiment = _experiment(results, folder)
     if experiment.box is None:
         raise UserError(f"{folder} has {comparisons.NO_BOX}")
-    found = at_one_rate(_table(results, folder, "summary"), experiment, experiment.box, split)
-    if found.empty:
-        raise UserError(f"{folder}: {REFERENCE} ran at one learning rate: write ratios")
+    try:
+        found = at_one_rate(_table(results, folder, "summary"), experiment, experiment.box, split)
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
     rows = []
     for method, own in found.groupby("method", sort=False):
         rates = ", ".join(f"{rate:g}" for rate in sorted(own["lr"].unique()))

@@ -156,16 +156,14 @@ class Sums:
             self._hooked[id(leaf)] = leaf
 
     @torch.no_grad()
-    def deliver(self, overflow: bool) -> None:
-        """Add the sums to ``.grad``, and run the leaves' hooks where no overflow spoilt the step."""
+    def deliver(self) -> None:
+        """Add the sums to ``.grad``, and run the leaves' hooks."""
         sums = list(self._sums.items())
         self.clear()
         for leaf, gradient in sums:
-            if not overflow:
-                gradient = hooked(leaf, gradient)
+            gradient = hooked(leaf, gradient)
             leaf.grad = gradient if leaf.grad is None else leaf.grad.add_(gradient)
-            if not overflow:
-                run_post_hooks(leaf)
+            run_post_hooks(leaf)
 
 
 @torch.no_grad()

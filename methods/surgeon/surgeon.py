@@ -52,7 +52,8 @@ class Surgeon:
 
     It does what that ``backward()`` does, for every leaf that the losses reach. What it was given gets the
     direction; other leaves, such as an input that requires grad or parameters of another optimiser, get the
-    gradient of main + λ aux. Hooks of a leaf run once, on what it gets. It follows its optimiser: parameters
+    gradient of main + λ aux. Hooks of a leaf run once, on what it gets; after
+    an overflow, none of those that were to get the direction. It follows its optimiser: parameters
     that are added to a group, unfrozen or frozen are taken in or left out at the next step, and what the
     method remembers of a new one starts at its first gradient.
 
@@ -180,8 +181,8 @@ class Surgeon:
         """
         self._gather(losses, last=True)
         self._pending = False
-        overflow = self._operate()
-        self._sums.deliver(overflow)
+        self._operate()
+        self._sums.deliver()
 
     def accumulate(self, *losses: Loss) -> None:
         """Gather the gradients of a micro-batch that is not the step's last; `backward` takes the last.
@@ -361,8 +362,8 @@ class Surgeon:
         one = torch.ones((), dtype=torch.float32, device=self._shared.device)
         return None if self._scaler is None else self._scaler.scale(one)
 
-    def _operate(self) -> bool:
-        """Surgery on what lies in the bucket; whether it overflowed, so that no step uses it."""
+    def _operate(self) -> None:
+        """Surgery on what lies in the bucket."""
         bucket, shared = self._bucket, self._shared.parameters[0]
         assert bucket is not None
         if isinstance(bucket, Stream):
@@ -372,7 +373,7 @@ class Surgeon:
                 self._state = {"memory": bucket.memory} if len(bucket.memory) else {}
                 self._seen, self._k = (bucket.seen(), bucket.losses), len(bucket.losses)
                 self._remembered = self._shared
-            return bucket.broken
+            return
         if self._replicas > 1:
             bucket.mark()
             dist.all_reduce(bucket.flat, group=self._group)
@@ -406,7 +407,6 @@ class Surgeon:
         write(bucket.parameters, bucket.directions(direction), bucket.reached, overflow, self._guard)
         if self._streaming:
             self._bucket = None
-        return overflow
 
 
 def _checked(method: BaseMethod) -> BaseMethod:

@@ -216,3 +216,24 @@ def test_a_checkpoint_of_other_runs_code_or_versions_counts_for_nothing(
     of = [job, other] if changed == "runs" else [job]
     found = worker._checkpoint(of, ExecutionOptions()).load()
     assert found == ({"done": 1} if changed == "nothing" else None)
+
+
+def test_a_run_of_a_sweep_goes_on_where_its_checkpoint_was_left(tmp_path) -> None:
+    """With all that identifies it: a checkpoint that cannot be read makes a run start over, unseen."""
+    experiment = conditioning(lam=[0.1], seeds=1)
+    whole, cut = (Folder(tmp_path / name / "smoke") for name in ("whole", "cut"))
+    (expected,) = execute([jobs_of(experiment, whole)[0]], ExecutionOptions())
+    cut.prepare()
+    job = jobs_of(experiment, cut)[0]
+    last = expected.record.trajectory[-1]["step"]
+
+    def on_step(step: int) -> None:
+        if step == last - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted), stopping_on(signal.SIGTERM):
+        execute([job], ExecutionOptions(), on_step)
+    steps: list[int] = []
+    (done,) = execute([job], ExecutionOptions(), steps.append)
+    assert steps == [last]
+    assert done.record.trajectory == expected.record.trajectory

@@ -6,6 +6,7 @@ import pytest
 
 from scalpel_bench.benchmarks.analysis.one_rate import at_one_rate
 from scalpel_bench.benchmarks.analysis.protocols import means, non_dominated
+from scalpel_bench.benchmarks.messages import UserError
 from tests.benchmarks.runs import DATA, analysed
 from tests.benchmarks.two_methods import metric, sweep
 
@@ -127,7 +128,7 @@ def test_at_one_rate_each_method_has_that_of_its_best_front_at_the_other_seeds()
     for r in records:
         if (r.run.label, r.run.seed, r.run.training.lr) == ("sum", 0, 0.1):
             best = {"main": 1e-4, "aux": 0.5}
-            r = r.model_copy(update={"trajectory": [{**r.trajectory[-1], "validation": best, "test": best}]})
+            r = r.model_copy(update={"trajectory": [{**r.trajectory[-1], "validation": best}]})
         lucky.append(r)
     summary = analysed(lucky, experiment, DATA.fingerprint).summary
     found = {
@@ -139,6 +140,13 @@ def test_at_one_rate_each_method_has_that_of_its_best_front_at_the_other_seeds()
     assert found["train"].loc["bloop", "front_ratio"].tolist() == pytest.approx([0.96, 1.056, 1.152])
     assert found["test"].loc["sum", "lr"].tolist() == [0.5, 0.1, 0.1]
     assert found["test"].loc["bloop", "front_ratio"].tolist() == pytest.approx([0.96, 0.528, 0.576])
+    assert found["test"].loc["bloop", "line_ratio"].tolist() == pytest.approx([0.96, 0.528, 0.576])
     assert (found["test"].loc["sum", ["front_ratio", "line_ratio"]] == 1).all(axis=None)
-    one = summary[summary["lr"] == 0.5]
-    assert at_one_rate(one, experiment, experiment.box, "test").empty
+    first = summary[summary["method"] == "bloop"].index[0]
+    for message, runs in {
+        "one learning rate": summary[summary["lr"] == 0.5],
+        "no validation values": summary.drop(columns=["validation_main", "validation_aux"]),
+        "runs of bloop failed or are missing": summary.drop(index=first),
+    }.items():
+        with pytest.raises(UserError, match=message):
+            at_one_rate(runs, experiment, experiment.box, "test")

@@ -294,6 +294,8 @@ def test_a_report_of_several_experiments_has_it_beside_the_page_and_on_it(tmp_pa
     filled = "<!-- leaderboard: {} -->\n<!-- end -->\n"
     two = documents.render(filled.format("sum,bloop conditioning/smoke"), results)
     assert re.findall(r"\| `(\w+)` \|", two) == ["bloop", "sum"]
+    with pytest.raises(UserError, match="leaderboard: unknown method 'blop': did you mean bloop"):
+        documents.render(filled.format("sum,blop conditioning/smoke"), results)
     both = documents.render(filled.format("all conditioning/smoke conditioning/laptop"), results)
     assert f"| 1 | `bloop` | {ratio:.3f} |" in both
     assert re.search(

@@ -80,24 +80,25 @@ def test_an_overflow_skips_the_step_and_spares_the_memory() -> None:
 
 
 @pytest.mark.parametrize("memory", ["rows", "streaming"])
-def test_after_an_overflow_no_hook_of_a_leaf_runs(memory: str) -> None:
-    """An optimiser in the hook of another leaf would step with what the scaler is to skip."""
+def test_after_an_overflow_no_hook_of_a_parameter_runs_and_those_of_other_leaves_do(memory: str) -> None:
+    """These get what ``backward()`` would give them, and their optimiser steps with it if it is finite."""
     model, (batch,) = network(), batches(1)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     surgeon = Surgeon(model.parameters(), bloop(), scaler=scaler, memory=memory)  # type: ignore[arg-type]
     centre, seen = nn.Parameter(torch.zeros(())), []
-    for leaf in (centre, model[0].weight):
-        leaf.register_hook(seen.append)
-        leaf.register_post_accumulate_grad_hook(seen.append)
+    for name, leaf in (("centre", centre), ("weight", model[0].weight)):
+        leaf.register_hook(lambda gradient, name=name: seen.append(name))
+        leaf.register_post_accumulate_grad_hook(lambda leaf, name=name: seen.append(name))
     hook = overflowing(model)
     main, aux = losses(model, batch)
     surgeon.backward(main + centre, aux)
-    assert not seen
+    assert seen == ["centre", "centre"]
+    assert centre.grad.item() == 2.0**10
     hook.remove()
     model.zero_grad()
     main, aux = losses(model, batch)
     surgeon.backward(main + centre, aux)
-    assert len(seen) == 4
+    assert sorted(seen) == ["centre"] * 4 + ["weight"] * 2
 
 
 def test_another_surgeon_may_add_to_what_an_overflow_left() -> None:
