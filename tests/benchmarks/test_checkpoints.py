@@ -207,13 +207,15 @@ def test_a_checkpoint_of_other_runs_code_or_versions_counts_for_nothing(
 ) -> None:
     folder = Folder(tmp_path / "conditioning" / "smoke")
     folder.prepare()
-    job, other, *_ = jobs_of(conditioning(), folder)
-    worker._checkpoint([job], ExecutionOptions()).save({"done": 1})
+    experiment = conditioning(lam=[0.1, 0.2, 0.3])
+    of_sum = (job for job in jobs_of(experiment, folder) if job.run.label == "sum")
+    job, other, third, *_ = of_sum
+    worker._checkpoint([job, other], ExecutionOptions()).save({"done": 1})
     if changed == "code":
         monkeypatch.setattr(worker, "code_of", lambda run: "0" * 12)
     if changed == "environment":
         monkeypatch.setattr(worker, "environment", lambda device: {"torch": "another"})
-    of = [job, other] if changed == "runs" else [job]
+    of = [job, third if changed == "runs" else other]
     found = worker._checkpoint(of, ExecutionOptions()).load()
     assert found == ({"done": 1} if changed == "nothing" else None)
 
