@@ -9,8 +9,7 @@ from ..experiments.box import Box
 from ..experiments.schema import Experiment
 from ..messages import UserError
 from . import indicators
-from .fronts import Points, stacked
-from .protocols import REFERENCE, chosen_by, on_grids
+from .protocols import REFERENCE, chosen_by, end_points, on_grids
 
 
 def at_one_rate(summary: pd.DataFrame, experiment: Experiment, box: Box, split: str) -> pd.DataFrame:
@@ -50,21 +49,17 @@ def _scored(runs: pd.DataFrame, box: Box, split: str) -> pd.DataFrame:
     """For each seed of a method's runs its rate, and the mean logarithm of main loss at it."""
     by, seeds = chosen_by(split), sorted(runs["seed"].unique())
     rates = sorted(runs["lr"].unique())
-    known = np.array([indicators.mean_log_main(_ends(runs, rate, seeds, by), box.of(by)) for rate in rates])
+    at = {rate: runs[runs["lr"] == rate] for rate in rates}
+    known = np.array(
+        [indicators.mean_log_main(end_points(at[rate], seeds, by), box.of(by)) for rate in rates]
+    )
     rows = []
     for place, seed in enumerate(seeds):
         apart = np.arange(len(seeds)) != place
         rate = rates[int(known[:, apart if apart.any() else ~apart].mean(axis=1).argmin())]
-        ends = _ends(runs, rate, [seed], split)
+        ends = end_points(at[rate], [seed], split)
         front, line = (
             of(ends, box.of(split))[0] for of in (indicators.mean_log_main, indicators.mean_log_line)
         )
         rows.append({"seed": seed, "lr": rate, "front": front, "line": line})
     return pd.DataFrame(rows)
-
-
-def _ends(runs: pd.DataFrame, rate: float, seeds: list[int], split: str) -> Points:
-    """``(seeds, n, 2)`` end points of the runs at a rate."""
-    at = runs[runs["lr"] == rate]
-    losses, of = at[[f"{split}_main", f"{split}_aux"]].to_numpy(float), at["seed"].to_numpy()
-    return stacked([losses[of == seed] for seed in seeds])

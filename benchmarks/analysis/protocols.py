@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,9 +94,7 @@ class Pair:
         return [ends[cells[seeds == seed]] for seed in self.seeds]
 
     def _ends(self, method: str, split: str) -> Points:
-        own = self.of(method, split).sort_values(CELL)
-        seeds, ends = own["seed"].to_numpy(), own[[f"{split}_main", f"{split}_aux"]].to_numpy(float)
-        return stacked([ends[seeds == seed] for seed in self.seeds])
+        return end_points(self.of(method, split).sort_values(CELL), self.seeds, split)
 
 
 @dataclass(frozen=True)
@@ -184,6 +182,12 @@ def protocols(summary: pd.DataFrame, experiment: Experiment) -> Iterator[Protoco
     listed = ", ".join(f"{rate:g}" for rate in rates)
     note = f"lr in {listed}; {choice}"
     yield Protocol("per-method", runs, ended, note, chooses=True, own_lam=own_lam)
+
+
+def end_points(runs: pd.DataFrame, seeds: Sequence[int], split: str) -> Points:
+    """``(seeds, n, 2)`` end points (main, aux) of the rows, in their order."""
+    of, ends = runs["seed"].to_numpy(), runs[[f"{split}_main", f"{split}_aux"]].to_numpy(float)
+    return stacked([ends[of == seed] for seed in seeds])
 
 
 def on_grids(runs: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:

@@ -94,7 +94,7 @@ class Claim(Settings):
     @property
     def at_equal_lam(self) -> bool:
         """Whether runs of the same λ are compared."""
-        return getattr(self, "kind", "") in ("trade_off", "apart")
+        return False
 
 
 class MethodClaim(Claim):
@@ -215,6 +215,11 @@ class TradeOff(Compared):
     kind: Literal["trade_off"]
     margin: float = Field(0, ge=0, lt=1)
 
+    @property
+    def at_equal_lam(self) -> bool:
+        """Always."""
+        return True
+
 
 class LowerMixedLoss(Compared):
     """The least mixed loss over λ, (1 − t) L_main + t L_aux, is lower.
@@ -242,6 +247,11 @@ class Apart(Compared):
     kind: Literal["apart"]
     than: Annotated[tuple[str, ...], Field(min_length=2)]
     margin: float = Field(0, ge=0)
+
+    @property
+    def at_equal_lam(self) -> bool:
+        """Always."""
+        return True
 
     @property
     def bounds(self) -> Bounds:

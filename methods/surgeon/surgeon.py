@@ -52,10 +52,10 @@ class Surgeon:
 
     It does what that ``backward()`` does, for every leaf that the losses reach. What it was given gets the
     direction; other leaves, such as an input that requires grad or parameters of another optimiser, get the
-    gradient of main + λ aux. Hooks of a leaf run once, on what it gets; after
-    an overflow, none of those that were to get the direction. It follows its optimiser: parameters
-    that are added to a group, unfrozen or frozen are taken in or left out at the next step, and what the
-    method remembers of a new one starts at its first gradient.
+    gradient of main + λ aux. Hooks of a leaf run once, on what it gets; after an overflow, none of those that
+    were to get the direction. It follows its optimiser: parameters that are added to a group, unfrozen or
+    frozen are taken in or left out at the next step, and what the method remembers of a new one starts at its
+    first gradient.
 
     Where several processes train replicas (``DistributedDataParallel``, or `torch.distributed` alone), the
     gradients and losses are averaged over them, in one collective, before the method sees them. Parameters

@@ -107,9 +107,7 @@ def test_uniform_numbers_are_those_of_splitmix64() -> None:
     published = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F, 0xF88BB8A8724C81EC]
     numbers = methods.uniform(torch.tensor(0), 4)
     assert [int(number * 2**53) for number in numbers] == [value >> 11 for value in published]
-    following = (
-        methods.uniform(torch.tensor(1), 4) * 2**53
-    )  # the next four, with none skipped and none drawn twice
+    following = methods.uniform(torch.tensor(1), 4) * 2**53  # none skipped, none drawn twice
     assert following.tolist() == [957885841028366, 2948288379523028, 1566062512695462, 6949473567187669]
 
 
