@@ -108,7 +108,7 @@ def collect(runs: Iterable[FinishedJob], tracker: Tracker, before: int = 0) -> E
             "the same command continues with the rest"
         ) from None
     for note, count in notes.items():
-        terminal.warn(f"{note}: {count} were trained in smaller populations, or alone")
+        terminal.warn(f"{note} ({count} run{'s' * (count != 1)})")
     return ended
 
 

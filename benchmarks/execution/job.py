@@ -48,6 +48,6 @@ class FinishedJob:
     record: Record
     traceback: str = field(default="", repr=False)
     note: str = ""
-    """Why it was not trained in the population that was asked for."""
+    """What the person is to know of how it was trained: that it started over, or in a smaller population."""
     elsewhere: bool = False
     """Whether another sweep executed it."""

@@ -22,6 +22,11 @@ from .loaded_tasks import get_task
 from .options import ExecutionOptions
 from .threads import threads
 
+STARTED_OVER = (
+    "a checkpoint could not be used (it is damaged, or of other code, versions or population): "
+    "what it belonged to started over"
+)
+
 
 def execute(
     jobs: Sequence[Job], options: ExecutionOptions, on_step: Callable[[int], None] = lambda step: None
@@ -35,9 +40,13 @@ def execute(
         UserError: a checkpoint cannot be written, or data that a stream reached is not what it should be.
         Interrupted: the runs were asked to stop.
     """
-    problem, trace = "", ""
+    problem, trace, note = "", "", ""
     try:
-        outcomes = _outcomes(jobs, options, on_step)
+        _load_files(jobs, options)
+        checkpoint = _checkpoint(jobs, options)
+        if checkpoint.path is not None and checkpoint.path.exists() and checkpoint.load() is None:
+            note = STARTED_OVER
+        outcomes = _outcomes(jobs, options, checkpoint, on_step)
         to_json(outcomes)  # what cannot be written fails here, not the whole sweep
     except UserError:
         raise
@@ -52,22 +61,24 @@ def execute(
     if problem and len(jobs) > 1:
         middle = len(jobs) // 2
         ended = execute(jobs[:middle], options, on_step) + execute(jobs[middle:], options, on_step)
-        note = f"{len(jobs)} runs could not train in lock step ({problem.splitlines()[0]})"
+        note = (
+            f"{len(jobs)} runs could not train in lock step ({problem.splitlines()[0]}): "
+            "they were trained in smaller populations, or alone"
+        )
         return [replace(done, note=done.note or note) for done in ended]
     common = {**environment(options.device), "population": len(jobs)}
     ended = []
     for job, outcome in zip(jobs, outcomes, strict=True):
         outcome["environment"] = {**common, **outcome["environment"]}
         record = Record(id=job.run.id, run=job.run, **outcome)
-        ended.append(FinishedJob(job, record, trace))
+        ended.append(FinishedJob(job, record, trace, note))
     return ended
 
 
 def _outcomes(
-    jobs: Sequence[Job], options: ExecutionOptions, on_step: Callable[[int], None]
+    jobs: Sequence[Job], options: ExecutionOptions, checkpoint: Checkpoint, on_step: Callable[[int], None]
 ) -> list[dict[str, Any]]:
     """What is to be recorded of each run, beside the facts that all have in common."""
-    _load_files(jobs, options)
     if isinstance(run := jobs[0].run, Simulation):
         with threads(1):
             trajectory = SIMULATIONS[run.kind].simulate(run)
@@ -76,7 +87,7 @@ def _outcomes(
     task = get_task(runs[0].task, options)
     _refuse_other_checkpoint(runs[0], task)
     with threads(count := runs[0].training.threads or 1):
-        outcomes = train(runs, task, on_step, _checkpoint(jobs, options))
+        outcomes = train(runs, task, on_step, checkpoint)
     return [
         {
             "status": "completed" if outcome.diverged_at is None else "diverged",

@@ -239,3 +239,14 @@ def test_a_run_of_a_sweep_goes_on_where_its_checkpoint_was_left(tmp_path) -> Non
     (done,) = execute([job], ExecutionOptions(), steps.append)
     assert steps == [last]
     assert done.record.trajectory == expected.record.trajectory
+    assert done.note == ""
+
+
+def test_a_run_whose_checkpoint_could_not_be_used_says_that_it_started_over(tmp_path) -> None:
+    folder = Folder(tmp_path / "conditioning" / "smoke")
+    folder.prepare()
+    job = jobs_of(conditioning(lam=[0.1], seeds=1), folder)[0]
+    folder.checkpoint(job.run.id).write_bytes(b"damaged")
+    (done,) = execute([job], ExecutionOptions())
+    assert done.record.status == "completed"
+    assert done.note == worker.STARTED_OVER
