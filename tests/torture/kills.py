@@ -78,14 +78,14 @@ def killed(times: int = 20) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as base:
         expected = undisturbed(Path(base) / "whole")
         while kills < times:
-            folder, recorded = Path(base) / f"killed-{folders}", Counter[str]()
+            folder, ended = Path(base) / f"killed-{folders}", list[list[str]]()
             folders += 1
             while content(folder).keys() != expected.keys():
                 sweeper = Sweeper(workers=2)
                 sweeper.begin(folder)
                 while kills < times:
                     for _ in range(draw.choice([0, 1, 1, 2])):
-                        recorded.update(sweeper.line()[1:])
+                        ended.append(sweeper.line())
                     time.sleep(draw.uniform(0, 0.2))
                     workers = _workers(sweeper.process.pid) if draw.random() < 0.6 else []
                     if not workers and sweeper.process.poll() is not None:
@@ -96,13 +96,15 @@ def killed(times: int = 20) -> Iterator[dict[str, Any]]:
                     if not workers:
                         whole += 1
                         break
-                recorded.update(line[1] for line in sweeper.finish() if len(line) == 2)
+                ended += sweeper.finish()
                 sweeper.close()
             left = [file for file in (folder / "runs").iterdir() if file.suffix in (".lease", ".checkpoint")]
-            doubled = any(count > 1 for count in recorded.values())
-            bad += content(folder) != expected or bool(left) or doubled
+            words = [line for line in ended if len(line) == 2]
+            doubled = any(count > 1 for count in Counter(run for _, run in words).values())
+            started_over = any(word == "over" for word, _ in words)
+            bad += content(folder) != expected or bool(left) or doubled or started_over
     of = f"{whole} sweeps, {kills - whole} workers; {checkpoints} with checkpoints"
-    what = f"SIGKILL at random moments ({of}): records as undisturbed"
+    what = f"SIGKILL at random moments ({of}): records as undisturbed, no run started over"
     yield {"what": what, "trials": kills, "bad": bad}
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scalpel_bench.benchmarks.execution import ExecutionOptions, execute_all
+from scalpel_bench.benchmarks.execution.worker import STARTED_OVER
 from scalpel_bench.benchmarks.experiments.schema import Experiment
 from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.runs import conditioning, jobs_of
@@ -25,7 +26,8 @@ def main(workers: int) -> None:
         missing = [job for job in jobs if folder.find(job.run.id) is None]
         place = ExecutionOptions(workers=workers, checkpoint_every=0.05)
         for done in execute_all([[job] for job in missing], place, retries=20):
-            print("elsewhere" if done.elsewhere else "executed", done.record.id, flush=True)
+            word = "elsewhere" if done.elsewhere else "over" if done.note == STARTED_OVER else "executed"
+            print(word, done.record.id, flush=True)
         print("end", flush=True)
 
 
