@@ -78,7 +78,7 @@ def test_every_document_is_checked() -> None:
 
 def test_the_properties_of_the_measure_are_tested() -> None:
     named = re.findall(r"`(test_\w+)`", (ROOT / "docs/measure.md").read_text())
-    tests = (ROOT / "tests/benchmarks/test_indicators.py").read_text()
+    tests = (ROOT / "tests/benchmarks/analysis/test_indicators.py").read_text()
     assert len(named) > 5
     assert [name for name in named if f"def {name}(" not in tests] == []
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from scalpel_bench import methods
 from scalpel_bench.entries import read_folder
-from tests.benchmarks.test_page import CHROMIUM
+from tests.benchmarks.report.test_page import CHROMIUM
 from tests.test_documents import DOCUMENTS
 
 ROOT = Path(__file__).parents[1]

@@ -41,7 +41,7 @@ def clean(monkeypatch) -> None:
 def scalpel(*arguments: str, cwd: Path) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(cwd)
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "src"))
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[3] / "src"))
         patch.setattr(sys, "argv", ["scalpel", *arguments])
         with pytest.raises(SystemExit) as ended:
             main()

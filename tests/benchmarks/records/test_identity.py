@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from scalpel_bench.benchmarks.experiments.settings import AnyRun, Run
 
 RUN: TypeAdapter[AnyRun] = TypeAdapter(Run)
-ARCHIVES = sorted((Path(__file__).parents[2] / "results").glob("*/*/runs.*jsonl.xz"))
+ARCHIVES = sorted((Path(__file__).parents[3] / "results").glob("*/*/runs.*jsonl.xz"))
 
 TRAINING: dict[str, Any] = {
     "kind": "training",

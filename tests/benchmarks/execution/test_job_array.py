@@ -13,7 +13,7 @@ import pytest
 
 from scalpel_bench.benchmarks.records import Folder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def script_of_the_documentation() -> str:

@@ -13,7 +13,7 @@ from scalpel_bench.benchmarks.training import Checkpoint, Stepper, train
 from scalpel_bench.benchmarks.training.optimizers import SplitAdam
 from tests.benchmarks import regression
 from tests.benchmarks.regression import Regression
-from tests.benchmarks.test_checkpoints import cut_off
+from tests.benchmarks.training.test_checkpoints import cut_off
 
 ADAM = {"optimizer": "adam", "lr": 0.01}
 BLOOP = {"name": "bloop", "rho": 0.1}

@@ -179,7 +179,7 @@ def test_a_command_that_is_cut_off_goes_on_from_its_checkpoint(number, tmp_path)
     ]
     command += ["--methods", "sum", "--lam", "0.1", "--seeds", "1", "--checkpoint-every", "0.2"]
     command += ["--set", "training.epochs=30000", "--results", str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")}
     runs = tmp_path / "conditioning" / "smoke" / "runs"
     process = subprocess.Popen(
         command,

@@ -24,7 +24,7 @@ from scalpel_bench.benchmarks.records import Folder, load_sweep, read_manifest
 from tests.benchmarks.command_line import SOURCE, scalpel
 from tests.benchmarks.recorded import recorded
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text()
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "experiments.md").read_text()
 CLAIM = """
 [[claims]]
 id = "mine"

@@ -19,7 +19,7 @@ from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks import regression
 from tests.benchmarks.command_line import SMALL, in_turn, process, scalpel
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_file_takes_part_in_a_sweep_and_its_content_in_the_identity(tmp_path) -> None:

@@ -18,9 +18,9 @@ from scalpel_bench.benchmarks.dashboard.saved_views import SentSweep, build, spe
 from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.figures import style
 from scalpel_bench.benchmarks.records import Folder, load_sweep, manifest, write_manifest
+from tests.benchmarks.dashboard.test_tracking import FOLDER, clean, scalpel  # noqa: F401
 from tests.benchmarks.recorded import recorded as made
 from tests.benchmarks.runs import DATA, conditioning, plan, record
-from tests.benchmarks.test_tracking import FOLDER, clean, scalpel  # noqa: F401
 from tests.benchmarks.wandb_files import runs
 from tests.benchmarks.wandb_server import KEY, serve
 

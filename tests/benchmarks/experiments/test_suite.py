@@ -8,7 +8,7 @@ from scalpel_bench.benchmarks.experiments.suite import SUITE
 from scalpel_bench.benchmarks.records import environment
 from tests.benchmarks.frozen import FILE, frozen
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_version_is_frozen() -> None:

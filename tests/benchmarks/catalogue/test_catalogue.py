@@ -22,7 +22,7 @@ from scalpel_bench.entries import Entry, of_class, read_folder
 from tests.benchmarks.recorded import recorded
 from tests.benchmarks.runs import conditioning, plan, record
 
-RESULTS = Path(__file__).parents[2] / "results"
+RESULTS = Path(__file__).parents[3] / "results"
 
 
 def test_the_source_of_a_docstring_is_who_and_when() -> None:

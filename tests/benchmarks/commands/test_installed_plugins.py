@@ -15,7 +15,7 @@ from scalpel_bench.entries import of_class
 from scalpel_bench.registry import catalogue
 from tests.benchmarks.command_line import in_turn
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from scalpel_bench.benchmarks.training import Checkpoint, Stepper, train
 from tests.benchmarks import regression
 from tests.benchmarks.regression import Regression
 from tests.benchmarks.runs import conditioning, plan
-from tests.benchmarks.test_checkpoints import cut_off
+from tests.benchmarks.training.test_checkpoints import cut_off
 
 LINEAR = {"lam_schedule": "linear"}
 STEPS = 20

@@ -17,7 +17,7 @@ from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from tests.benchmarks.judged import BETTER, EQUAL, answer, curve, swept, verdict, verdicts
 from tests.benchmarks.runs import BOX, plan, record
 
-COLUMNS = (Path(__file__).parents[2] / "docs" / "columns.md").read_text()
+COLUMNS = (Path(__file__).parents[3] / "docs" / "columns.md").read_text()
 
 
 class TestTooLittle:

@@ -20,7 +20,7 @@ from scalpel_bench.benchmarks.report import fill, write_page
 from tests.benchmarks.runs import conditioning, jobs_of, plan, record
 
 SECRET = "a private line"
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
