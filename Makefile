@@ -48,7 +48,7 @@ bench: .venv/ready ## Measure speed, as ratios within one run.
 smoke: .venv/ready ## Run every experiment in seconds, into a temporary folder.
 	results=$$(mktemp -d) && $(BIN)/scalpel reproduce --scale smoke --results $$results && rm -r $$results
 
-torture: .venv/ready ## Kill, share and damage sweeps, many times over, and count what is lost (20 minutes).
+torture: .venv/ready ## Kill, share and damage sweeps, many times over, and count what is lost (under 20 minutes).
 	$(BIN)/python -m tests.torture
 
 .venv/docs: .venv/ready requirements-docs.lock
