@@ -156,7 +156,7 @@ def sweep(
         methods: labels of the experiment, names, or ``file.py:Class``; None for the experiment's.
         data: embedded, hub, or a folder.
         results: the folder that gets ``<experiment>/<scale>``.
-        workers: processes; one per core where it is None.
+        workers: processes; one per core, or per GPU where there are any, where it is None.
         changes: keys of the experiment with their values, such as ``lam=[0.1, 1.0]`` or ``seeds=2``.
 
     Raises:

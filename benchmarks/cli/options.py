@@ -34,7 +34,11 @@ GpuShare = Annotated[
 Retries = Annotated[int, typer.Option(min=0, help="Times that a run is tried again when its worker died.")]
 RunTimeout = Annotated[
     float | None,
-    typer.Option(min=1, help="Seconds without a step after which a run is ended as failed; default: none."),
+    typer.Option(
+        min=1,
+        help="Seconds without a step (on Ray: since it was submitted) after which a run is ended "
+        "as failed; default: none.",
+    ),
 ]
 CheckpointEvery = Annotated[float, typer.Option(min=0, help="Seconds between two checkpoints of a run.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be run, and stop.")]

@@ -67,7 +67,7 @@ def compare(
         raise UserError(f"--out {out}: these are the recorded results, which are only read")
     with as_user_error():
         label = methods.get(method).name
-    sweeps = [_rivals(_find(results, name)) for name in dict.fromkeys(on)]
+    sweeps = [_rivals(folder) for folder in dict.fromkeys(_find(results, name) for name in on)]
     compared = [_comparison(method, label, rivals, out, options) for rivals in sweeps]
     jobs = [
         job
@@ -91,10 +91,15 @@ def compare(
         return 0
     with Tracker("disabled", out) as tracker:
         ended = run_jobs(missing, len(jobs) - len(missing), options, RETRIES, tracker, told)
-    show_method(load_board([each.folder.path for each in compared]), label)
+    status = tell_failures(ended)
+    board = load_board([each.folder.path for each in compared])
+    if label in set(board.cells["method"]):
+        show_method(board, label)
+    else:
+        terminal.warn(f"{label} is not ranked: {', '.join(board.left_out) or 'no run of it ended'}")
     for each in compared:
         terminal.say(f"records, with those of the rivals: {each.folder.path}")
-    return tell_failures(ended)
+    return status
 
 
 def _find(results: Path, name: str) -> Folder:

@@ -97,6 +97,8 @@ def collect(runs: Iterable[FinishedJob], tracker: Tracker, before: int = 0) -> E
                 ended.failed.append(done)
             if done.note:
                 notes[done.note] += 1
+                if notes[done.note] == 1:
+                    terminal.warn(f"{done.job.title}: {done.note}")
             if not done.elsewhere:
                 tracker.log(done.record, done.job.folder)
             if done.record.status == "diverged":
@@ -108,7 +110,8 @@ def collect(runs: Iterable[FinishedJob], tracker: Tracker, before: int = 0) -> E
             "the same command continues with the rest"
         ) from None
     for note, count in notes.items():
-        terminal.warn(f"{note} ({count} run{'s' * (count != 1)})")
+        if count > 1:
+            terminal.warn(f"{count} runs: {note}")
     return ended
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from ...tasks import Task
+from ...words import first_line
 from ..execution import ExecutionOptions, as_key, describe_data, get_task, threads
 from ..experiments.loading import AnyExperiment
 from ..experiments.schema import Experiment
@@ -83,7 +84,8 @@ def estimate(
         steps_per_epoch: of the sweep's data, where ``options`` has other data to measure on.
 
     Raises:
-        UserError: the experiment trains nothing, or needs data that is not given.
+        UserError: the experiment trains nothing, needs data that is not given, or has a step that cannot be
+            measured here.
     """
     if not isinstance(experiment, Experiment):
         raise UserError(f"{experiment.name} trains no models: it takes seconds")
@@ -99,7 +101,12 @@ def estimate(
     for runs in alike.values():
         task = get_task(runs[0].task, options)
         steps = runs[0].training.epochs * (steps_per_epoch or task.steps_per_epoch)
-        costs.append(Cost(runs[0], len(runs), steps, measure(runs[0], task)))
+        try:
+            one = measure(runs[0], task)
+        except Exception as error:  # too little memory, or whatever a method from outside raises
+            problem = f"{type(error).__name__}: {first_line(error)}"
+            raise UserError(f"{runs[0].label}: a step of it cannot be measured here: {problem}") from error
+        costs.append(Cost(runs[0], len(runs), steps, one))
     return _table(costs), _total(costs, slots, options.device)
 
 

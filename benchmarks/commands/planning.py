@@ -110,7 +110,7 @@ def current(folder: Folder, records: Iterable[Record]) -> tuple[list[Record], st
         run = record.run
         used = (frozenset(run.methods), run.task["name"]) if isinstance(run, TrainingRun) else run.kind
         if used not in codes:
-            codes[used] = _code(run)
+            codes[used] = code_here(run)
         code = codes[used]
         if code in (None, record.environment.get("code")) or (origin_of(record), code) in known:
             kept.append(record)
@@ -136,8 +136,8 @@ def _data_of(folder: Folder) -> str:
     return ""
 
 
-def _code(run: AnyRun) -> str | None:
-    """The code that a run's numbers depend on; None of a plugin that is not here, whose records are kept."""
+def code_here(run: AnyRun) -> str | None:
+    """The code that a run's numbers depend on; None of one that is not here, whose records count."""
     try:
         return code_of(run)
     except ValueError:

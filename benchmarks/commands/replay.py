@@ -13,12 +13,13 @@ from typing import Any
 import pandas as pd
 
 from ... import tasks
-from ..execution import ExecutionOptions, code_of, describe_data, get_task, threads
+from ..execution import ExecutionOptions, code_of, describe_data, get_task, threads, title_of
 from ..experiments.settings import TrainingRun
 from ..messages import UserError, terminal
 from ..records import Folder, Origin, Record, adopt, adopted, cell, environment, load_sweep, origin_of
 from ..simulations import SIMULATIONS
 from ..training import train
+from .planning import code_here
 
 ROUNDING = 1e-3
 """Relative difference up to which a run agrees that another device or processor trained, or a population."""
@@ -44,7 +45,7 @@ class Replayed:
         return self.difference or self.agreement
 
 
-def replay(path: Path, sample: int, whole: bool, options: ExecutionOptions, seed: int = 0) -> int:
+def replay(path: Path, sample: int, whole: bool, options: ExecutionOptions) -> int:
     """Compute recorded runs of a folder again and compare them bit by bit. Returns the exit status.
 
     Runs of another device, processor or version, or of a population, agree up to `ROUNDING` or `DEVIATIONS`.
@@ -57,7 +58,6 @@ def replay(path: Path, sample: int, whole: bool, options: ExecutionOptions, seed
         sample: how many runs, drawn in turns from the groups; 0 for all.
         whole: whether runs are computed to their end, and not to their first evaluation.
         options: what data they see, and on what device.
-        seed: of the draw.
 
     Raises:
         UserError: the folder has no records of a sweep, or none that ended, or its runs saw other data.
@@ -69,12 +69,18 @@ def replay(path: Path, sample: int, whole: bool, options: ExecutionOptions, seed
             groups.setdefault(origin_of(record), []).append(record)
     if not groups:
         raise UserError(f"{path}: all of its runs failed; repeat the sweep, which tries them again")
-    drawn = list(_drawn(groups, sample, random.Random(seed)))
+    for origin, records in list(groups.items()):
+        if code_here(records[0].run) is None:
+            terminal.warn(f"{len(records)} records of {origin.method} are left out: its code is not here")
+            del groups[origin]
+    if not groups:
+        raise UserError(f"{path}: the code of none of its runs is here: a loose file is not part of a record")
+    drawn = list(_drawn(groups, sample, random.Random(0)))
     _check_data(path, drawn, options)
     seeds = _Seeds(sweep.records)
     replayed = [_again(r, whole, options, seeds) for r in terminal.progress(drawn, len(drawn), "replayed")]
     rows = [
-        {"run": each.record.id, "of": _title(each.record), "steps": each.steps, "found": each.verdict}
+        {"run": each.record.id, "of": title_of(each.record.run), "steps": each.steps, "found": each.verdict}
         for each in replayed
     ]
     terminal.table(f"{path}: {len(rows)} of {len(sweep.runs)} runs computed again", pd.DataFrame(rows))
@@ -217,10 +223,3 @@ def _adopt(folder: Folder, groups: dict[Origin, list[Record]], replayed: list[Re
             found = sorted({each.agreement for each in own})
             adopt(folder, origin, code, [each.record.id for each in own], min(e.steps for e in own), found)
             terminal.say(f"{words}: adopted, as of {len(own)} computed again was found: {'; '.join(found)}")
-
-
-def _title(record: Record) -> str:
-    run = record.run
-    if not isinstance(run, TrainingRun):
-        return f"{run.label} seed {run.seed}"
-    return f"{run.label} λ={run.lam:g} lr={run.training.lr:g} seed {run.seed}"

@@ -87,6 +87,9 @@ def single_run(
     Raises:
         UserError: an unknown name, a bad value, or data that is not there.
     """
+    for key, option in (("name", "--method"), ("lam", "--lam")):
+        if key in overrides.get("method", {}):
+            raise UserError(f"--set method.{key}: give it with {option}")
     with as_user_error():
         name = tasks.get(task).name
         settings = methods.create(method, lam=lam, **overrides.get("method", {})).settings

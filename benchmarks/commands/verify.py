@@ -10,10 +10,10 @@ from typing import NamedTuple, Self
 import pandas as pd
 
 from ... import methods, tasks
-from ..execution import ExecutionOptions
+from ..execution import ExecutionOptions, title_of
 from ..experiments.loading import AnyExperiment
 from ..experiments.schema import Experiment
-from ..experiments.settings import AnyRun, TrainingRun
+from ..experiments.settings import AnyRun
 from ..experiments.simulated import MixedLossExperiment
 from ..messages import UserError, terminal
 from ..records import ANY_DATA, Folder, Manifest, Record, cell, once, read_manifest, sort_out
@@ -33,12 +33,15 @@ def verify(path: Path, repair: ExecutionOptions | None) -> int:
         repair: how runs that are missing or failed are executed first; None to leave the folder as it is.
 
     Raises:
-        UserError: the folder has no manifest, or cannot be repaired.
+        UserError: the folder has no manifest, or cannot be repaired, or has records of other code, which a
+            repair would train again.
     """
     folder = Folder(path)
     if repair is not None:
         experiment = _repairable(folder)
         _check_data(folder, fingerprint_of(experiment, repair))
+        if others := current(folder, folder.read()[0])[1]:
+            raise UserError(others)
         for grid in _grids(read_manifest(folder)):
             sweep([grid], repair, folder.results, False, "disabled")
     records, rejected = folder.read()
@@ -75,10 +78,10 @@ def findings(folder: Folder, records: list[Record], rejected: list[str]) -> pd.D
     for record in once(own):
         if record.status == "failed":
             reason = (record.reason or "no reason").splitlines()[0]
-            found.append(("failed", record.id, f"{_title(record.run)}: {reason}"))
+            found.append(("failed", record.id, f"{title_of(record.run)}: {reason}"))
     recorded = {cell(record.run) for record in own}
     planned: list[AnyRun] = [r for grid in _grids(manifest) for r in grid.plan(lambda settings: ANY_DATA)]
-    found += [("missing", "–", _title(run)) for run in planned if cell(run) not in recorded]
+    found += [("missing", "–", title_of(run)) for run in planned if cell(run) not in recorded]
     return pd.DataFrame(found, columns=COLUMNS)
 
 
@@ -160,9 +163,3 @@ def _check_data(folder: Folder, fingerprint: str | None) -> None:
         raise UserError(
             f"{folder.path}: its runs saw other data (fingerprint {recorded}): give it with --data"
         )
-
-
-def _title(run: AnyRun) -> str:
-    lam = f" λ={run.lam:g}" if isinstance(run, TrainingRun) else ""
-    rate = f" lr={run.training.lr:g}" if isinstance(run, TrainingRun) else ""
-    return f"{run.label}{lam}{rate} seed {run.seed}"

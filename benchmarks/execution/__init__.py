@@ -2,7 +2,7 @@
 
 from .code import code_of
 from .executors import check_executor
-from .job import FinishedJob, Job
+from .job import FinishedJob, Job, title_of
 from .loaded_tasks import as_key, describe_data, get_task
 from .options import (
     ExecutionOptions,
@@ -32,4 +32,5 @@ __all__ = [
     "get_task",
     "populations",
     "threads",
+    "title_of",
 ]

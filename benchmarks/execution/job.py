@@ -8,6 +8,14 @@ from pathlib import Path
 from ... import methods, tasks
 from ..experiments.settings import AnyRun, TrainingRun
 from ..records import Folder, Record, Stamp
+from .code import code_of
+
+
+def title_of(run: AnyRun) -> str:
+    """What people call a run within its experiment."""
+    if not isinstance(run, TrainingRun):
+        return f"{run.label} seed {run.seed}"
+    return f"{run.label} λ={run.lam:g} lr={run.training.lr:g} seed {run.seed}"
 
 
 @dataclass(frozen=True)
@@ -18,6 +26,11 @@ class Job:
     folder: Folder
     stamp: Stamp = None
     """Of the record that the run replaces."""
+    code: str = field(init=False)
+    """The fingerprint of what decides its numbers, as it was when it was planned."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "code", code_of(self.run))
 
     @property
     def file(self) -> Path:
@@ -27,9 +40,7 @@ class Job:
     @property
     def title(self) -> str:
         """What people call the run."""
-        run = self.run
-        lam = f" λ={run.lam:g}" if isinstance(run, TrainingRun) else ""
-        return f"{run.experiment} {run.label}{lam} seed {run.seed}"
+        return f"{self.run.experiment} {title_of(self.run)}"
 
     @property
     def foreign(self) -> bool:

@@ -12,16 +12,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from filelock import FileLock
-
 from ...own_files import is_own_file
 from ..messages import UserError
-from ..records import write_atomically
+from ..records import one_at_a_time, write_atomically
 
 HEARTBEAT = 10.0
 """Seconds between two signs of life of an owner."""
 EXPIRY = 60.0
 """Seconds without one after which another sweep takes the run over."""
+LEASES = "leases"
+"""What is locked, so that of two that find a lease expired one comes first."""
 
 
 class Leases:
@@ -96,7 +96,7 @@ class Leases:
     def _take_over(self, lease: Path) -> bool:
         if not self._expired(lease):
             return False
-        with _takeover(lease.parent):
+        with one_at_a_time(lease.parent / LEASES):
             if not self._expired(lease):
                 return False
             write_atomically(lease, self._text)
@@ -128,11 +128,6 @@ class Leases:
                     os.utime(lease)
 
 
-def _takeover(folder: Path) -> FileLock:
-    """Of two that find a lease expired, one comes first."""
-    return FileLock(folder / ".leases.lock")
-
-
 def _read(lease: Path) -> str:
     with suppress(FileNotFoundError, UnicodeDecodeError):
         return lease.read_text(encoding="utf-8")
@@ -153,7 +148,7 @@ def _started(pid: int) -> str | None:
     try:
         state, *_ = fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if state == "Z" else fields[19]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         if Path("/proc/self/stat").exists():
             return None
     try:

@@ -24,7 +24,7 @@ class ExecutionOptions:
     checkpoint_every: float = 60.0
     """Seconds between two checkpoints of a run."""
     run_timeout: float | None = None
-    """Seconds without a step after which a run has failed; None for no such limit."""
+    """Seconds without a step, on Ray since it was submitted, after which a run has failed; None for none."""
     executor: str = "local"
     address: str | None = None
     """Of a Ray cluster; None for one that is started for the sweep."""

@@ -48,7 +48,9 @@ def _size(jobs: Sequence[Job], options: ExecutionOptions) -> int:
         return 1
     if options.population is not None:
         return options.population
-    return 1 if options.device == "cpu" else fastest(runs, get_task(runs[0].task, options))
+    if options.device == "cpu" or any(job.foreign for job in jobs):
+        return 1
+    return fastest(runs, get_task(runs[0].task, options))
 
 
 def fastest(runs: Sequence[TrainingRun], task: Task) -> int:
@@ -65,9 +67,7 @@ def fastest(runs: Sequence[TrainingRun], task: Task) -> int:
     for size in (size for size in SIZES if size <= len(runs)):
         try:
             now = size / _seconds(runs[:size], task)
-        except (RuntimeError, NotImplementedError):
-            if size == 1:
-                raise
+        except Exception:  # whatever it is, a run that is trained alone tells it in its record
             break
         if now < GAIN * rate:
             break

@@ -11,7 +11,7 @@ from pydantic_core import to_json
 
 from ... import methods, tasks
 from ...words import plain, said
-from ..experiments.settings import AnyRun, Simulation, TrainingRun
+from ..experiments.settings import Simulation, TrainingRun
 from ..messages import UserError
 from ..records import Record, anonymous, environment
 from ..simulations import SIMULATIONS
@@ -22,6 +22,9 @@ from .loaded_tasks import get_task
 from .options import ExecutionOptions
 from .threads import threads
 
+OF_THE_PROCESS = ("commit", "threads")
+"""What differs between the processes that train a run, and decides none of its bits: its own threads are a
+setting."""
 STARTED_OVER = (
     "a checkpoint could not be used (it is damaged, or of other code, versions or population): "
     "what it belonged to started over"
@@ -43,6 +46,7 @@ def execute(
     problem, trace, note = "", "", ""
     try:
         _load_files(jobs, options)
+        _refuse_other_code(jobs)
         checkpoint = _checkpoint(jobs, options)
         if checkpoint.path is not None and checkpoint.path.exists() and checkpoint.load() is None:
             note = STARTED_OVER
@@ -82,10 +86,16 @@ def _outcomes(
     if isinstance(run := jobs[0].run, Simulation):
         with threads(1):
             trajectory = SIMULATIONS[run.kind].simulate(run)
-        return [{"status": "completed", "trajectory": trajectory, "environment": _facts(run, 1)}]
+        return [
+            {
+                "status": "completed",
+                "trajectory": trajectory,
+                "environment": {"code": jobs[0].code, "threads": 1},
+            }
+        ]
     runs = [job.run for job in jobs if isinstance(job.run, TrainingRun)]
     task = get_task(runs[0].task, options)
-    _refuse_other_checkpoint(runs[0], task)
+    _refuse_other_weights(runs[0], task)
     with threads(count := runs[0].training.threads or 1):
         outcomes = train(runs, task, on_step, checkpoint)
     return [
@@ -96,13 +106,13 @@ def _outcomes(
             "notes": task.dataset.notes,
             "trajectory": outcome.trajectory,
             "timings": outcome.timings,
-            "environment": _facts(run, count),
+            "environment": {"code": job.code, "threads": count},
         }
-        for run, outcome in zip(runs, outcomes, strict=True)
+        for job, outcome in zip(jobs, outcomes, strict=True)
     ]
 
 
-def _refuse_other_checkpoint(run: TrainingRun, task: tasks.Task) -> None:
+def _refuse_other_weights(run: TrainingRun, task: tasks.Task) -> None:
     """Refuse a task that starts here from other weights than where the run was planned.
 
     Raises:
@@ -123,9 +133,17 @@ def _load_files(jobs: Sequence[Job], options: ExecutionOptions) -> None:
             tasks.get(file)
 
 
-def _facts(run: AnyRun, count: int) -> dict[str, Any]:
-    """What only the worker knows; ``count`` of threads."""
-    return {"code": code_of(run), "threads": count}
+def _refuse_other_code(jobs: Sequence[Job]) -> None:
+    """Refuse runs that were planned with other code: this process may have imported either.
+
+    Raises:
+        UserError: they were.
+    """
+    if any(code_of(job.run) != job.code for job in jobs):
+        raise UserError(
+            "the code is not what it was when the sweep began (it was edited, or a node has another "
+            "version): what is recorded stays; give the same command again"
+        )
 
 
 def _checkpoint(jobs: Sequence[Job], options: ExecutionOptions) -> Checkpoint:
@@ -133,7 +151,7 @@ def _checkpoint(jobs: Sequence[Job], options: ExecutionOptions) -> Checkpoint:
     file = jobs[0].folder.checkpoint(jobs[0].run.id)
     identity = {
         "runs": [job.run.id for job in jobs],
-        "code": [code_of(job.run) for job in jobs],
-        "environment": {k: v for k, v in environment(options.device).items() if k != "commit"},
+        "code": [job.code for job in jobs],
+        "environment": {k: v for k, v in environment(options.device).items() if k not in OF_THE_PROCESS},
     }
     return Checkpoint(file if file.parent.is_dir() else None, options.checkpoint_every, identity)

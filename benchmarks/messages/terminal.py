@@ -135,8 +135,8 @@ def progress(items: Iterable[T], total: int, title: str) -> Iterator[T]:
     """A progress bar around ``items``."""
     with Bar(total, title, total) as bar:
         for item in items:
-            bar.advance(1)
             yield item
+            bar.advance(1)
 
 
 class Bar:

@@ -5,6 +5,7 @@ from .atomic_write import check_replaceable, write_atomically
 from .environment import anonymous, environment
 from .fingerprint import code_identity
 from .folder import Content, Folder, Stamp, none_of, refuse_link
+from .locking import one_at_a_time
 from .manifest import Manifest, has_manifest, read_manifest, write_manifest
 from .membership import ANY_DATA, LeftOut, cell, once, sort_out
 from .record import Record
@@ -31,6 +32,7 @@ __all__ = [
     "load_sweep",
     "none_of",
     "once",
+    "one_at_a_time",
     "origin_of",
     "read_manifest",
     "refuse_link",

@@ -48,6 +48,7 @@ def _inside(file: Path) -> Path:
     return resolved
 
 
+@functools.lru_cache(maxsize=1024)
 def _name(file: Path) -> str:
     """A file of the package by its place in it; of a plugin, by what it is called."""
     return file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else file.name

@@ -140,7 +140,8 @@ class Folder:
             for new in written:
                 new.unlink(missing_ok=True)
             raise
-        for new, file in zip(written, files, strict=True):
+        in_turn = [*zip(written, files, strict=True)]
+        for new, file in reversed(in_turn):  # the first comes last: without it the others are not all
             new.replace(file)
         for file in {*self.archives} - {*files}:
             file.unlink()

@@ -130,8 +130,9 @@ class _Worker:
 
     def close(self) -> None:
         """Kill the process, and start no other."""
+        with self.lock:
+            self.closed = True
         self.signal(signal.SIGKILL)
-        self.closed = True
 
     def _retire(self) -> None:
         """End the process: the next runs have another."""

@@ -34,6 +34,14 @@ WRONG = {
     "infinite lam": (["sweep", "quadratic", "--lam", "0.1,inf"], "λ must be finite and at least 0"),
     "bad rho": (["run", "--task", "quadratic", "--method", "bloop", "--rho", "0"], "rho must lie in (0, 1]"),
     "rho without EMA": (["run", "--task", "quadratic", "--method", "sum", "--rho", "0.1"], "rho"),
+    "lam among settings": (
+        ["run", "--task", "quadratic", "--method", "sum", "--set", "method.lam=2"],
+        "--set method.lam: give it with --lam",
+    ),
+    "method among settings": (
+        ["run", "--task", "quadratic", "--method", "sum", "--set", "method.name=mgda"],
+        "--set method.name: give it with --method",
+    ),
     "empty grid": (["sweep", "quadratic", "--lam", ","], "--lam: the grid is empty"),
     "no methods": (["sweep", "quadratic", "--methods", ""], "--methods: the grid is empty"),
     "axis twice": (

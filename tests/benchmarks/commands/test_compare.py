@@ -138,3 +138,23 @@ def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path, mine) -> None:
     assert "4 records are of other code" in old
     assert "`scalpel results replay old/conditioning/smoke`" in old
     assert not (tmp_path / "compare").exists()
+
+
+def test_a_method_whose_runs_fail_is_told_with_its_error(tmp_path, mine) -> None:
+    rivals(tmp_path / "rec")
+    raises = "        if multiprocessing.parent_process():\n            raise OSError('broke')\n"
+    fails = MINE.replace("        return torch", f"{raises}        return torch")
+    (tmp_path / "mine.py").write_text(f"import multiprocessing\n{fails}")
+    on = ["--on", "conditioning", "--results", "rec"]
+    said = scalpel("compare", mine, *on, "--workers", "1", "--device", "cpu", cwd=tmp_path, status=3)
+    assert "OSError: broke" in said.stderr
+    assert "mine is not ranked: no run of it ended" in said.stderr
+    assert "missing: 2 runs failed" in " ".join(said.stdout.split())
+    assert "could not be measured" not in said.stderr
+
+
+def test_an_experiment_that_is_named_twice_is_compared_once(tmp_path, mine) -> None:
+    rivals(tmp_path / "rec")
+    twice = ["--on", "conditioning,conditioning/smoke", "--results", "rec"]
+    said = compare(mine, *twice, "--dry-run", cwd=tmp_path)
+    assert "conditioning: 2 runs, 0 recorded already, 2 to do" in said

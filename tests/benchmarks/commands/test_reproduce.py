@@ -27,7 +27,7 @@ def said(monkeypatch) -> list[str]:
 
 
 def told(total: float, busy: float) -> forecast.Forecast:
-    return forecast.Forecast({"one": total}, 2.5 * 2**20, busy, 1)
+    return forecast.Forecast({"one": total}, 2.5 * 2**20, busy, 1, 0)
 
 
 def test_the_order_is_the_papers() -> None:

@@ -81,6 +81,16 @@ def test_methods_that_were_swept_without_the_axes_miss_nothing(tmp_path) -> None
     assert len(kinds(folder)) > missing
 
 
+def test_a_repair_does_not_train_records_of_other_code_again(tmp_path) -> None:
+    folder = Folder(tmp_path / "conditioning" / "smoke")
+    experiment = conditioning(lam=[0.1], methods={"sum": {}}, seeds=1)
+    sweep([experiment], ExecutionOptions(), tmp_path, False, "disabled")
+    made, *_ = folder.read()[0]
+    folder.write(made.model_copy(update={"environment": {**made.environment, "code": "0" * 12}}))
+    with pytest.raises(UserError, match="1 records are of other code"):
+        verify(folder.path, ExecutionOptions())
+
+
 def test_every_fault_is_named(swept) -> None:
     truncated, gone, copied, failed, other, *_ = sorted(swept.runs.iterdir())
     truncated.write_bytes(truncated.read_bytes()[:-30])

@@ -202,8 +202,9 @@ def test_a_run_that_raises_costs_its_population_nothing(tmp_path) -> None:
         ({1: 1.0, 4: 4.0, 16: 1.0}, 1),
         ({1: 1.0, 4: 2.0}, 4),
         ({1: 1.0}, 1),
+        ({}, 1),
     ],
-    ids=["all are faster", "16 gain little", "4 gain nothing", "16 do not fit", "4 do not fit"],
+    ids=["all are faster", "16 gain little", "4 gain nothing", "16 do not fit", "4 do not fit", "none does"],
 )
 def test_the_fastest_size_is_the_last_that_gains(monkeypatch, seconds, size) -> None:
     def measured(runs, task) -> float:

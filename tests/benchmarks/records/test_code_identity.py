@@ -307,6 +307,13 @@ def test_a_record_of_a_plugin_that_is_not_here_is_kept(folder) -> None:
     assert set(recorded({folder: folder.content()})) == {run.id}
 
 
+def test_records_of_a_file_that_is_not_here_are_left_out_of_a_replay(swept, capsys) -> None:
+    record = swept.read()[0][0]
+    gone = record.run.model_copy(update={"method": {"name": "gone"}, "label": "gone", "id": ""})
+    swept.write(record.model_copy(update={"run": gone, "id": gone.id}))
+    assert replay(swept.path, 0, True, ExecutionOptions()) == 0
+
+
 def test_no_spread_over_seeds_excuses_a_bit_on_the_same_machine(tmp_path) -> None:
     experiment = conditioning(lam=[0.1], seeds=3)
     experiment = experiment.model_copy(update={"methods": {"sum": experiment.methods["sum"]}})
