@@ -31,6 +31,15 @@ command()
     assert process("-c", code, cwd=tmp_path).stderr == ""
 
 
+def test_the_end_of_a_terminal_is_still_ignored_where_nohup_said_so(tmp_path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        scalpel("list", "experiments", cwd=tmp_path)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("swept")

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from scalpel_bench.benchmarks.cli import main
+from scalpel_bench.benchmarks.dashboard import tracker as tracking
 from scalpel_bench.benchmarks.dashboard import wandb_process
+from scalpel_bench.benchmarks.dashboard.runs import WandbRun
 from scalpel_bench.benchmarks.dashboard.tracker import Tracker
 from scalpel_bench.benchmarks.records import Folder
 from tests.benchmarks.wandb_files import runs
@@ -98,6 +100,16 @@ def test_a_sweep_ends_with_its_tables_figures_and_fronts(offline) -> None:
         assert files[f"figures/{figure.stem}"].read_bytes() == figure.read_bytes()
     chart = json.loads(files["front_fixed_test_table"].read_text())
     assert {line[chart["columns"].index("method")] for line in chart["data"]} == {"sum", "bloop"}
+
+
+def test_a_sender_that_says_nothing_is_not_waited_for(tmp_path, monkeypatch, capsys) -> None:
+    silent = tmp_path / "silent.py"
+    silent.write_text("import sys, time\nsys.stdin.read()\ntime.sleep(600)\n")
+    monkeypatch.setattr(wandb_process, "__file__", str(silent))
+    monkeypatch.setattr(tracking, "PATIENCE", 0.2)
+    with Tracker("offline", tmp_path) as tracker:
+        tracker.put(WandbRun({"id": "one"}), Folder(tmp_path / "conditioning" / "smoke"))
+    assert "no answer for 0.2 s" in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_command_that_is_printed_names_all_that_was_given() -> None:
