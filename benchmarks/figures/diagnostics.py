@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from matplotlib.ticker import NullFormatter
 
 from ..analysis.analyses import TrainingAnalysis
@@ -16,13 +18,16 @@ MOST_TICKS = 7
 
 @figures_of(TrainingAnalysis)
 def draw(analysis: TrainingAnalysis) -> Drawn:
-    """Each diagnostic against λ, mean over seeds, at the experiment's own rate; none where λ is a bound."""
+    """Each diagnostic against λ, mean over seeds; none where λ is a bound.
+
+    At the experiment's own learning rate, or of those that were run the nearest to it.
+    """
     experiment, measured = analysis.compared, analysis.diagnostics
     measured = measured[(measured["lam"] > 0) & ~measured["method"].map(experiment.bounds).astype(bool)]
     if not experiment.compares_fronts or measured.empty:
         return
-    own = measured[measured["lr"] == experiment.training.lr]
-    measured = own if len(own) else measured
+    lr = min(measured["lr"].unique(), key=lambda each: abs(math.log(each / experiment.training.lr)))
+    measured = measured[measured["lr"] == lr]
     looks = style.looks(analysis.summary["method"])
     shown = [name for name in PANELS if measured[name].notna().any()]
     figure, panels = side_by_side(len(shown), width=3.0, height=3.3)
@@ -39,5 +44,5 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
             axes.set_yscale("log")
     if shown:
         legend(figure, panels[0], fontsize=6)
-    caption(figure, experiment, ", second half of training")
+    caption(figure, experiment, f", second half of training, lr {lr:g}")
     yield "diagnostics", figure

@@ -55,7 +55,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     _over_rho(best, points[points[BATCH] == points[BATCH].min()])
     rate = f"lr {lr:g}, λ {own['lam'].min():g}, {style.seeds(own)}"
     distance.set(xscale="log", yscale="log", xlabel="batch size (the last: all images)")
-    distance.set(ylabel="distance to the exact front (nats)", title=f"at rest: {rate}")
+    distance.set(ylabel=f"distance to the exact front (nats; at least {_LEAST:g})", title=f"at rest: {rate}")
     distance.set_xticks(sorted(own[BATCH].unique()), [f"{b:g}" for b in sorted(own[BATCH].unique())])
     distance.xaxis.set_minor_locator(NullLocator())
     plane.set(
@@ -63,7 +63,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     )
     legend(figure, distance)
     caption(figure, experiment)
-    yield "exact_front", figure
+    yield "exact", figure
 
 
 def _lines(points: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, Mapping[str, Any]]]:

@@ -34,9 +34,9 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         return
     looks, coloured = style.lines(analysis.summary["method"]), style.in_colour(analysis.summary["method"])
 
-    def panel(axes: Axes, surfaces: pd.DataFrame, protocol: str, split: str) -> None:
+    def panel(axes: Axes, surfaces: pd.DataFrame, protocol: str, split: str) -> set[str]:
         frame_of(axes, analysis, surfaces, protocol, split)
-        draw_panel(axes, surfaces, looks, coloured)
+        return draw_panel(axes, surfaces, looks, coloured)
 
     yield from by_protocol(analysis, shown_surfaces(analysis), "fronts", experiment.labels.main, panel)
 
@@ -52,7 +52,7 @@ def shown_surfaces(analysis: TrainingAnalysis) -> pd.DataFrame:
     return surfaces if seeds >= _SEEDS else surfaces[surfaces["percentile"] == 50]
 
 
-def draw_panel(axes: Axes, surfaces: pd.DataFrame, looks: style.Looks, coloured: set[str]) -> None:
+def draw_panel(axes: Axes, surfaces: pd.DataFrame, looks: style.Looks, coloured: set[str]) -> set[str]:
     """Median staircases in the frame, in colour with corners and quartiles; grey ones end on a name.
 
     A triangle at the upper edge stands for one in colour that lies above it.
@@ -62,15 +62,19 @@ def draw_panel(axes: Axes, surfaces: pd.DataFrame, looks: style.Looks, coloured:
         surfaces: the attainment surfaces of one protocol and split.
         looks: of its methods, with their lines.
         coloured: those that are not grey.
+
+    Returns:
+        the methods that are drawn; not those that lie right of the frame.
     """
     (left, right), (_, top) = axes.get_xlim(), axes.get_ylim()
     medians = surfaces[surfaces["percentile"] == 50]
-    ends = {}
+    ends, seen = {}, set()
     for method in style.order(list(medians["method"].unique())):
         own, look = medians[medians["method"] == method].sort_values("aux"), looks[method]
         own = own[own["aux"] <= right]
         if own.empty:
             continue
+        seen.add(method)
         aux, main = [own["aux"].iloc[0], *own["aux"], right], [top, *own["main"], own["main"].iloc[-1]]
         if method in coloured:
             _draw_quartiles(axes, surfaces[surfaces["method"] == method], look["color"])
@@ -86,6 +90,7 @@ def draw_panel(axes: Axes, surfaces: pd.DataFrame, looks: style.Looks, coloured:
     plain_ticks(axes.xaxis)
     plain_ticks(axes.yaxis)
     name_at_the_end(axes, ends)
+    return seen
 
 
 def _draw_quartiles(axes: Axes, surfaces: pd.DataFrame, color: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 
 from ..analysis.analyses import Analysis, TrainingAnalysis
-from ..analysis.protocols import FIXED
+from ..analysis.protocols import FIXED, REFERENCE
 from ..experiments.loading import AnyExperiment
 from ..messages import UserError
 from ..records import refuse_link, write_atomically
@@ -66,7 +67,7 @@ def by_protocol(
     rows: pd.DataFrame,
     name: str,
     main: str,
-    draw: Callable[[Axes, pd.DataFrame, str, str], None],
+    draw: Callable[[Axes, pd.DataFrame, str, str], Collection[str]],
     height: float = 3.9,
 ) -> Drawn:
     """A figure for each learning-rate protocol that has rows, with a panel for each split.
@@ -76,7 +77,7 @@ def by_protocol(
         rows: with the columns ``protocol`` and ``split``.
         name: of the figure's file under the protocol ``fixed``.
         main: what the vertical axis shows.
-        draw: fills a panel with its rows of a protocol and split.
+        draw: fills a panel with its rows of a protocol and split, and returns the methods that are seen.
         height: in inches.
     """
     experiment = analysis.compared
@@ -84,13 +85,24 @@ def by_protocol(
         splits = [split for split in SHOWN_SPLITS if split in set(own["split"])]
         figure, panels = side_by_side(len(splits), width=4.4, beside=0.4, height=height)
         for axes, split in zip(panels, splits, strict=True):
-            draw(axes, own[own["split"] == split], str(protocol), split)
-            axes.set(xlabel=experiment.labels.aux, title=f"{split}, {style.seeds(analysis.summary)}")
+            seen = draw(axes, own[own["split"] == split], str(protocol), split)
+            xlabel = f"{experiment.labels.aux}{not_seen(analysis, seen)}"
+            axes.set(xlabel=xlabel, title=f"{split}, {style.seeds(analysis.summary)}")
         if splits:
             panels[0].set_ylabel(main)
             legend_below(figure, panels)
         caption(figure, experiment, f", learning rate {protocol}")
         yield name if protocol == FIXED else f"{name}_{protocol}", figure
+
+
+def not_seen(analysis: TrainingAnalysis, seen: Collection[str], letters: int = 70) -> str:
+    """Lines that name the methods which a panel lacks, of those with a front of two losses"""
+    alone = analysis.compared.alone
+    without = {REFERENCE, *seen, *(alone.values() if len(alone) > 2 else ())}
+    missing = [m for m in style.order(list(analysis.summary["method"].unique())) if m not in without]
+    if not missing:
+        return ""
+    return "\n" + textwrap.fill(f"not in the frame: {', '.join(map(style.title, missing))}", letters)
 
 
 def side_by_side(

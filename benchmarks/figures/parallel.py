@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from ..analysis import multitask
 from ..analysis.analyses import TrainingAnalysis
@@ -14,12 +15,12 @@ from .panels import SHOWN_SPLITS, Drawn, caption, figures_of, legend_below, plai
 def draw(analysis: TrainingAnalysis) -> Drawn:
     """Medians over seeds with quartiles, at the λ of each method; under the first learning-rate protocol."""
     experiment = analysis.compared
-    found = {
-        split: losses
+    chosen = {
+        split: multitask.chosen(protocol, experiment, split)
         for split in SHOWN_SPLITS
         for protocol in analysis.protocols[:1]
-        if not (losses := multitask.chosen(protocol, experiment, split).dropna()).empty
     }
+    found = {split: losses.dropna() for split, losses in chosen.items() if not losses.dropna().empty}
     if not found:
         return
     looks = style.lines(analysis.summary["method"])
@@ -38,7 +39,17 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         axes.set(yscale="log", title=f"{split}, {style.seeds(losses.reset_index())}")
         plain_ticks(axes.yaxis)
         axes.set_xticks(places, list(losses.columns), rotation=20 if len(places) < 8 else 90)
+        if lacking := _lacking(chosen[split]):
+            axes.set_xlabel(lacking)
     panels[0].set_ylabel("loss / loss of the model trained on it alone")
     legend_below(figure, panels)
     caption(figure, experiment)
     yield "parallel", figure
+
+
+def _lacking(chosen: pd.DataFrame) -> str:
+    """How many seeds of which methods are left out, as a loss is not finite; nothing where none is."""
+    lost = chosen[chosen.isna().any(axis=1)].groupby(level="method").size()
+    of = chosen.groupby(level="method").size().to_dict()
+    told = [f"{style.title(str(name))} {count} of {of[name]}" for name, count in lost.items()]
+    return f"seeds left out: {', '.join(told)}" if told else ""

@@ -12,7 +12,7 @@ from .panels import Drawn, caption, figures_of, side_by_side
 
 @figures_of(TrainingAnalysis)
 def draw(analysis: TrainingAnalysis) -> Drawn:
-    """Paths at the least λ, and end points over λ; none where λ is a bound."""
+    """Paths at the least λ above 0, and end points over λ, at the own rate; none where λ is a bound."""
     experiment, summary = analysis.compared, analysis.summary
     positive = [lam for lam in experiment.lam if lam > 0]
     if experiment.figure != "paths" or not positive:
@@ -22,9 +22,8 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     for method in style.order([m for m in summary["method"].unique() if not experiment.bounds(m)]):
         look = looks[method]
         runs = summary[summary["method"] == method]
-        least = min(experiment.lams(method))
-        shown = runs[runs["lam"] == least].assign(other=runs["lr"] != experiment.training.lr)
-        for identity in shown.sort_values(["other", "lr", "seed"])["id"].head(1):
+        runs = runs[(runs["lam"] > 0) & (runs["lr"] == experiment.training.lr)]
+        for identity in runs.sort_values(["lam", "seed"])["id"].head(1):
             path = pd.DataFrame([row["train"] for row in analysis.sweep.by_id[identity].trajectory])
             if {"a", "b"} <= set(path):
                 plane.plot(path["a"], path["b"], ms=3, lw=1, markevery=5, label=style.title(method), **look)
@@ -33,8 +32,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     grid = np.geomspace(min(positive), max(positive), 100)
     distance.plot(grid, grid / (1 + grid), color="0.6", lw=3, alpha=0.5, zorder=0, label="λ / (1 + λ)")
     plane.plot([0], [0], marker="+", ms=12, color="0.3", ls="")
-    where = f"paths at λ = {min(experiment.lam):g}; + is the bilevel solution"
-    plane.set(xlabel="a", ylabel="b", title=where)
+    plane.set(xlabel="a", ylabel="b", title="paths at the least λ of each; + is the bilevel solution")
     plane.legend(fontsize=7)
     distance.set(
         xscale="log", yscale="log", xlabel="λ", ylabel="distance to the bilevel solution", title="end points"

@@ -12,6 +12,7 @@ from ..analysis.comparisons import NO_FRONT
 from ..analysis.protocols import REFERENCE
 from ..experiments.box import Boxes
 from . import style
+from .fronts import OUTSIDE
 from .panels import (
     SHOWN_SPLITS,
     Drawn,
@@ -23,8 +24,8 @@ from .panels import (
 )
 
 MAIN = "main loss relative to the sum"
-_WIDEST = 4.0
-"""Ratios beyond this factor from 1 are not shown."""
+WIDEST = 4.0
+"""Ratios beyond this factor from 1 are drawn at the edge, with triangles."""
 _LEAST = 1.02
 _MARGIN = 1.01
 
@@ -39,12 +40,13 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     looks, coloured = style.lines(analysis.summary["method"]), style.in_colour(analysis.summary["method"])
     lines = curves[curves["split"].isin(SHOWN_SPLITS) & curves["method"].isin(coloured)]
 
-    def panel(axes: Axes, own: pd.DataFrame, protocol: str, split: str) -> None:
+    def panel(axes: Axes, own: pd.DataFrame, protocol: str, split: str) -> set[str]:
         limit(axes, lines[lines["protocol"] == protocol])
         if (protocol, split) in analysis.outside:
             say_inside(axes, NO_FRONT)
         ends = points_without_line(points, own, protocol, split)
         draw_panel(axes, own, ends, box.of(split), looks, coloured)
+        return {*own["method"], *ends["method"]}
 
     yield from by_protocol(analysis, curves, "relative", MAIN, panel, height=3.7)
 
@@ -71,29 +73,40 @@ def draw_panel(
     ends = {}
     for method in style.order(list(curves["method"].unique())):
         own, color, dash = curves[curves["method"] == method], looks[method]["color"], looks[method]["ls"]
-        last = float(own["median"].iloc[-1])
+        last, seen = float(own["median"].iloc[-1]), own["median"].clip(*axes.get_ylim())
         line: dict[str, Any] = {"where": "post", "color": style.GREY, "lw": 0.8, "zorder": 3}
         if method in coloured:
             quartiles = (own["aux"], own["low"], own["high"])
             axes.fill_between(*quartiles, step="post", color=color, alpha=0.16, lw=0, zorder=1)
             line |= {"color": color, "ls": dash, "lw": 1.8, "zorder": 4, "label": style.title(method)}
-        if method not in coloured or not axes.get_ylim()[0] <= last <= axes.get_ylim()[1]:
+            _mark_beyond(axes, own["aux"], own["median"], color)
+        if method not in coloured or last != seen.iloc[-1]:
             ends[style.title(method)] = last
-        axes.step(own["aux"], own["median"], **line)
+        axes.step(own["aux"], seen, **line)
     for method in style.order(list(points["method"].unique())):
         own = points[points["method"] == method]
         look = {**looks[method], "ls": "", "ms": 5}
         if method not in coloured:
             look |= {"ms": 3.5, "color": style.GREY}
         axes.plot(own["aux"], own["ratio"], mew=0, alpha=0.8, zorder=5, label=style.title(method), **look)
+        _mark_beyond(axes, own["aux"], own["ratio"], look["color"])
     axes.set_xlim(box.aux)
     plain_ticks(axes.xaxis)
     name_at_the_end(axes, ends)
 
 
+def _mark_beyond(axes: Axes, aux: pd.Series, ratios: pd.Series, color: str) -> None:
+    """A triangle at the edge where ratios leave the axis, at the least such auxiliary loss."""
+    low, high = axes.get_ylim()
+    for marker, edge, beyond in (("^", high, ratios > high), ("v", low, ratios < low)):
+        if beyond.any():
+            look: Any = {"marker": marker, "ms": 6, "color": color, "clip_on": False, "zorder": 5}
+            axes.plot(aux[beyond].min(), edge, gid=OUTSIDE, **look)
+
+
 def limit(axes: Axes, curves: pd.DataFrame) -> None:
     """A logarithmic axis that holds the medians up to a factor of 4 from 1."""
-    medians = curves["median"].clip(1 / _WIDEST, _WIDEST)
+    medians = curves["median"].clip(1 / WIDEST, WIDEST)
     low, high = min([1 / _LEAST, *medians]), max([_LEAST, *medians])
     axes.set_yscale("log")
     axes.set_ylim(low / _MARGIN, high * _MARGIN)

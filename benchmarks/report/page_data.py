@@ -12,6 +12,7 @@ from ..analysis.analyses import TrainingAnalysis
 from ..analysis.diagnostics import Row, as_projected
 from ..analysis.summary import SPLITS
 from ..experiments.box import Boxes
+from ..figures.relative import WIDEST
 from ..figures.style import Looks, in_colour, on_dark, order, title
 from ..records import Record
 
@@ -93,6 +94,7 @@ def block(analysis: TrainingAnalysis, looks: Looks, budget: int) -> tuple[dict[s
         "fronts": _grouped(analysis.fronts, position, "seed", ["aux", "main"]),
         "attainment": _grouped(analysis.attainment, position, "percentile", ["aux", "main"]),
         "relative": _grouped(analysis.relative_curves, position, None, ["aux", "low", "median", "high"]),
+        "widest": WIDEST,
         "relative_points": _relative_points(analysis.relative_points, place),
         "curves": curves,
     }, notice

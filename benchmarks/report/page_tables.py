@@ -14,12 +14,11 @@ from ..analysis.protocols import FIXED
 from ..analysis.ratio_table import over_all_seeds
 from ..analysis.verdicts import corrected
 from ..analysis.wording import with_interval
+from ..figures.relative import WIDEST
 from ..figures.style import order, title
 
 _PROTOCOLS = [FIXED, "main-tuned", "per-method"]
 _ANSWERS = {"supported", "contradicted"}
-_WIDEST = 4.0
-"""Front ratios beyond this factor from 1 are drawn at the end of their bar."""
 
 
 def of_all(analyses: Iterable[Analysis]) -> pd.DataFrame:
@@ -82,8 +81,8 @@ def ratios(metrics: pd.DataFrame) -> list[dict[str, Any]]:
     """
     chosen = over_all_seeds(metrics, "front_ratio")
     ends = [1.0, *chosen[["value", "low", "high"]].astype(float).stack().dropna()]
-    low = max(min(ends) / 1.05, 1 / _WIDEST)
-    high = min(max(ends) * 1.05, _WIDEST)
+    low = max(min(ends) / 1.05, 1 / WIDEST)
+    high = min(max(ends) * 1.05, WIDEST)
 
     def place(value: float) -> float:
         inside = min(max(value, low), high)

@@ -38,23 +38,26 @@ class Sweep {
     const { data, state } = this;
     const curves = this.own(data.relative);
     const ends = this.own(data.relative_points).flatMap(({ run, aux, ratio }) => run.map((r, i) => ({ x: aux[i], y: ratio[i], run: r })));
+    const box = data.boxes[state.split];
+    const inner = (aux) => !plot.small || !box || (aux >= box.tighter[0] && aux <= box.tighter[1]);
+    const medians = curves.filter((item) => !data.methods[item.method].quiet)
+      .flatMap((item) => item.median.filter((_, i) => inner(item.aux[i])));
+    const [low, high] = bounds([...medians, 1 / 1.02, 1.02]);
+    const [least, most] = [Math.max(low / 1.01, 1 / data.widest), Math.min(high * 1.01, data.widest)];
+    const seen = (ratio) => Math.min(Math.max(ratio, least), most);
     const series = quietFirst(this.shown.map(({ method, index }) => {
       const points = ends.filter(({ run }) => data.runs.method[run] === index).sort((a, b) => a.x - b.x);
       const curve = curves.find((item) => item.method === index);
-      const steps = (name) => curve.aux.flatMap((aux, i) => (i ? [[aux, curve[name][i - 1]], [aux, curve[name][i]]] : [[aux, curve[name][i]]]));
+      const steps = (name) => curve.aux.flatMap((aux, i) => [...(i ? [[aux, seen(curve[name][i - 1])]] : []), [aux, seen(curve[name][i])]]);
       const paths = curve ? [{ kind: "median", xy: steps("median") }] : [];
       const ribbons = curve && !method.quiet ? [[steps("low"), steps("high")]] : [];
       return { method, quiet: method.quiet, points, paths, ribbons };
     }));
-    const box = data.boxes[state.split];
-    const seen = (aux) => !plot.small || !box || (aux >= box.tighter[0] && aux <= box.tighter[1]);
-    const medians = curves.filter((item) => !data.methods[item.method].quiet)
-      .flatMap((item) => item.median.filter((_, i) => seen(item.aux[i])));
-    const [low, high] = bounds([...medians, 1 / 1.02, 1.02]);
+    const beyond = medians.some((ratio) => ratio !== seen(ratio)) ? "; what lies beyond is drawn at the edge" : "";
     plot.draw({
       name: `Main loss relative to the sum of ${data.title}, ${state.split}`,
       x: { label: this.axis("aux").label, range: box ? box.aux : [0, 1] },
-      y: { label: plot.small ? "" : `main loss relative to the sum, ${state.split}`, log: true, range: [Math.max(low / 1.01, 0.5), Math.min(high * 1.01, 2)] },
+      y: { label: plot.small ? "" : `main loss relative to the sum, ${state.split}${beyond}`, log: true, range: [least, most] },
       cap: 1,
       shade: box?.tighter,
       radius: plot.small ? 2.5 : 3.5,

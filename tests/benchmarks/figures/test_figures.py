@@ -116,7 +116,7 @@ def test_where_most_seeds_diverged_there_is_no_median_to_draw() -> None:
 
 def test_a_front_is_the_median_surface_with_auxiliary_loss_to_the_right(analysis) -> None:
     train, test = dict(fronts.draw(analysis))["fronts"].axes
-    assert (train.get_xlabel(), train.get_ylabel()) == ("((a − 1)² + b²) / 2", "a² / 2")
+    assert (train.get_xlabel().split("\n")[0], train.get_ylabel()) == ("((a − 1)² + b²) / 2", "a² / 2")
     surfaces = analysis.attainment
     median = surfaces[(surfaces["protocol"] == "fixed") & (surfaces["percentile"] == 50)]
     for axes, split in ((train, "train"), (test, "test")):
@@ -194,6 +194,11 @@ def test_paths_on_a_grid_that_begins_at_zero(lam, folder) -> None:
         folder.write(done.record)
     drawn = dict(paths.draw(analysed(folder.read()[0], made, None)))
     assert set(drawn) == ({"paths"} if len(lam) > 1 else set())
+    for figure in drawn.values():
+        plane, distance = figure.axes
+        assert {"Bloop", "MGDA"} <= {line.get_label() for line in plane.lines}
+        assert {tuple(line.get_xdata()) for line in distance.lines} >= {(0.1, 1.0), (1.0,)}
+        assert min(x for line in distance.lines for x in line.get_xdata()) > 0
 
 
 def test_every_panel_has_the_box_of_its_own_split() -> None:
@@ -210,6 +215,33 @@ def test_every_panel_has_the_box_of_its_own_split() -> None:
     assert [(frame.get_x(), frame.get_x() + frame.get_width()) for frame in frames] == wanted
     data, _ = block(analysis, style.looks(experiment.methods), 10_000)
     assert [data["boxes"][split]["aux"] for split in ("train", "test")] == wanted
+
+
+def test_a_ratio_that_leaves_the_headline_runs_along_its_edge_under_a_triangle() -> None:
+    axes = Figure().subplots()
+    ends = {"low": [0.6, 7.0, 0.1], "median": [0.8, 9.0, 0.01], "high": [1.1, 10.0, 0.2]}
+    curves = pd.DataFrame({"method": "bloop", "aux": [1.0, 4.0, 9.0], **ends})
+    box = Boxes.model_validate({key: BOX[key] for key in ("aux", "main", "tighter", "wider")})
+    points = pd.DataFrame({"method": ["mgda"], "aux": [2.0], "ratio": [15.0]})
+    relative.limit(axes, curves)
+    relative.draw_panel(axes, curves, points, box, style.lines(["bloop", "mgda"]), {"bloop", "mgda"})
+    low, high = axes.get_ylim()
+    assert (low, high) == pytest.approx((1 / 4 / 1.01, 4 * 1.01))
+    (line,) = (line for line in axes.lines if line.get_label() == "Bloop")
+    assert list(line.get_ydata()) == pytest.approx([0.8, high, low])
+    beyond = [line.get_xydata().tolist()[0] for line in axes.lines if line.get_gid() == fronts.OUTSIDE]
+    assert beyond == [[4.0, high], [9.0, low], [2.0, high]]
+
+
+def test_a_method_that_no_panel_shows_is_named_under_it() -> None:
+    experiment = conditioning(figure="fronts", lam=[0.1, 0.2, 0.4], seeds=1, box=BOX)
+    runs = [run for run in plan(experiment) if run.label in ("sum", "bloop", "mgda")]
+    far = {"sum": 0, "bloop": 0, "mgda": 90}
+    records = [record(run, 1 - run.lam, 1 + 10 * run.lam + far[run.label]) for run in runs]
+    analysis = analysed(records, experiment, DATA.fingerprint)
+    for name, draw in (("relative", relative.draw), ("fronts", fronts.draw)):
+        for axes in dict(draw(analysis))[name].axes:
+            assert axes.get_xlabel().endswith("not in the frame: MGDA")
 
 
 def test_beside_the_headline_is_the_band_of_its_quartiles() -> None:
