@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..experiments.box import Interval
+from ..experiments.box import Range
 from ..messages import UserError
 from .protocols import REFERENCE
 
@@ -23,7 +23,8 @@ def propose(runs: pd.DataFrame, start: float, split: str) -> dict[str, Any]:
     losses go from the least to the greatest of the runs below the cap; the lower bound of the main loss is
     half the best. Runs at λ = 0 stand apart: the auxiliary loss of a model that never saw it may be anything.
     Each is the median over seeds. The tighter box leaves out 15 % of the auxiliary losses on each side and a
-    quarter of the way to the cap; the wider one adds 15 % and a quarter of the cap.
+    quarter of the way to the cap; the wider one adds 15 % (downwards at most half of the least), a quarter of
+    the cap, and halves the lower bound of the main loss.
 
     Args:
         runs: of `sum`, a row per run, at one learning rate.
@@ -59,7 +60,7 @@ def _of_seed(own: pd.DataFrame, start: float, split: str) -> tuple[float, float,
     return (best, cap, float(below.min()), float(below.max())) if len(below) > 1 else None
 
 
-def _short(*intervals: Interval) -> list[list[float]]:
+def _short(*intervals: Range) -> list[list[float]]:
     """All in three digits, or in as many more as tell the ends of each apart."""
     for digits in range(3, 17):
         rounded = [[float(f"{end:.{digits}g}") for end in interval] for interval in intervals]

@@ -20,10 +20,10 @@ from ..experiments.claims import (
     TUNED,
     Apart,
     Better,
-    Bounds,
     Claim,
     Cost,
     Equal,
+    Limits,
     LowerMixedLoss,
     TradeOff,
     Within,
@@ -60,7 +60,7 @@ class Evidence:
 
     name: str
     answer: Answer
-    bounds: Bounds
+    bounds: Limits
     confidence: float = 1 - LEVEL
     ratios: bool = True
     alternatives: Mapping[str, float] = field(default_factory=dict)
@@ -294,7 +294,7 @@ def _named(what: str, pair: Pair) -> str:
     return f"{what} of {pair.method} / {pair.other}" + (f" ({pair.note})" if pair.note else "")
 
 
-def _worded(bounds: Bounds, unbounded: float) -> str:
+def _worded(bounds: Limits, unbounded: float) -> str:
     least, most = bounds
     if most == math.inf:
         return f"above {least:.4g}"

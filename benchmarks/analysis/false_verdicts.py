@@ -33,8 +33,6 @@ ENDS = [f"{split}_{loss}" for split in ("train", "validation", "test") for loss 
 VALIDATION_MAIN = ENDS.index("validation_main")
 RATES = (0.5, 1.0, 2.0)
 """Learning rates over the experiment's own. All are equally good, so that noise alone tells them apart."""
-COLUMNS = ["noise_of", "effect", "noise", "seeds", "protocol", "repeats"]
-COLUMNS += ["supported", "contradicted", "equal", "no_conflict", "depends", "coverage"]
 
 Array = NDArray[np.float64]
 

@@ -102,7 +102,7 @@ def _tests(statistic: str, raw: Mapping[str, float | None]) -> Iterator[Measured
     tested = {method: p for method, p in raw.items() if p is not None}
     corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
     for method in raw:
-        note = "fewer than two seeds"
+        note = "no test: fewer than two seeds have a value"
         if method in corrected:
             note = f"{tested[method]:.3g} before Holm's correction for {len(tested)} methods"
         yield Measured(method, f"p_{statistic}", "all", corrected.get(method), note=note)

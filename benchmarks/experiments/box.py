@@ -9,14 +9,14 @@ from pydantic import Field, model_validator
 
 from .settings import Settings
 
-Interval = tuple[float, float]
+Range = tuple[float, float]
 
 
 class Bounds(Settings):
     """The least and the largest auxiliary loss, and main loss, that count."""
 
-    aux: Interval
-    main: Interval
+    aux: Range
+    main: Range
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -56,7 +56,7 @@ class Boxes(Bounds):
 class Box(Boxes):
     """The box of every split but those with one of their own, its reason, and the day it was chosen.
 
-    It is chosen before any method but `sum` has run, from the runs of `sum` or the paper's axes.
+    As a rule it is chosen before any method but `sum` has run, from the runs of `sum` or the paper's axes.
     """
 
     reason: str = Field(min_length=1)

@@ -19,7 +19,7 @@ from .settings import Settings
 
 Split = Literal["train", "validation", "test"]
 Measure = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-Bounds = tuple[float, float]
+Limits = tuple[float, float]
 EQUALITY = 0.02
 """How far apart what is called equal may be: less than the effects that are claimed."""
 TUNED = "tuned"
@@ -53,7 +53,7 @@ class Interval(Settings):
         return self
 
     @property
-    def bounds(self) -> Bounds:
+    def bounds(self) -> Limits:
         """Where the quantity must lie."""
         return (-math.inf if self.low is None else self.low, math.inf if self.high is None else self.high)
 
@@ -164,7 +164,7 @@ class Better(Compared, Measured):
         return self
 
     @property
-    def bounds(self) -> Bounds:
+    def bounds(self) -> Limits:
         """Where the ratio must lie."""
         return (1 - self.limit if self.limit else 0.0, 1 - self.margin)
 
@@ -176,7 +176,7 @@ class Worse(Compared, Measured):
     margin: float = Field(0, ge=0)
 
     @property
-    def bounds(self) -> Bounds:
+    def bounds(self) -> Limits:
         """Where the ratio must lie."""
         return (1 + self.margin, math.inf)
 
@@ -204,7 +204,7 @@ class Equal(Measured):
         return [(method, self.than) for method in self.methods]
 
     @property
-    def bounds(self) -> Bounds:
+    def bounds(self) -> Limits:
         """Where the ratio must lie."""
         return (1 / (1 + self.margin), 1 + self.margin)
 
@@ -232,7 +232,7 @@ class LowerMixedLoss(Compared):
     margin: float = Field(0, ge=0, lt=1)
 
     @property
-    def bounds(self) -> Bounds:
+    def bounds(self) -> Limits:
         """Where the ratio must lie."""
         return (0.0, 1 - self.margin)
 
@@ -254,7 +254,7 @@ class Apart(Compared):
         return True
 
     @property
-    def bounds(self) -> Bounds:
+    def bounds(self) -> Limits:
         """Where the ratio must lie."""
         return (1 + self.margin, math.inf)
 
@@ -278,7 +278,7 @@ class Cost(MethodClaim):
         return (self.method,)
 
     @property
-    def bounds(self) -> Bounds:
+    def bounds(self) -> Limits:
         """Where the ratio must lie."""
         return (0.0, self.most)
 
@@ -314,7 +314,7 @@ class RelativeDistance(AtRest):
         return ends + [(method, other) for method in self.methods for other in ends[0]]
 
     @property
-    def bounds(self) -> Bounds:
+    def bounds(self) -> Limits:
         """Where the ratio must lie."""
         return (0.0, self.most)
 

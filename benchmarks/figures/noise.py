@@ -18,7 +18,10 @@ def draw(axes: Axes, frame: pd.DataFrame) -> None:
     others = style.looks(f"rho {rho}" for rho in frame["rho"].unique())
     for rho, rows in frame.groupby("rho", sort=False):
         look, name = looks.get(float(str(rho)), (others[f"rho {rho}"], f"EMA, ρ = {rho}"))
-        for column, line, end in (("to_bloop", "-", "Bloop's direction"), ("to_mixed", "--", "the sum")):
+        for column, line, end in (
+            ("to_bloop", "-", "Bloop's direction"),
+            ("to_mixed", "--", "the noise limit"),
+        ):
             by_sigma = rows.groupby("sigma")[column]
             mean, low, high = by_sigma.mean(), by_sigma.min(), by_sigma.max()
             axes.plot(mean.index, mean, line, color=look["color"], label=f"{name}: to {end}")

@@ -15,7 +15,7 @@ from .. import speed
 from ..analysis import comparisons, multitask, verdicts
 from ..analysis.leaderboard import SHARES, leaderboard
 from ..analysis.one_rate import at_one_rate
-from ..analysis.protocols import FIXED, REFERENCE, Protocol
+from ..analysis.protocols import FIXED, REFERENCE, Protocol, on_grids
 from ..analysis.ratio_table import over_all_seeds, ratio_table
 from ..analysis.statistics import over_seeds
 from ..analysis.summary import SPLITS, end_values
@@ -85,7 +85,7 @@ def _found(results: Path, split: str, methods: str, *folders: str) -> pd.DataFra
     """Front ratios on a split of some methods, comma-separated: a row per folder under the results."""
     labels = [f"`{method}`" for method in methods.split(",")]
     wide = _across(results, split, *folders).set_index("method").reindex(labels).fillna("")
-    titles = [_json(results / folder / "experiment.json")["experiment"]["title"] for folder in folders]
+    titles = [_experiment(results, folder).title for folder in folders]
     wide.columns = [f"{name}: {title}" for name, title in zip(wide.columns, titles, strict=True)]
     return wide.T.rename_axis("experiment").reset_index()
 
@@ -112,16 +112,22 @@ def _leaderboard(results: Path, methods: str, *folders: str) -> pd.DataFrame:
     return pd.DataFrame(told)
 
 
+def _check_split(kind: str, summary: pd.DataFrame, split: str) -> None:
+    known = [name for name in SPLITS if f"{name}_main" in summary]
+    if split not in known:
+        raise UserError(f"{kind}: {unknown('split', split, known)}")
+
+
 def _learning_rates(results: Path, folder: str, split: str = "test", drawn: str = "stairs") -> pd.DataFrame:
     """Front ratios at each learning rate by itself, of the methods that ran at several.
 
     A folder under the results, a split, and ``stairs`` or ``lines``.
     """
     as_lines = _statistic("learning_rates", drawn) == "line_ratio"
-    summary = _table(results, folder, "summary")
-    experiment = _experiment(results, folder)
+    summary, experiment = _table(results, folder, "summary"), _experiment(results, folder)
+    _check_split("learning_rates", summary, split)
     box = experiment.box.of(split) if experiment.box else None
-    summary = summary[(summary["lam"] > 0) | summary["method"].map(experiment.bounds).astype(bool)]
+    summary = on_grids(summary, experiment)
     own_lam = frozenset(label for label in summary["method"].unique() if not experiment.on_grid(label))
     several = summary.groupby("method")["lr"].nunique() > 1
     rows = []
@@ -143,8 +149,10 @@ def _one_rate(results: Path, folder: str, split: str = "test") -> pd.DataFrame:
     experiment = _experiment(results, folder)
     if experiment.box is None:
         raise UserError(f"{folder} has {comparisons.NO_BOX}")
+    summary = _table(results, folder, "summary")
+    _check_split("one_rate", summary, split)
     try:
-        found = at_one_rate(_table(results, folder, "summary"), experiment, experiment.box, split)
+        found = at_one_rate(summary, experiment, experiment.box, split)
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
     rows = []
@@ -178,10 +186,15 @@ def _verdicts(results: Path, *folders: str) -> pd.DataFrame:
     return together[[name for name in together if name not in last] + last]
 
 
+def _settings(summary: pd.DataFrame) -> list[str]:
+    """By what cells of runs are told apart: method, λ, and the learning rate where there are several."""
+    return ["method", "lam", *(["lr"] if summary["lr"].nunique() > 1 else [])]
+
+
 def _ends(results: Path, folder: str) -> pd.DataFrame:
     """Losses at the end of training, mean over seeds, a row per method, λ and learning rate."""
     summary = _table(results, folder, "summary")
-    settings = ["method", "lam", *(["lr"] if summary["lr"].nunique() > 1 else [])]
+    settings = _settings(summary)
     mean = end_values(summary, settings)
     losses = [str(name) for name in mean if name not in settings]
     mean["lam"] = [f"{lam:.3g}" for lam in mean["lam"]]
@@ -192,12 +205,13 @@ def _ends(results: Path, folder: str) -> pd.DataFrame:
 
 
 def _metric(results: Path, folder: str, split: str, metric: str) -> pd.DataFrame:
-    """A metric at the end of training: its median over seeds and its range, by method and λ, least first."""
+    """A metric at the end of training: median over seeds and range, by method, λ and rate, least first."""
     summary = _table(results, folder, "summary")
     column = f"{split}_{metric}"
     if column not in summary:
         raise UserError(f"{folder} has no {metric} on {split}")
-    over = summary.groupby(["method", "lam"])[column]
+    settings = _settings(summary)
+    over = summary.groupby(settings)[column]
     found = pd.DataFrame(
         {"median": over.median(), "low": over.min(), "high": over.max(), "ended": over.count()}
     )
@@ -206,6 +220,7 @@ def _metric(results: Path, folder: str, split: str, metric: str) -> pd.DataFrame
         {
             "method": [f"`{method}`" for method in found["method"]],
             "λ": [f"{lam:g}" for lam in found["lam"]],
+            **({"rate": [f"{rate:g}" for rate in found["lr"]]} if "lr" in settings else {}),
             f"{split} {metric}": [
                 f"{row.median:.1e} [{row.low:.1e}, {row.high:.1e}]" for row in found.itertuples()
             ],
@@ -237,7 +252,13 @@ def _simulation(results: Path, what: str) -> pd.DataFrame:
     file = results / "simulate" / "verdicts.csv"
     if not file.exists():
         raise UserError(f"{file} does not exist: `scalpel simulate verdicts` makes it")
-    rows = pd.read_csv(file)
+    try:
+        rows = pd.read_csv(file)
+        shown = rows[["noise_of", "effect", "noise", "seeds", "protocol"]]
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{file} is damaged: `scalpel simulate verdicts` makes it again") from error
+    if shown.duplicated().any():
+        raise UserError(f"{file} has rows twice: `scalpel simulate verdicts` makes it again")
     if what not in ("levels", "power"):
         raise UserError(f"simulation: {what}: write levels or power")
     power = what == "power"

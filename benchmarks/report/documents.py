@@ -42,7 +42,7 @@ def fill(document: Path, results: Path) -> None:
     if "box" in drawn:
         box_figure.draw(document.parent / "box.svg")
     if curves := sorted(drawn - {"box"}):
-        speed.draw(curves, document.parent, speed.read(results / "bench" / "quick.json"))
+        speed.draw(curves, document.parent, speed.read(speed.record_path(results, full=False)))
 
 
 def _write_beside(document: Path, page: Path, text: str) -> None:

@@ -74,7 +74,7 @@ def cost(results: Path, method: str) -> pd.DataFrame | str:
     Raises:
         UserError: there is no record of the bench.
     """
-    rows = speed.read(results / "bench" / "quick.json").rows
+    rows = speed.read(speed.record_path(results, full=False)).rows
     own = [row for row in rows if row.figure.startswith(f"step of {method} / step of ")]
     if own:
         return pd.DataFrame({"figure": row.figure, "measured": row.measured} for row in own)

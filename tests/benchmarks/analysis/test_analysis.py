@@ -228,7 +228,7 @@ def test_paired_tests_are_students() -> None:
     records, experiment = sweep(seeds=1)
     row = metric(analysed(records, experiment, DATA.fingerprint), "fixed", "bloop", "p_front_ratio", "all")
     assert np.isnan(row["value"])
-    assert row["note"] == "fewer than two seeds"
+    assert row["note"] == "no test: fewer than two seeds have a value"
 
 
 def test_attainment_of_one_seed_is_its_front() -> None:
