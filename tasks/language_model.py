@@ -118,15 +118,14 @@ class LanguageModel(Task):
         for objective in self.objectives:
             yield _loss(model, batch[objective])
 
-    def batches(self, generator: torch.Generator, first: int = 0) -> Iterator[Batch]:
+    def batches(self, generator: torch.Generator) -> Iterator[Batch]:
         """Windows ``(batch_size, context + 1)`` uint8 of each corpus, drawn with replacement.
 
-        Those of a step are a function of the generator and the step's number alone: ``first`` is the step to
-        begin at, so that a run which was stopped goes on with the windows that it would have seen.
+        Those of a step are a function of the generator and the step's number alone.
         """
         key = int(torch.randint(2**62, (), generator=generator))
         corpora = self.dataset.splits["train"]
-        for step in itertools.count(first):
+        for step in itertools.count():
             random = np.random.default_rng((key, step))
             yield {
                 name: self._windows(corpus, random.integers(len(corpus) - self.context, size=self.batch_size))

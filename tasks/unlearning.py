@@ -74,9 +74,9 @@ class Unlearning(Finetuned):
         nats = byte_losses(model, batch["aux"])
         yield self._auxiliary(nats, batch.get("reference"))
 
-    def batches(self, generator: torch.Generator, first: int = 0) -> Iterator[Batch]:
+    def batches(self, generator: torch.Generator) -> Iterator[Batch]:
         """As of `language_model`; for ``npo`` also ``reference`` ``(B,)``, the checkpoint's log π₀."""
-        for batch in super().batches(generator, first):
+        for batch in super().batches(generator):
             if self.forget == "npo":
                 batch["reference"] = self._reference(batch["aux"])
             yield batch

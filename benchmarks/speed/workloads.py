@@ -58,7 +58,7 @@ class SmallWeightsShapes(SmallWeights):
 class TextShapes(LanguageModel):
     """`language_model` on random bytes; each loss has a forward pass of its own."""
 
-    def batches(self, generator: torch.Generator, first: int = 0) -> Iterator[Batch]:
+    def batches(self, generator: torch.Generator) -> Iterator[Batch]:
         """Windows of both corpora."""
         shape = (self.batch_size, self.context + 1)
         while True:

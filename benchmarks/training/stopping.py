@@ -19,18 +19,14 @@ def is_asked() -> bool:
 
 
 @contextmanager
-def stopping_on(*signals: signal.Signals, insist: bool = False) -> Iterator[None]:
+def stopping_on(*signals: signal.Signals) -> Iterator[None]:
     """Let signals stop the runs in progress where they may stop.
 
-    Args:
-        signals: those that ask.
-        insist: whether a second one stops everything at once. Not in a worker: a system that shuts down, or
-            a sweep beside its group's signal, asks it twice, and its checkpoint is to be whole.
+    A second one changes nothing: a system that shuts down, or a sweep beside its group's signal, asks twice,
+    and a checkpoint is to be whole.
     """
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if insist and _stopping.is_set():
-            raise KeyboardInterrupt
         _stopping.set()
 
     _stopping.clear()

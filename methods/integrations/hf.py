@@ -76,6 +76,8 @@ class SurgeryTrainer(Trainer):
                 f"optim={OptimizerNames(self.args.optim).value!r} steps within backward(), before there is a "
                 "direction: choose another"
             )
+        if self.args.n_gpu > 1:
+            raise ValueError("SurgeryTrainer uses one GPU a process: start it with torchrun")
         self._method = method
         self.auxiliary_dataset = auxiliary_dataset
         self.auxiliary_loss = auxiliary_loss

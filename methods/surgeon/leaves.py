@@ -30,7 +30,9 @@ class Owned:
     """
 
     def __init__(self, given: Parameters, shared: Iterable[Tensor] | None) -> None:
-        if isinstance(given, nn.Module | Tensor):
+        if isinstance(given, nn.Module | Tensor) or not (
+            isinstance(given, Iterable) or hasattr(given, "param_groups")
+        ):
             raise ValueError(
                 f"Surgeon got a {type(given).__name__}: give it the optimiser, or model.parameters()"
             )
@@ -47,7 +49,9 @@ class Owned:
                 raise ValueError(f"Surgeon got {what}: give it the optimiser, or model.parameters()")
             if isinstance(parameter, nn.parameter.UninitializedParameter):
                 raise ValueError("a parameter has no shape yet: run the model once before making the Surgeon")
-        self._shared = None if shared is None else list(shared)
+        if isinstance(shared, nn.Module | Tensor):
+            raise ValueError(f"shared is a {type(shared).__name__}: give the parameters() of the shared part")
+        self._shared = None if shared is None else [parameter for parameter, _ in _named(shared)]
 
     def divided(self) -> tuple[list[Tensor], list[Tensor]]:
         """The parameters that require grad at present: those that a method works on, and the others."""
@@ -84,16 +88,20 @@ class Owned:
         return f"parameter {name or index} of shape {tuple(parameter.shape)}"
 
     def _pairs(self) -> Iterator[tuple[Tensor, str | None]]:
-        items = self._items if self._optimizer is None else self._optimizer.param_groups
-        for item in items:
-            if isinstance(item, dict):
-                own = item["params"] if isinstance(item["params"], list | tuple) else [item["params"]]
-                names = item.get("param_names", [None] * len(own))
-                yield from zip(own, names, strict=True)
-            elif isinstance(item, tuple):
-                yield item[1], item[0]
-            else:
-                yield item, None
+        return _named(self._items if self._optimizer is None else self._optimizer.param_groups)
+
+
+def _named(items: Iterable[Any]) -> Iterator[tuple[Tensor, str | None]]:
+    """Parameters with their names where these are known, from groups, pairs or parameters."""
+    for item in items:
+        if isinstance(item, dict):
+            own = item["params"] if isinstance(item["params"], list | tuple) else [item["params"]]
+            names = item.get("param_names", [None] * len(own))
+            yield from zip(own, names, strict=True)
+        elif isinstance(item, tuple):
+            yield item[1], item[0]
+        else:
+            yield item, None
 
 
 class Others:

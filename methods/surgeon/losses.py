@@ -50,7 +50,7 @@ def _is_constant_zero(loss: object) -> bool:
 
 def plain_weights(method: BaseMethod, k: int) -> list[float]:
     """K, of the losses in what ``backward()`` would be called on without surgery: main + λ aux."""
-    lam = torch.as_tensor(method.used_lam, dtype=torch.float64).expand(k - 1).tolist()
+    lam = method._lams(torch.Size(), k, torch.empty((), dtype=torch.float64)).tolist()
     whole = 1 + sum(lam) if method.rescale else 1
     return [weight / whole for weight in (1.0, *lam)]
 

@@ -272,7 +272,8 @@ class Surgeon:
         Per objective ``main`` and ``aux`` (``aux1``, ``aux2``, … for more): ``…_loss``, ``…_norm`` (length of
         its gradient); per auxiliary one ``main_…_cosine`` and ``…_projected_share``, the share of its squared
         length that lies along the remembered main gradient, or where none is remembered the main gradient:
-        what a projection takes away. ``memory_main_cosine`` where the main gradient is remembered.
+        what a projection takes away, if no blocks are projected one by one. ``memory_main_cosine`` where the
+        main gradient is remembered.
         """
         return {} if self._seen is None else diagnose(self.method, *self._seen)
 

@@ -183,12 +183,12 @@ def _assigned(cls: ast.ClassDef) -> dict[str, Any]:
 
 def _literal(node: ast.expr) -> Any:
     """The value of a literal, or of ``frozenset`` of one."""
-    if isinstance(node, ast.Call) and ast.unparse(node.func) == "frozenset":
-        inner = _literal(node.args[0]) if node.args else ()
-        return inner if inner is _NO_LITERAL else frozenset(inner)
     try:
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "frozenset":
+            inner = _literal(node.args[0]) if node.args else ()
+            return inner if inner is _NO_LITERAL else frozenset(inner)
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError):  # a name, a set in a set, frozenset(3)
         return _NO_LITERAL
 
 

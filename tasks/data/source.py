@@ -12,6 +12,8 @@ from typing import Any, Self
 
 from torch import Tensor
 
+from ...words import first_line
+
 
 class DataError(ValueError):
     """Data that is missing, or not what a task needs; the message says how to provide it."""
@@ -124,7 +126,7 @@ def _folder(name: str, source: str) -> Path | None:
 
 def _unreadable(name: str, folder: Path | None, error: Exception) -> DataError:
     root = error.__cause__ or error
-    cause = str(root).splitlines()[0] if str(root) else type(root).__name__
+    cause = first_line(root) or type(root).__name__
     return _missing(name, f"{'folder' if folder else 'hub'}: {cause}")
 
 

@@ -15,6 +15,9 @@ def carve(tensors: dict[str, Tensor], fraction: float) -> tuple[dict[str, Tensor
 
     Returns:
         what is left, and what was split off.
+
+    Raises:
+        ValueError: the fraction lies outside its range.
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"the fraction to split off must lie in [0, 1), got {fraction}")

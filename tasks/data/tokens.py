@@ -81,7 +81,7 @@ def load_pairs(
         if not folder.is_dir():
             _build(folder, named, vocabulary, tokenizer_pairs, max_length)
     except OSError as error:
-        raise DataError(f"cache folder {error.filename} cannot be written: {error.strerror}") from error
+        raise DataError(f"the pairs cannot be kept in the cache (XDG_CACHE_HOME): {error}") from error
     index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
     if index["tokenizer"] != _digest(folder):
         raise DataError(f"{folder / _TOKENIZER} is damaged; remove {folder}, it is made again")

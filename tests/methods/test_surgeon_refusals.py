@@ -169,7 +169,10 @@ def test_bad_parameters_are_refused() -> None:
     flat[2].weight._fsdp_flattened = True
     with pytest.raises(ValueError, match="parameter 2 .*FullyShardedDataParallel: use fully_shard instead"):
         Surgeon(flat.parameters(), bloop())
-    for given in (model, model[0].weight, [model[0].weight * 2], ["weight"]):
+    for shared in (model[0], model[0].weight):
+        with pytest.raises(ValueError, match=r"shared is a .*: give the parameters\(\) of the shared part"):
+            Surgeon(model.parameters(), bloop(), shared=shared)
+    for given in (model, model[0].weight, [model[0].weight * 2], ["weight"], model.parameters, None):
         with pytest.raises(ValueError, match=r"Surgeon got .*give it the optimiser, or model\.p"):
             Surgeon(given, bloop())
 
@@ -286,3 +289,22 @@ def test_another_state_is_refused() -> None:
     with pytest.raises(ValueError, match="no state of a Surgeon: it lacks method"):
         surgeon.load_state_dict({"state": {}, "sizes": [], "objectives": 2})
     torch.testing.assert_close(surgeon.state_dict()["state"], before["state"])
+
+
+@pytest.mark.parametrize("memory", ["rows", "streaming"])
+def test_lam_of_another_shape_is_refused_in_words(memory) -> None:
+    model = network()
+
+    def step() -> None:
+        surgeon = Surgeon(model.parameters(), methods.Bloop(lam=torch.ones(3)), memory=memory)
+        surgeon.backward(*losses(model, batches(1)[0]))
+
+    with pytest.raises(ValueError, match=r"lam must have the shape \(\) or \(1,\), got \(3,\)"):
+        step()
+
+
+def test_the_shared_part_may_be_given_with_names() -> None:
+    model = network()
+    surgeon = Surgeon(model.parameters(), bloop(), shared=model[0].named_parameters())
+    surgeon.backward(*losses(model, batches(1)[0]))
+    assert model[0].weight.grad is not None

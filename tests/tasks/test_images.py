@@ -63,7 +63,10 @@ def hub(tmp_path, monkeypatch):
 
 
 def png(shape: tuple[int, int, int], value: int = 0) -> bytes:
-    pixels = np.random.default_rng(value).integers(0, 256, shape, dtype=np.uint8)
+    return encoded(np.random.default_rng(value).integers(0, 256, shape, dtype=np.uint8))
+
+
+def encoded(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels.squeeze()).save(buffer, "png")
     return buffer.getvalue()
@@ -160,6 +163,20 @@ class TestCropFlip:
         a, b, c = (crop_flip(images, 2, True, generator(seed)) for seed in (1, 1, 2))
         assert torch.equal(a, b)
         assert not torch.equal(a, c)
+
+
+@pytest.mark.parametrize("name", ["cifar_mnist", "small_weights"])
+def test_a_task_trains_on_images_shifted_by_its_padding_and_mirrored_where_it_says_so(name) -> None:
+    def first(**settings) -> torch.Tensor:
+        return next(tasks.create(name, **settings).batches(generator()))["images"]
+
+    plain = first(padding=0, flip=False)
+    flipped, shifted = first(padding=0, flip=True), first(padding=2, flip=False)
+    mirrored = [not torch.equal(a, b) for a, b in zip(plain, flipped, strict=True)]
+    assert 0 < sum(mirrored) < len(plain)
+    assert all(torch.equal(a.flip(1), b) for a, b, m in zip(plain, flipped, mirrored, strict=True) if m)
+    assert not torch.equal(plain, shifted)
+    assert (shifted == 0).float().mean() > (plain == 0).float().mean()
 
 
 class TestResident:
@@ -275,6 +292,26 @@ class TestStream:
         assert torch.cat([chunk["labels"] for chunk in chunks]).tolist() == [0, 1, 2, 3, 4]
         again = list(images.in_order("test", 5))
         assert torch.equal(chunks[0]["images"], again[0]["images"])
+
+    def test_only_the_middle_of_an_image_is_seen_in_order(self, hub) -> None:
+        """It is black all around, and the middle 32 x 32 is white."""
+        held = np.zeros((36, 36, 3), dtype=np.uint8)
+        held[2:-2, 2:-2] = 255
+        rows = [(encoded(held), 0)] * 2
+        images = stream_images(TINY, hub(TINY, {"train": rows, "validation": rows}), side=32, workers=1)
+        (chunk,) = images.in_order("test")
+        assert chunk["images"].float().mean() > 250
+
+    def test_half_of_the_images_are_mirrored_in_training(self, hub) -> None:
+        """White on the left: a crop of it, whatever its place, is no darker there than on the right."""
+        held = np.zeros((32, 32, 3), dtype=np.uint8)
+        held[:, :16] = 255
+        rows = [(encoded(held), 0)] * 64
+        images = stream_images(TINY, hub(TINY, {"train": rows, "validation": rows[:2]}), side=32, workers=1)
+        seen = next(images.batches(64, generator()))["images"].float()
+        left, right = seen[:, :, :16].mean((1, 2, 3)), seen[:, :, 16:].mean((1, 2, 3))
+        assert (left > right).sum() > 15
+        assert (left < right).sum() > 15
 
     def test_a_corrupt_image_is_named(self, hub) -> None:
         train = [(png((20, 20, 3), i), i) for i in range(4)]

@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 from scalpel_bench import tasks
 from scalpel_bench.benchmarks.training import FlatModel
 from scalpel_bench.tasks.models import ExactFront, TwoLabellings
+from scalpel_bench.tasks.softmax_regression import _load, _on
 from tests.gradients import gradient
 
 LAMS = (0.0, 0.037, 0.6, 4.0)
@@ -127,7 +128,10 @@ def test_evaluates_distances_to_the_front(digits: tasks.Task) -> None:
         assert metrics["regret"] == pytest.approx(0, abs=5e-5)
         assert metrics["excess"] == pytest.approx(main - exact.front.points[0, 0], abs=1e-6)
         assert excess is None or metrics["excess"] == pytest.approx(excess, abs=1e-6)
-    assert set(digits.evaluate(flat.model(), "test")) == {"main", "aux", "accuracy"}
+    found, test = digits.evaluate(flat.model(), "test"), _on(_load("embedded", 200).splits["test"], 0.3)
+    assert set(found) == {"main", "aux", "accuracy"}
+    right = (test.inputs @ theta.T).argmax(1) == test.labels[0]
+    assert found["accuracy"] == right.double().mean().item() > 0.5
 
 
 def test_training_losses_are_the_exact_ones_on_a_full_batch() -> None:

@@ -26,8 +26,8 @@ def batch_of(task: tasks.Task) -> tasks.Batch:
     return next(task.batches(torch.Generator().manual_seed(0)))
 
 
-def stepped(steps: int = 2, **training) -> Stepper:
-    run, task = first_run("fig4", training=training)
+def stepped(steps: int = 2, experiment: str = "fig4", **training) -> Stepper:
+    run, task = first_run(experiment, training=training)
     stepper = Stepper([run], task)
     batches = task.batches(torch.Generator().manual_seed(0))
     for _ in range(steps):
@@ -113,8 +113,9 @@ class TestTwoDatasets:
         assert len(prints) == 3
 
 
-def test_evaluation_uses_running_statistics_and_leaves_them() -> None:
-    stepper = stepped(1)
+@pytest.mark.parametrize("experiment", ["fig4", "fig10"])
+def test_evaluation_uses_running_statistics_and_leaves_them(experiment) -> None:
+    stepper = stepped(1, experiment)
     before = {name: b.clone() for name, b in stepper.models.buffers.items()}
     stepper.models.module.eval()
     with torch.no_grad():

@@ -69,7 +69,12 @@ class StreamedImages(Images):
         return full_batches(self.sizes["train"], batch_size)
 
     def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """A pass after the other, each through a shuffle buffer and with files in another order."""
+        """A pass after the other, each through a shuffle buffer and with files in another order.
+
+        Raises:
+            ValueError: there are fewer images than one batch takes.
+        """
+        self.steps(batch_size)
         while True:
             seed = int(torch.randint(2**31, (), generator=generator))
             rows = self.splits["train"].shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)  # type: ignore[attr-defined]
