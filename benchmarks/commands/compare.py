@@ -96,7 +96,8 @@ def compare(
     if label in set(board.cells["method"]):
         show_method(board, label)
     else:
-        terminal.warn(f"{label} is not ranked: {', '.join(board.left_out) or 'no run of it ended'}")
+        why = [line for line in board.left_out if f": {label} (" in line]
+        terminal.warn(f"{label} is not ranked: {', '.join(why) or 'it has no front ratio'}")
     for each in compared:
         terminal.say(f"records, with those of the rivals: {each.folder.path}")
     return status

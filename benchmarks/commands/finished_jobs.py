@@ -111,7 +111,7 @@ def collect(runs: Iterable[FinishedJob], tracker: Tracker, before: int = 0) -> E
         ) from None
     for note, count in notes.items():
         if count > 1:
-            terminal.warn(f"{count} runs: {note}")
+            terminal.warn(f"{note} ({count} runs)")
     return ended
 
 

@@ -23,7 +23,7 @@ BUDGET = 0.3
 SIMULATED = 5.0
 """Seconds of a run that trains nothing, about."""
 STAND_IN = {"name": "bloop"}
-"""Whose steps are measured for those of a method that only workers may import."""
+"""Whose steps are measured for those of a method from outside the suite, which runs in workers alone."""
 _RUNS = "these runs"
 _MINIATURE = "not about the paper, since at this scale the experiment is a miniature"
 _SEEDS = f"not from fewer than {SEEDS_FOR_A_VERDICT} seeds"
@@ -87,7 +87,8 @@ def _measured(runs: Sequence[TrainingRun], options: ExecutionOptions) -> Measure
     """Of the first run that computes both gradients apart; nothing where it fails: the sweep says how."""
     run = next((run for run in runs if run.label != "sum"), runs[0])
     if any(map(methods.origin, run.methods)):
-        run = run.model_copy(update={"method": STAND_IN})
+        training = run.training.model_copy(update={"step_of": None})
+        run = run.model_copy(update={"method": STAND_IN, "training": training})
     options = options.in_this_process
     try:
         return measure(run, get_task(run.task, options), BUDGET)

@@ -14,7 +14,7 @@ from itertools import cycle
 import pandas as pd
 import torch
 
-from ...tasks import Task
+from ...tasks import DataError, Task
 from ...words import first_line
 from ..execution import ExecutionOptions, as_key, describe_data, get_task, threads
 from ..experiments.loading import AnyExperiment
@@ -103,6 +103,8 @@ def estimate(
         steps = runs[0].training.epochs * (steps_per_epoch or task.steps_per_epoch)
         try:
             one = measure(runs[0], task)
+        except (UserError, DataError):
+            raise
         except Exception as error:  # too little memory, or whatever a method from outside raises
             problem = f"{type(error).__name__}: {first_line(error)}"
             raise UserError(f"{runs[0].label}: a step of it cannot be measured here: {problem}") from error

@@ -40,8 +40,9 @@ def verify(path: Path, repair: ExecutionOptions | None) -> int:
     if repair is not None:
         experiment = _repairable(folder)
         _check_data(folder, fingerprint_of(experiment, repair))
-        if others := current(folder, folder.read()[0])[1]:
-            raise UserError(others)
+        own, _ = sort_out(folder.read()[0], experiment, read_manifest(folder).fingerprint)
+        if others := current(folder, own)[1]:
+            raise UserError(f"{others}; a repair would train them all again, as the sweep itself does")
         for grid in _grids(read_manifest(folder)):
             sweep([grid], repair, folder.results, False, "disabled")
     records, rejected = folder.read()

@@ -26,11 +26,12 @@ class Job:
     folder: Folder
     stamp: Stamp = None
     """Of the record that the run replaces."""
-    code: str = field(init=False)
-    """The fingerprint of what decides its numbers, as it was when it was planned."""
+    code: str = ""
+    """The fingerprint of what decides its numbers, as it was when planned: now, if none is given."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "code", code_of(self.run))
+        if not self.code:
+            object.__setattr__(self, "code", code_of(self.run))
 
     @property
     def file(self) -> Path:

@@ -25,7 +25,7 @@ def populations(jobs: Iterable[Job], options: ExecutionOptions) -> list[tuple[Jo
     """Jobs in groups that train in lock step: of the same task, data and training, in the order given.
 
     Their size is that of ``options``; where these have none, one run on the CPU, where stacking gains
-    little, and on a GPU the `fastest`.
+    little, and on a GPU the `fastest`, measured on runs of the suite's own methods and tasks.
     """
     alike: dict[Hashable, list[Job]] = {}
     for job in jobs:
@@ -48,9 +48,8 @@ def _size(jobs: Sequence[Job], options: ExecutionOptions) -> int:
         return 1
     if options.population is not None:
         return options.population
-    if options.device == "cpu" or any(job.foreign for job in jobs):
-        return 1
-    return fastest(runs, get_task(runs[0].task, options))
+    own = [job.run for job in jobs if isinstance(job.run, TrainingRun) and not job.foreign]
+    return fastest(own, get_task(own[0].task, options)) if own and options.device != "cpu" else 1
 
 
 def fastest(runs: Sequence[TrainingRun], task: Task) -> int:

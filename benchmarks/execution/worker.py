@@ -64,6 +64,7 @@ def execute(
         outcomes = [{"status": "failed", "reason": problem, "environment": {}}]
     if problem and len(jobs) > 1:
         middle = len(jobs) // 2
+        jobs[0].folder.checkpoint(jobs[0].run.id).unlink(missing_ok=True)  # of all: of no use to a half
         ended = execute(jobs[:middle], options, on_step) + execute(jobs[middle:], options, on_step)
         note = (
             f"{len(jobs)} runs could not train in lock step ({problem.splitlines()[0]}): "
@@ -141,8 +142,8 @@ def _refuse_other_code(jobs: Sequence[Job]) -> None:
     """
     if any(code_of(job.run) != job.code for job in jobs):
         raise UserError(
-            "the code is not what it was when the sweep began (it was edited, or a node has another "
-            "version): what is recorded stays; give the same command again"
+            "the code is not what it was when the sweep began: it was edited, or a node has another version; "
+            "what is recorded stays, and the same command continues with one version everywhere"
         )
 
 

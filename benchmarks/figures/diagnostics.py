@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from matplotlib.ticker import NullFormatter
 
 from ..analysis.analyses import TrainingAnalysis
 from ..analysis.diagnostics import LOGARITHMIC, PANELS
 from . import style
-from .panels import Drawn, caption, figures_of, legend, side_by_side
+from .panels import Drawn, caption, figures_of, legend, nearest_rate, side_by_side
 
 WIDE = 3
 """How many times the least the largest value of a logarithmic axis must be."""
@@ -26,7 +24,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     measured = measured[(measured["lam"] > 0) & ~measured["method"].map(experiment.bounds).astype(bool)]
     if not experiment.compares_fronts or measured.empty:
         return
-    lr = min(measured["lr"].unique(), key=lambda each: abs(math.log(each / experiment.training.lr)))
+    lr = nearest_rate(measured, experiment)
     measured = measured[measured["lr"] == lr]
     looks = style.looks(analysis.summary["method"])
     shown = [name for name in PANELS if measured[name].notna().any()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from ..analysis.analyses import TrainingAnalysis
 from ..analysis.at_rest import rest_points
 from ..records import Record
 from . import style
-from .panels import Drawn, caption, figures_of, legend, side_by_side
+from .panels import Drawn, caption, figures_of, legend, nearest_rate, side_by_side
 
 BATCH, RHO = "task.batch_size", "method.rho"
 _LEAST = 1e-5
@@ -40,7 +39,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     if points.empty:
         return
     points = points[points["lam"] == points["lam"].min()]
-    lr = min(points["lr"].unique(), key=lambda each: abs(math.log(each / experiment.training.lr)))
+    lr = nearest_rate(points, experiment)
     own = points[points["lr"] == lr]
     figure, (distance, plane, best) = side_by_side(3, width=4.2)
     for name, runs, look in _lines(own):

@@ -19,8 +19,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 
 from ..analysis.analyses import Analysis, TrainingAnalysis
-from ..analysis.protocols import FIXED, REFERENCE
+from ..analysis.protocols import FIXED
 from ..experiments.loading import AnyExperiment
+from ..experiments.schema import Experiment
 from ..messages import UserError
 from ..records import refuse_link, write_atomically
 from . import style
@@ -98,11 +99,17 @@ def by_protocol(
 def not_seen(analysis: TrainingAnalysis, seen: Collection[str], letters: int = 70) -> str:
     """Lines that name the methods which a panel lacks, of those with a front of two losses"""
     alone = analysis.compared.alone
-    without = {REFERENCE, *seen, *(alone.values() if len(alone) > 2 else ())}
+    without = {*seen, *(alone.values() if len(alone) > 2 else ())}
     missing = [m for m in style.order(list(analysis.summary["method"].unique())) if m not in without]
     if not missing:
         return ""
     return "\n" + textwrap.fill(f"not in the frame: {', '.join(map(style.title, missing))}", letters)
+
+
+def nearest_rate(runs: pd.DataFrame, experiment: Experiment) -> float:
+    """The experiment's own learning rate, or of those in the column ``lr`` the nearest to it."""
+    own = experiment.training.lr
+    return float(min(runs["lr"].unique(), key=lambda each: abs(math.log(each / own))))
 
 
 def side_by_side(

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..analysis.analyses import TrainingAnalysis
 from . import style
-from .panels import Drawn, caption, figures_of, side_by_side
+from .panels import Drawn, caption, figures_of, nearest_rate, side_by_side
 
 
 @figures_of(TrainingAnalysis)
@@ -22,7 +22,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
     for method in style.order([m for m in summary["method"].unique() if not experiment.bounds(m)]):
         look = looks[method]
         runs = summary[summary["method"] == method]
-        runs = runs[(runs["lam"] > 0) & (runs["lr"] == experiment.training.lr)]
+        runs = runs[(runs["lam"] > 0) & (runs["lr"] == nearest_rate(runs, experiment))]
         for identity in runs.sort_values(["lam", "seed"])["id"].head(1):
             path = pd.DataFrame([row["train"] for row in analysis.sweep.by_id[identity].trajectory])
             if {"a", "b"} <= set(path):

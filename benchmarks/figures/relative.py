@@ -46,7 +46,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
             say_inside(axes, NO_FRONT)
         ends = points_without_line(points, own, protocol, split)
         draw_panel(axes, own, ends, box.of(split), looks, coloured)
-        return {*own["method"], *ends["method"]}
+        return {REFERENCE, *own["method"], *ends["method"]}
 
     yield from by_protocol(analysis, curves, "relative", MAIN, panel, height=3.7)
 

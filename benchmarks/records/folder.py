@@ -141,7 +141,9 @@ class Folder:
                 new.unlink(missing_ok=True)
             raise
         in_turn = [*zip(written, files, strict=True)]
-        for new, file in reversed(in_turn):  # the first comes last: without it the others are not all
+        if len(files) > len(self.archives):  # what the first held is in the others, too: it comes last
+            in_turn.reverse()
+        for new, file in in_turn:
             new.replace(file)
         for file in {*self.archives} - {*files}:
             file.unlink()

@@ -19,6 +19,7 @@ from transformers.training_args import OptimizerNames
 
 from ..engine import BaseMethod
 from ..surgeon import Surgeon
+from ..surgeon.leaves import shared_parameters
 
 STATE = "surgery.pt"
 
@@ -77,13 +78,13 @@ class SurgeryTrainer(Trainer):
                 "direction: choose another"
             )
         if self.args.n_gpu > 1:
-            raise ValueError("SurgeryTrainer uses one GPU a process: start it with torchrun")
+            raise ValueError("SurgeryTrainer uses one GPU a process: torchrun, or CUDA_VISIBLE_DEVICES=0")
         self._method = method
         self.auxiliary_dataset = auxiliary_dataset
         self.auxiliary_loss = auxiliary_loss
         self.surgeon: Surgeon | None = None
         self._operated: torch.optim.Optimizer | None = None
-        self._shared = None if shared is None else list(shared)
+        self._shared = shared_parameters(shared)
         self._counts = (
             auxiliary_loss is not None and "num_items_in_batch" in signature(auxiliary_loss).parameters
         )

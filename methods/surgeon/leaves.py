@@ -49,9 +49,7 @@ class Owned:
                 raise ValueError(f"Surgeon got {what}: give it the optimiser, or model.parameters()")
             if isinstance(parameter, nn.parameter.UninitializedParameter):
                 raise ValueError("a parameter has no shape yet: run the model once before making the Surgeon")
-        if isinstance(shared, nn.Module | Tensor):
-            raise ValueError(f"shared is a {type(shared).__name__}: give the parameters() of the shared part")
-        self._shared = None if shared is None else [parameter for parameter, _ in _named(shared)]
+        self._shared = shared_parameters(shared)
 
     def divided(self) -> tuple[list[Tensor], list[Tensor]]:
         """The parameters that require grad at present: those that a method works on, and the others."""
@@ -89,6 +87,19 @@ class Owned:
 
     def _pairs(self) -> Iterator[tuple[Tensor, str | None]]:
         return _named(self._items if self._optimizer is None else self._optimizer.param_groups)
+
+
+def shared_parameters(shared: Iterable[Any] | None) -> list[Tensor] | None:
+    """The parameters that a method works on, as a Surgeon takes them; None for all.
+
+    Raises:
+        ValueError: a module, a tensor or a function is given in their place.
+    """
+    if shared is None:
+        return None
+    if isinstance(shared, nn.Module | Tensor) or not isinstance(shared, Iterable):
+        raise ValueError(f"shared is a {type(shared).__name__}: give the parameters() of the shared part")
+    return [parameter for parameter, _ in _named(shared)]
 
 
 def _named(items: Iterable[Any]) -> Iterator[tuple[Tensor, str | None]]:

@@ -169,7 +169,7 @@ def test_bad_parameters_are_refused() -> None:
     flat[2].weight._fsdp_flattened = True
     with pytest.raises(ValueError, match="parameter 2 .*FullyShardedDataParallel: use fully_shard instead"):
         Surgeon(flat.parameters(), bloop())
-    for shared in (model[0], model[0].weight):
+    for shared in (model[0], model[0].weight, model[0].parameters):
         with pytest.raises(ValueError, match=r"shared is a .*: give the parameters\(\) of the shared part"):
             Surgeon(model.parameters(), bloop(), shared=shared)
     for given in (model, model[0].weight, [model[0].weight * 2], ["weight"], model.parameters, None):

@@ -46,14 +46,15 @@ class Sweep {
     const [least, most] = [Math.max(low / 1.01, 1 / data.widest), Math.min(high * 1.01, data.widest)];
     const seen = (ratio) => Math.min(Math.max(ratio, least), most);
     const series = quietFirst(this.shown.map(({ method, index }) => {
-      const points = ends.filter(({ run }) => data.runs.method[run] === index).sort((a, b) => a.x - b.x);
+      const points = ends.filter(({ run }) => data.runs.method[run] === index).map((p) => ({ ...p, y: seen(p.y) })).sort((a, b) => a.x - b.x);
       const curve = curves.find((item) => item.method === index);
       const steps = (name) => curve.aux.flatMap((aux, i) => [...(i ? [[aux, seen(curve[name][i - 1])]] : []), [aux, seen(curve[name][i])]]);
       const paths = curve ? [{ kind: "median", xy: steps("median") }] : [];
       const ribbons = curve && !method.quiet ? [[steps("low"), steps("high")]] : [];
       return { method, quiet: method.quiet, points, paths, ribbons };
     }));
-    const beyond = medians.some((ratio) => ratio !== seen(ratio)) ? "; what lies beyond is drawn at the edge" : "";
+    const drawn = [...curves.flatMap((item) => item.median), ...ends.map(({ y }) => y)];
+    const beyond = drawn.some((ratio) => ratio !== seen(ratio)) ? "; what lies beyond is drawn at the edge" : "";
     plot.draw({
       name: `Main loss relative to the sum of ${data.title}, ${state.split}`,
       x: { label: this.axis("aux").label, range: box ? box.aux : [0, 1] },

@@ -204,7 +204,7 @@ def test_the_figure_shows_distances_places_and_the_exact_front() -> None:
     ((name, figure),) = exact_front.draw(analysis)
     distance, plane, best = figure.axes
     (own,) = [line for line in distance.lines if line.get_label() == style.title("sum")]
-    assert name == "exact"
+    assert name == swept.figure  # by which the report's page finds its file
     assert own.get_xdata().tolist() == list(BATCHES)
     assert own.get_ydata() == pytest.approx([1 / batch for batch in BATCHES])
     assert len(distance.lines) == 3 + len(RHOS)

@@ -148,7 +148,7 @@ def test_a_method_whose_runs_fail_is_told_with_its_error(tmp_path, mine) -> None
     on = ["--on", "conditioning", "--results", "rec"]
     said = scalpel("compare", mine, *on, "--workers", "1", "--device", "cpu", cwd=tmp_path, status=3)
     assert "OSError: broke" in said.stderr
-    assert "mine is not ranked: no run of it ended" in said.stderr
+    assert "mine is not ranked: it has no front ratio" in said.stderr
     assert "missing: 2 runs failed" in " ".join(said.stdout.split())
     assert "could not be measured" not in said.stderr
 

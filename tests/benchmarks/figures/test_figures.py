@@ -194,6 +194,11 @@ def test_paths_on_a_grid_that_begins_at_zero(lam, folder) -> None:
         folder.write(done.record)
     drawn = dict(paths.draw(analysed(folder.read()[0], made, None)))
     assert set(drawn) == ({"paths"} if len(lam) > 1 else set())
+    other = made.model_copy(update={"training": made.training.model_copy(update={"lr": 0.3})})
+    again = dict(paths.draw(analysed(folder.read()[0], other, None)))
+    assert [len(axes.lines) for name in again for axes in again[name].axes] == [
+        len(axes.lines) for name in drawn for axes in drawn[name].axes
+    ]
     for figure in drawn.values():
         plane, distance = figure.axes
         assert {"Bloop", "MGDA"} <= {line.get_label() for line in plane.lines}

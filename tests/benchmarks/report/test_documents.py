@@ -57,6 +57,9 @@ def test_a_metric_has_its_median_and_range_by_method_and_lam(tmp_path) -> None:
         "| `bloop` | 0.1 | 1.0e-06 [1.0e-06, 1.0e-06] | 1 |\n| `sum` | 1 | 2.0e-04 [1.0e-04, 3.0e-04] | 3 |"
         in filled
     )
+    runs.assign(lr=[1e-3, 1e-2, 1e-3, 1e-3, 1e-3]).to_csv(tmp_path / "pinn" / "summary.csv", index=False)
+    apart = documents.render("<!-- metric: pinn test mse -->\n<!-- end -->\n", tmp_path)
+    assert "| `sum` | 1 | 0.01 | 1.0e-04 [1.0e-04, 1.0e-04] | 1 |" in apart
     with pytest.raises(UserError, match="pinn has no accuracy on test"):
         documents.render("<!-- metric: pinn test accuracy -->\n<!-- end -->\n", tmp_path)
 
@@ -176,6 +179,9 @@ def test_ratios_at_each_rate_are_of_the_methods_that_ran_at_several(tmp_path) ->
     assert "mgda" not in table
     lines = documents.render("<!-- learning_rates: fig3a/smoke train lines -->\n<!-- end -->", tmp_path)
     assert "| `bloop` | 0.500 [0.500, 0.500] | 0.283 [0.283, 0.283] |" in lines
+    for kind in ("learning_rates", "one_rate"):
+        with pytest.raises(UserError, match=f"{kind}: unknown split 'tset'.*test"):
+            documents.render(f"<!-- {kind}: fig3a/smoke tset -->\n<!-- end -->", tmp_path)
     with pytest.raises(UserError, match="learning_rates: curves: write one of stairs, lines"):
         documents.render("<!-- learning_rates: fig3a/smoke train curves -->\n<!-- end -->", tmp_path)
 
@@ -209,7 +215,14 @@ def test_shares_of_simulated_verdicts(tmp_path) -> None:
     ]
     file = tmp_path / "simulate" / "verdicts.csv"
     file.parent.mkdir()
-    pd.DataFrame(rows).assign(noise_of="a/b", noise=1.0, coverage=0.95).to_csv(file)
+    file.write_text("noise_of\n")
+    with pytest.raises(UserError, match="verdicts.csv is damaged: `scalpel simulate verdicts` makes it"):
+        documents.render("<!-- simulation: levels -->\n<!-- end -->", tmp_path)
+    table = pd.DataFrame(rows).assign(noise_of="a/b", noise=1.0, coverage=0.95)
+    pd.concat([table, table]).to_csv(file)
+    with pytest.raises(UserError, match="verdicts.csv has rows twice"):
+        documents.render("<!-- simulation: levels -->\n<!-- end -->", tmp_path)
+    table.to_csv(file)
     told = documents.render(
         "<!-- simulation: levels -->\n<!-- end -->\n<!-- simulation: power -->\n<!-- end -->", tmp_path
     )

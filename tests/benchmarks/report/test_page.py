@@ -252,6 +252,25 @@ def test_fronts_end_at_the_box_and_are_shown_where_none_enters_it(browser, tmp_p
     page.close()
 
 
+@pytest.mark.parametrize("main", [0.3, 0.9])
+def test_what_leaves_the_headline_is_drawn_at_its_edge_and_that_is_said(browser, tmp_path, main) -> None:
+    experiment = conditioning(figure="fronts", lam=[0.1, 0.2, 0.5], seeds=1, box=BOX)
+    runs = [run for run in plan(experiment) if run.label in ("sum", "bloop")]
+    mains = {"sum": 0.1, "bloop": main}
+    records = [record(run, mains[run.label] / (1 + run.lam), 2 + 10 * run.lam) for run in runs]
+    write_page(tmp_path / "page.html", [analysed(records, experiment, DATA.fingerprint)], [])
+    page = browser.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    plot = figure(page, "relative")
+    far = main / mains["sum"] > 4
+    assert ("drawn at the edge" in plot.locator(".axis").first.inner_text()) == far
+    median = plot.locator('.series[data-method="bloop"] .median')
+    assert "NaN" not in median.get_attribute("d")
+    assert median.bounding_box()["y"] >= plot.locator("svg[role=img]").bounding_box()["y"]
+    assert points(page, "relative", "bloop") > 0
+    page.close()
+
+
 def test_a_picture_opens_larger_and_closes(browser, tmp_path) -> None:
     path = recorded(tmp_path / "conditioning" / "smoke")
     (path / "figures").mkdir()

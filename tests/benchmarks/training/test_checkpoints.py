@@ -259,7 +259,7 @@ def test_a_checkpoint_of_other_runs_code_or_versions_counts_for_nothing(
     worker._checkpoint([job, other], ExecutionOptions()).save({"done": 1})
     if changed == "code":
         monkeypatch.setattr(planned, "code_of", lambda run: "0" * 12)
-        job, other = replace(job), replace(other)
+        job, other = replace(job, code=""), replace(other, code="")
     if changed == "threads":
         torch.set_num_threads(2)
     if changed == "environment":
@@ -297,7 +297,9 @@ def test_a_run_is_not_trained_by_other_code_than_it_was_planned_with(tmp_path, m
     folder = Folder(tmp_path / "conditioning" / "smoke")
     folder.prepare()
     job = jobs_of(conditioning(lam=[0.1], seeds=1), folder)[0]
-    monkeypatch.setattr(worker, "code_of", lambda run: "0" * 12)
+    for module in (planned, worker):
+        monkeypatch.setattr(module, "code_of", lambda run: "0" * 12)
+    job = replace(job, folder=Folder(tmp_path))  # as Ray does
     with pytest.raises(UserError, match="the code is not what it was when the sweep began"):
         execute([job], ExecutionOptions())
 

@@ -284,6 +284,13 @@ def test_engines_that_keep_the_gradients_are_refused(tmp_path, monkeypatch, engi
         trainer(tmp_path)
 
 
+def test_several_gpus_in_one_process_are_refused(tmp_path, monkeypatch) -> None:
+    """The Trainer would spread one batch over them, and a loss that is summed would count once for each."""
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: 2))
+    with pytest.raises(ValueError, match="one GPU a process: torchrun, or CUDA_VISIBLE_DEVICES=0"):
+        trainer(tmp_path)
+
+
 class Drawn(Sequences):
     """Each item is drawn when it is read, as an augmented image is."""
 
