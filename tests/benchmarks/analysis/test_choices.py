@@ -7,7 +7,7 @@ import pytest
 from scalpel_bench.benchmarks.analysis.one_rate import at_one_rate
 from scalpel_bench.benchmarks.analysis.protocols import means, non_dominated
 from scalpel_bench.benchmarks.messages import UserError
-from tests.benchmarks.runs import DATA, analysed
+from tests.benchmarks.runs import BOX, DATA, analysed, conditioning, plan, record
 from tests.benchmarks.two_methods import metric, sweep
 
 
@@ -150,3 +150,22 @@ def test_at_one_rate_each_method_has_that_of_its_best_front_at_the_other_seeds()
     }.items():
         with pytest.raises(UserError, match=message):
             at_one_rate(runs, experiment, experiment.box, "test")
+
+
+def test_at_one_rate_a_point_on_the_line_between_two_others_is_a_gain_on_stairs_alone() -> None:
+    """The logarithm of 0.2 lies midway between those of 0.4 and 0.1: it halves a quarter of the stairs."""
+    ends = {0.0: (0.01, 9.0), 0.1: (0.4, 1.0), 0.5: (0.2, 3.0), 1.0: (0.1, 5.0)}
+    experiment = conditioning(
+        figure="fronts",
+        lam=[0.1, 1.0],
+        seeds=2,
+        methods={"bloop": {"rho": 0.5, "lam": [0.1, 0.5, 1.0]}},
+        axes={"training.lr": [0.05, 0.1]},
+        box=BOX,
+    )
+    runs = [run for run in plan(experiment) if run.label in ("sum", "bloop")]
+    records = [record(run, *(ends[run.lam] if run.training.lr == 0.1 else (0.9, 8.0))) for run in runs]
+    summary = analysed(records, experiment, DATA.fingerprint).summary
+    found = at_one_rate(summary, experiment, experiment.box, "test").set_index("method")
+    assert found.loc["bloop", "front_ratio"].tolist() == pytest.approx([0.5**0.25] * 2)
+    assert found.loc["bloop", "line_ratio"].tolist() == pytest.approx([1.0] * 2)
