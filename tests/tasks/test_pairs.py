@@ -208,7 +208,10 @@ class TestErrors:
     def test_a_cache_that_cannot_be_written(self, tmp_path, monkeypatch) -> None:
         (tmp_path / "file").touch()
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-        assert "cannot be written: Not a directory" in self.message("embedded")
+        assert (
+            "the pairs cannot be kept in the cache (XDG_CACHE_HOME): [Errno 20] Not a directory"
+            in self.message("embedded")
+        )
 
     def test_a_cached_tokenizer_that_is_damaged_and_can_be_read(self, folder, tmp_path, monkeypatch) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -134,7 +134,7 @@ def test_figure_2_draws_means_over_seeds_by_what_they_are_distances_to() -> None
     figures.noise.draw(axes, pd.DataFrame(rows))
     drawn = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
     assert drawn["no EMA: to Bloop's direction"] == pytest.approx([1.1, 4.0])
-    assert drawn["no EMA: to the sum"] == pytest.approx([2.0, 31.0])
+    assert drawn["no EMA: to the noise limit"] == pytest.approx([2.0, 31.0])
 
 
 def test_the_dashed_lines_of_theorem_2_have_the_slopes_of_the_theory() -> None:
