@@ -65,7 +65,7 @@ def forecast(jobs: Sequence[Job], options: ExecutionOptions) -> Forecast:
     guessed = len(training_runs)
     records, checkpoints, busy = 0, [0], [0.0]
     for runs in alike.values():
-        one = _measured(runs, options)
+        one = _measured(runs, options.in_this_process)
         if one is None:
             continue
         training = runs[0].training
@@ -89,7 +89,6 @@ def _measured(runs: Sequence[TrainingRun], options: ExecutionOptions) -> Measure
     if any(map(methods.origin, run.methods)):
         training = run.training.model_copy(update={"step_of": None})
         run = run.model_copy(update={"method": STAND_IN, "training": training})
-    options = options.in_this_process
     try:
         return measure(run, get_task(run.task, options), BUDGET)
     except Exception:

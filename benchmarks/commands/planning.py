@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -44,8 +44,9 @@ def plan_jobs(experiment: AnyExperiment, options: ExecutionOptions, folder: Fold
         UserError: its data is not there, or a plugin breaks the contract.
     """
     check_experiment(experiment, options)
-    local = options.in_this_process
-    return [Job(run, folder) for run in experiment.plan(lambda settings: describe_data(settings, local))]
+    local, codes = options.in_this_process, _Codes()
+    runs = experiment.plan(lambda settings: describe_data(settings, local))
+    return [Job(run, folder, code=codes.of(run) or "") for run in runs]
 
 
 def check_experiment(experiment: AnyExperiment, options: ExecutionOptions) -> None:
@@ -104,14 +105,10 @@ def current(folder: Folder, records: Iterable[Record]) -> tuple[list[Record], st
     """
     known = adopted(folder)
     ended = [record for record in records if record.status != "failed"]
-    codes: dict[Any, str | None] = {}
+    codes = _Codes()
     kept = []
     for record in ended:
-        run = record.run
-        used = (frozenset(run.methods), run.task["name"]) if isinstance(run, TrainingRun) else run.kind
-        if used not in codes:
-            codes[used] = code_here(run)
-        code = codes[used]
+        code = codes.of(record.run)
         if code in (None, record.environment.get("code")) or (origin_of(record), code) in known:
             kept.append(record)
     others = len(ended) - len(kept)
@@ -142,6 +139,20 @@ def code_here(run: AnyRun) -> str | None:
         return code_of(run)
     except ValueError:
         return None
+
+
+class _Codes:
+    """The code of many runs, which is read once for the same methods and task, or simulation."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, str | None] = {}
+
+    def of(self, run: AnyRun) -> str | None:
+        """As `code_here`."""
+        used = (frozenset(run.methods), run.task["name"]) if isinstance(run, TrainingRun) else run.kind
+        if used not in self._known:
+            self._known[used] = code_here(run)
+        return self._known[used]
 
 
 def announce(jobs: list[Job], missing: list[Job], options: ExecutionOptions) -> None:

@@ -16,6 +16,7 @@ from ..messages import UserError
 from ..records import Record, anonymous, environment
 from ..simulations import SIMULATIONS
 from ..training import Checkpoint, train
+from ..training.checkpoints import State
 from .code import code_of
 from .job import FinishedJob, Job
 from .loaded_tasks import get_task
@@ -43,13 +44,11 @@ def execute(
         UserError: a checkpoint cannot be written, or data that a stream reached is not what it should be.
         Interrupted: the runs were asked to stop.
     """
-    problem, trace, note = "", "", ""
+    problem, trace = "", ""
+    checkpoint = _checkpoint(jobs, options)
     try:
         _load_files(jobs, options)
         _refuse_other_code(jobs)
-        checkpoint = _checkpoint(jobs, options)
-        if checkpoint.path is not None and checkpoint.path.exists() and checkpoint.load() is None:
-            note = STARTED_OVER
         outcomes = _outcomes(jobs, options, checkpoint, on_step)
         to_json(outcomes)  # what cannot be written fails here, not the whole sweep
     except UserError:
@@ -66,13 +65,13 @@ def execute(
         middle = len(jobs) // 2
         jobs[0].folder.checkpoint(jobs[0].run.id).unlink(missing_ok=True)  # of all: of no use to a half
         ended = execute(jobs[:middle], options, on_step) + execute(jobs[middle:], options, on_step)
-        note = (
+        alone = (
             f"{len(jobs)} runs could not train in lock step ({problem.splitlines()[0]}): "
             "they were trained in smaller populations, or alone"
         )
-        return [replace(done, note=done.note or note) for done in ended]
+        return [replace(done, note=done.note or alone) for done in ended]
     common = {**environment(options.device), "population": len(jobs)}
-    ended = []
+    ended, note = [], STARTED_OVER if checkpoint.was_unusable else ""
     for job, outcome in zip(jobs, outcomes, strict=True):
         outcome["environment"] = {**common, **outcome["environment"]}
         record = Record(id=job.run.id, run=job.run, **outcome)
@@ -147,7 +146,19 @@ def _refuse_other_code(jobs: Sequence[Job]) -> None:
         )
 
 
-def _checkpoint(jobs: Sequence[Job], options: ExecutionOptions) -> Checkpoint:
+class _Watched(Checkpoint):
+    """A checkpoint that remembers whether its file was there and could not be used."""
+
+    was_unusable = False
+
+    def load(self) -> State | None:
+        """As of a checkpoint."""
+        state = super().load()
+        self.was_unusable = state is None and self.path is not None and self.path.exists()
+        return state
+
+
+def _checkpoint(jobs: Sequence[Job], options: ExecutionOptions) -> _Watched:
     """That of a population carries the name of its first run; none where the folder is not to be seen."""
     file = jobs[0].folder.checkpoint(jobs[0].run.id)
     identity = {
@@ -155,4 +166,4 @@ def _checkpoint(jobs: Sequence[Job], options: ExecutionOptions) -> Checkpoint:
         "code": [job.code for job in jobs],
         "environment": {k: v for k, v in environment(options.device).items() if k not in OF_THE_PROCESS},
     }
-    return Checkpoint(file if file.parent.is_dir() else None, options.checkpoint_every, identity)
+    return _Watched(file if file.parent.is_dir() else None, options.checkpoint_every, identity)

@@ -97,7 +97,7 @@ def by_protocol(
 
 
 def not_seen(analysis: TrainingAnalysis, seen: Collection[str], letters: int = 70) -> str:
-    """Lines that name the methods which a panel lacks, of those with a front of two losses"""
+    """Lines that name the methods which a panel lacks, of those with a front of two losses."""
     alone = analysis.compared.alone
     without = {*seen, *(alone.values() if len(alone) > 2 else ())}
     missing = [m for m in style.order(list(analysis.summary["method"].unique())) if m not in without]

@@ -20,7 +20,7 @@ def draw(analysis: TrainingAnalysis) -> Drawn:
         for split in SHOWN_SPLITS
         for protocol in analysis.protocols[:1]
     }
-    found = {split: losses.dropna() for split, losses in chosen.items() if not losses.dropna().empty}
+    found = {split: whole for split, losses in chosen.items() if not (whole := losses.dropna()).empty}
     if not found:
         return
     looks = style.lines(analysis.summary["method"])

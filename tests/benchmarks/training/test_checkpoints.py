@@ -21,7 +21,7 @@ from scalpel_bench.benchmarks.messages.errors import UserError
 from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.benchmarks.training import Checkpoint, Interrupted, loop, stopping_on, train
 from tests.benchmarks import regression
-from tests.benchmarks.regression import Regression
+from tests.benchmarks.regression import Regression, Slow
 from tests.benchmarks.runs import conditioning, jobs_of
 
 
@@ -114,11 +114,6 @@ def test_seconds_before_the_cut_count(tmp_path, monkeypatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(loop.time, "perf_counter", lambda: clock[0])
 
-    class Slow(Regression):
-        def evaluate(self, model, split):
-            clock[0] += 100
-            return super().evaluate(model, split)
-
     def on_step(step: int) -> None:
         clock[0] += 1
         if step == 6:
@@ -126,9 +121,9 @@ def test_seconds_before_the_cut_count(tmp_path, monkeypatch) -> None:
 
     run, file = regression.run_of(evaluations=4), tmp_path / "0.checkpoint"
     with pytest.raises(Interrupted), stopping_on(signal.SIGTERM):
-        train([run], Slow(), on_step, Checkpoint(file, 1e9, {}))
+        train([run], Slow(clock), on_step, Checkpoint(file, 1e9, {}))
     clock[0] += 1e6
-    (again,) = train([run], Slow(), on_step, Checkpoint(file, 1e9, {}))
+    (again,) = train([run], Slow(clock), on_step, Checkpoint(file, 1e9, {}))
     assert again.timings == {"train": 20, "evaluate": 500, "step": 1}
 
 

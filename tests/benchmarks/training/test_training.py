@@ -14,7 +14,7 @@ from scalpel_bench.benchmarks.experiments.settings import TrainingRun
 from scalpel_bench.benchmarks.records import Folder
 from scalpel_bench.benchmarks.training import FlatModel, Stepper, loop, stream, train
 from tests.benchmarks import regression
-from tests.benchmarks.regression import Regression
+from tests.benchmarks.regression import Regression, Slow
 from tests.benchmarks.runs import DATA, conditioning, plan
 from tests.gradients import watch_backward_passes
 
@@ -279,17 +279,12 @@ def test_a_model_is_compiled_where_it_is_asked_for(option, replicas, monkeypatch
 def test_seconds_are_of_steps_or_of_evaluations_and_shared_out(replicas, monkeypatch) -> None:
     clock = [0.0]
 
-    class Slow(Regression):
-        def evaluate(self, model, split):
-            clock[0] += 100
-            return super().evaluate(model, split)
-
     def on_step(step: int) -> None:
         clock[0] += 1
 
     monkeypatch.setattr(loop.time, "perf_counter", lambda: clock[0])
     runs = [regression.run_of(lam=lam, evaluations=4) for lam in (0.1, 1.0)[:replicas]]
-    for outcome in train(runs, Slow(), on_step):
+    for outcome in train(runs, Slow(clock), on_step):
         assert outcome.timings == {"train": 20 / replicas, "evaluate": 500, "step": 1 / replicas}
 
 
